@@ -1,0 +1,43 @@
+//! What a contributor and CI run: `cargo xtask setup | test | bench`.
+//!
+//! A crate rather than a shell script, so that it works wherever cargo does and its steps are checked by a compiler.
+
+mod bench;
+mod run;
+mod setup;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set up, test and measure Latchkey")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the tests need: Debian packages through apt, PyPI and npm packages into target/tools
+    Setup {
+        /// Also what the comparisons need: nginx, HAProxy, Envoy, wrk
+        #[arg(long)]
+        bench: bool,
+    },
+    /// Set up, then run every check and test, and print the minutes of each step
+    Test,
+    /// Measure: side by side with other gateways, a stack by itself, or what its times tell
+    Bench {
+        /// What to measure, and its options: `gateway`, `gateway --rounds 1 --seconds 2`, `stack`, `timing --json`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Setup { bench } => setup::all(bench),
+        Task::Test => test::all(),
+        Task::Bench { arguments } => bench::run(&arguments),
+    }
+}
