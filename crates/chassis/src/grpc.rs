@@ -1,0 +1,11 @@
+//! How processes talk: gRPC over mutual TLS, one builder for servers and one for clients.
+
+pub mod access;
+pub mod call;
+pub mod client;
+pub mod context;
+pub mod server;
+
+pub use access::{AccessTable, unlisted};
+pub use call::Call;
+pub use context::{Caller, Deadline, actor, caller, request_id, traceparent};

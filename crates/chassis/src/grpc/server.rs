@@ -1,0 +1,193 @@
+//! The one builder of gRPC servers: whoever uses it gets mutual TLS, the access table, deadlines, limits, health,
+//! reflection and draining, and cannot forget one.
+//!
+//! The accept loop is our own, over hyper. tonic's closes a connection that has reached its age without warning when
+//! a grace is set, knows nothing of a handshake's duration, and cannot cut off what outlasts the drain.
+
+mod bind;
+mod connection;
+mod door;
+mod limit;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+pub(crate) use bind::after_accept_error;
+pub use bind::{BindError, bind};
+
+use super::AccessTable;
+use crate::config;
+use crate::lifecycle::{Lifecycle, Readiness};
+use crate::tls::Identity;
+
+/// A server being put together.
+#[must_use = "a server listens once `serve` is awaited"]
+pub struct Server {
+    name: &'static str,
+    identity: Identity,
+    access: AccessTable,
+    lifecycle: Lifecycle,
+    settings: config::Server,
+    routes: RoutesBuilder,
+    services: Vec<&'static str>,
+    descriptors: Vec<&'static [u8]>,
+    listening: Readiness,
+}
+
+/// Why a server could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the descriptors for reflection cannot be read: {0}")]
+    Descriptors(#[from] tonic_reflection::server::Error),
+    #[error("the listener failed: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+impl Server {
+    /// A server called `name` (`auth`, `session`, …) that answers what `access` lists. It is a condition of the
+    /// process being ready.
+    pub fn new(name: &'static str, identity: &Identity, access: AccessTable, lifecycle: Lifecycle) -> Server {
+        Server {
+            name,
+            identity: identity.clone(),
+            access,
+            listening: lifecycle.readiness("grpc"),
+            lifecycle,
+            settings: config::Server::on(std::net::SocketAddr::from(([127, 0, 0, 1], 0))),
+            routes: Routes::builder(),
+            services: Vec::new(),
+            descriptors: Vec::new(),
+        }
+    }
+
+    /// Limits and ages other than the defaults. The address is not looked at: the listener has it.
+    pub fn settings(mut self, settings: &config::Server) -> Server {
+        self.settings = settings.clone();
+        self
+    }
+
+    /// Adds a service.
+    pub fn service<S>(mut self, service: S) -> Server
+    where
+        S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        self.services.push(S::NAME);
+        self.routes.add_service(service);
+        self
+    }
+
+    /// Adds a serialized `FileDescriptorSet` for reflection. Services that are not served are not shown.
+    pub fn descriptors(mut self, descriptors: &'static [u8]) -> Server {
+        self.descriptors.push(descriptors);
+        self
+    }
+
+    /// Serves until the lifecycle drains; resolves when every connection is closed.
+    pub async fn serve(mut self, listener: TcpListener) -> Result<(), ServeError> {
+        self.add_health();
+        self.add_reflection()?;
+        let door = Arc::new(door::Door::new(
+            self.name,
+            self.access,
+            &self.settings,
+            self.routes.routes().prepare(),
+            &self.lifecycle,
+        ));
+        let connections = Arc::new(connection::Connections {
+            acceptor: self.identity.server_config().map(TlsAcceptor::from),
+            identity: self.identity,
+            door,
+            settings: self.settings,
+            lifecycle: self.lifecycle.clone(),
+            open: TaskTracker::new(),
+        });
+        let address = listener.local_addr()?;
+        tracing::info!(%address, tls = connections.acceptor.is_some(), "listening");
+        self.listening.ready();
+
+        let draining = self.lifecycle.draining();
+        loop {
+            tokio::select! {
+                () = draining.cancelled() => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => connection::begin(&connections, stream, peer),
+                    Err(error) => after_accept_error(&error).await,
+                },
+            }
+        }
+        // Closed before draining: who connects now is told at once that nobody listens, and asks another replica.
+        drop(listener);
+        connections.open.close();
+        connections.open.wait().await;
+        Ok(())
+    }
+
+    /// `grpc.health.v1` says of each service, and of the whole (`""`), what readiness says.
+    fn add_health(&mut self) {
+        let (reporter, service) = tonic_health::server::health_reporter();
+        self.routes.add_service(service);
+        let names: Vec<&'static str> = self.services.iter().copied().chain([""]).collect();
+        let changes = self.lifecycle.readiness_changes();
+        self.lifecycle.spawn_support("grpc health", report_health(reporter, names, changes));
+    }
+
+    fn add_reflection(&mut self) -> Result<(), ServeError> {
+        if self.descriptors.is_empty() {
+            return Ok(());
+        }
+        // `v1alpha` too, which is all that grpcio and older tools speak. The messages are the same.
+        let (current, former) = (self.reflection(), self.reflection());
+        self.routes.add_service(current.build_v1()?);
+        self.routes.add_service(former.build_v1alpha()?);
+        Ok(())
+    }
+
+    fn reflection(&self) -> tonic_reflection::server::Builder<'static> {
+        let mut builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name("grpc.health.v1.Health");
+        for descriptors in &self.descriptors {
+            builder = builder.register_encoded_file_descriptor_set(descriptors);
+        }
+        for service in &self.services {
+            builder = builder.with_service_name(*service);
+        }
+        builder
+    }
+}
+
+async fn report_health(
+    reporter: HealthReporter,
+    names: Vec<&'static str>,
+    mut changes: watch::Receiver<bool>,
+) {
+    loop {
+        let status = match *changes.borrow_and_update() {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        for name in &names {
+            reporter.set_service_status(name, status).await;
+        }
+        // The life holds the other end and this task, so it is the life that goes first.
+        if changes.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

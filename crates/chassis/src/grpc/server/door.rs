@@ -1,0 +1,195 @@
+//! What every call passes before any code of a service runs: the access table, an id, a deadline, a limit on its
+//! messages, a span. And what it passes on the way out: a panic becomes INTERNAL, a late answer DEADLINE_EXCEEDED.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{HeaderValue, Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram};
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::{Code, Status};
+use tower::Service as _;
+use tracing::Instrument as _;
+
+use super::limit::MessageLimit;
+use crate::config;
+use crate::entropy::{self, SystemEntropy};
+use crate::grpc::access::{self, AccessTable};
+use crate::grpc::context::{self, Caller, Deadline, RequestId};
+use crate::lifecycle::Lifecycle;
+use crate::status;
+
+/// How long a refused caller may take for the rest of its message.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// The way in to a server's services.
+pub(super) struct Door {
+    access: AccessTable,
+    routes: Routes,
+    default_deadline: Duration,
+    max_message_bytes: usize,
+    calls: Counter<u64>,
+    durations: Histogram<f64>,
+}
+
+impl Door {
+    pub(super) fn new(
+        name: &str,
+        access: AccessTable,
+        settings: &config::Server,
+        routes: Routes,
+        lifecycle: &Lifecycle,
+    ) -> Door {
+        let meter = lifecycle.metrics().meter();
+        Door {
+            access,
+            routes,
+            default_deadline: settings.default_deadline,
+            max_message_bytes: settings.max_message_bytes,
+            calls: meter
+                .u64_counter(format!("latchkey_{name}_rpcs"))
+                .with_description("Calls answered, by method and gRPC code.")
+                .build(),
+            durations: meter
+                .f64_histogram(format!("latchkey_{name}_rpc_duration"))
+                .with_unit("s")
+                .with_boundaries(vec![
+                    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+                ])
+                .with_description("Time to the answer's head.")
+                .build(),
+        }
+    }
+
+    /// Answers one call. Never fails: what goes wrong is a status.
+    pub(super) async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        caller: Option<Caller>,
+    ) -> Result<Response<Body>, Infallible> {
+        let began = tokio::time::Instant::now();
+        let path = request.uri().path().to_owned();
+        let id = take_request_id(&mut request);
+        let name = caller.as_ref().map(|caller| caller.0.as_str());
+        let span = tracing::info_span!("rpc", method = path, request_id = id.0, caller = name);
+        if !access::allows(self.access, &path, name) {
+            span.in_scope(|| {
+                tracing::info!("refused: the access table does not list this caller for this method")
+            });
+            let status =
+                status::refusal(Code::PermissionDenied, "CALLER_NOT_LISTED", "not listed for this method");
+            // The path is the caller's own words: not a label.
+            self.record("unlisted", Code::PermissionDenied, began);
+            drain(request.into_body(), self.max_message_bytes).await;
+            return Ok(status.into_http());
+        }
+        let sent = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
+        let timeout = sent.and_then(context::parse_timeout).unwrap_or(self.default_deadline);
+        // `Instant + Duration` panics on what a caller may send (99,999,999 hours is fine, but let it not depend on it).
+        let deadline = began.checked_add(timeout).unwrap_or(began + self.default_deadline);
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
+        }
+        request.extensions_mut().insert(Deadline(deadline));
+        request.extensions_mut().insert(id);
+
+        let call = self.call(request, deadline).instrument(span);
+        let response = call.await.unwrap_or_else(Status::into_http);
+        let code =
+            response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+        self.record(&path, code, began);
+        Ok(response)
+    }
+
+    async fn call(
+        &self,
+        request: Request<Incoming>,
+        deadline: tokio::time::Instant,
+    ) -> Result<Response<Body>, Status> {
+        let request = request.map(|body| Body::new(MessageLimit::new(body, self.max_message_bytes)));
+        // Always ready: routes hold no state to wait for.
+        let answer = AssertUnwindSafe(self.routes.clone().call(request)).catch_unwind();
+        match tokio::time::timeout_at(deadline, answer).await {
+            Ok(Ok(Ok(response))) => Ok(response),
+            Ok(Ok(Err(never))) => match never {},
+            Ok(Err(_panic)) => {
+                // The hook has logged where. What it carried may quote the request, and goes nowhere.
+                tracing::error!("a handler panicked");
+                Err(status::refusal(Code::Internal, "INTERNAL", "internal error"))
+            }
+            Err(_elapsed) => {
+                tracing::info!("the deadline passed before the answer");
+                Err(status::refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline has passed"))
+            }
+        }
+    }
+
+    fn record(&self, method: &str, code: Code, began: tokio::time::Instant) {
+        let method = KeyValue::new("method", method.to_owned());
+        self.durations.record(began.elapsed().as_secs_f64(), std::slice::from_ref(&method));
+        self.calls.add(1, &[method, KeyValue::new("code", code_word(code))]);
+    }
+}
+
+/// Reads what the caller still sends, about a message's worth and for a moment at most. An answer to a request that is
+/// under way resets its stream (RFC 9113 §8.1), and there are clients that then report the reset and not the answer.
+async fn drain(body: Incoming, limit: usize) {
+    let mut body = pin!(body);
+    let all = async {
+        let mut read = 0;
+        while read <= limit
+            && let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await
+        {
+            read += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // In time or not: what else there is to do is to answer.
+    let _ = tokio::time::timeout(DRAIN, all).await;
+}
+
+/// The caller's id for the request if it sent a usable one, else a new one; put where handlers find it either way.
+fn take_request_id(request: &mut Request<Incoming>) -> RequestId {
+    let sent = request.headers().get(context::REQUEST_ID).and_then(|value| value.to_str().ok());
+    match sent.filter(|id| context::is_request_id(id)) {
+        Some(id) => RequestId(id.to_owned()),
+        None => {
+            let id = entropy::id(&SystemEntropy, "req_");
+            if let Ok(value) = HeaderValue::from_str(&id) {
+                request.headers_mut().insert(context::REQUEST_ID, value);
+            }
+            RequestId(id)
+        }
+    }
+}
+
+/// The code's name in the specification, as a label.
+fn code_word(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

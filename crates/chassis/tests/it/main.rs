@@ -1,0 +1,20 @@
+//! The chassis from outside: real sockets, real TLS, real signals.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod authority;
+mod client;
+mod drain;
+mod echo;
+mod handshake;
+mod operations;
+mod process;
+mod server;
+#[cfg(feature = "sqlite")]
+mod sqlite;
