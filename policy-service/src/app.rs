@@ -1,0 +1,129 @@
+//! Puts the service together: the only file that names the store's adapter and the chassis's server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use chassis::entropy::{SharedEntropy, SystemEntropy};
+use chassis::grpc::server::{Server, bind};
+use chassis::lifecycle::Lifecycle;
+use chassis::tls::{Identity, TlsError};
+use chassis::{operations, process, telemetry};
+use proto::policy::v1::check_service_server::CheckServiceServer;
+use proto::policy::v1::policy_admin_service_server::PolicyAdminServiceServer;
+use proto::policy::v1::policy_read_service_server::PolicyReadServiceServer;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, config_from};
+use crate::rpc::access::ACCESS;
+use crate::rpc::{Admin, Behind, CheckCounts, Checks, Reads};
+use crate::store::Store;
+use crate::store::sqlite::{OpenError, SqliteStore};
+
+/// What the process says it is, in certificates, logs and health answers.
+pub const NAME: &str = "policy";
+
+/// The command line, the same for the service's own binary and for `latchkey serve policy`.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(
+    name = "policy-service",
+    version,
+    about = "Roles, grants and groups, and the checks that they decide"
+)]
+pub struct Args {
+    /// The configuration file. Without it: the defaults and the environment.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Read everything, open nothing, and say what it would listen on.
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+/// What a test replaces. No clock: nothing here depends on the time.
+#[derive(Debug, Clone)]
+pub struct Injected {
+    pub entropy: SharedEntropy,
+}
+
+impl Injected {
+    /// The real things.
+    pub fn system() -> Self {
+        Self { entropy: SystemEntropy::shared() }
+    }
+}
+
+/// A service that runs on its lifecycle.
+#[derive(Debug, Clone, Copy)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// Why it did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// Not once the configuration was loaded: that refuses it.
+    #[error("store.url names no SQLite file")]
+    StoreUrl,
+    #[error("the listener has no address")]
+    Listener(#[source] std::io::Error),
+}
+
+/// Runs the whole process.
+pub fn run(args: Args) -> ExitCode {
+    process::start("policy-service", || {
+        let config = config_from(args.config.as_deref())?.config;
+        telemetry::init(&config.log, NAME);
+        if args.check_config {
+            Identity::load(&config.tls)?;
+            println!("policy-service would listen on {} (gRPC)", config.server.listen);
+            println!("policy-service would listen on {} (operations)", config.operations.listen);
+            return Ok(ExitCode::SUCCESS);
+        }
+        process::serve(config.shutdown, |lifecycle| async move {
+            // Ports first: one that is taken is told before the database is touched.
+            let listener = bind("server.listen", config.server.listen)?;
+            let probes = bind("operations.listen", config.operations.listen)?;
+            let running = start(config, Injected::system(), &lifecycle, listener).await?;
+            operations::serve(probes, &lifecycle);
+            Ok(running)
+        })
+    })
+}
+
+/// Opens the store and serves on `listener` until the lifecycle drains.
+pub async fn start(
+    config: Config,
+    injected: Injected,
+    lifecycle: &Lifecycle,
+    listener: TcpListener,
+) -> Result<Running, StartError> {
+    let address = listener.local_addr().map_err(StartError::Listener)?;
+    let readiness = lifecycle.readiness("store");
+    let identity = Identity::load(&config.tls)?;
+    let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&file).await?);
+    let behind = Behind {
+        store: Arc::clone(&store),
+        entropy: injected.entropy,
+        counts: CheckCounts::shown_on(&lifecycle.metrics().meter()),
+    };
+    let server = Server::new(NAME, &identity, ACCESS, lifecycle.clone())
+        .settings(&config.server)
+        .service(CheckServiceServer::new(Checks(behind.clone())))
+        .service(PolicyReadServiceServer::new(Reads(behind.clone())))
+        .service(PolicyAdminServiceServer::new(Admin(behind)))
+        .descriptors(proto::DESCRIPTORS);
+    lifecycle.spawn("grpc", async move {
+        let served = server.serve(listener).await;
+        store.close().await;
+        served
+    });
+    readiness.ready();
+    Ok(Running { address })
+}

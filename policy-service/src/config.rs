@@ -1,0 +1,74 @@
+//! What can be configured: `config/default.toml` says it in full, and this gives it types.
+
+use std::path::Path;
+
+use chassis::config::{
+    self, ConfigError, Log, Operations, Resolved, Server, Shutdown, Store, Tls, Validate, prefixed,
+};
+use serde::Deserialize;
+
+/// The commented defaults; the reference manual is generated from them.
+pub const DEFAULTS: &str = include_str!("../config/default.toml");
+
+/// All of it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub tls: Tls,
+    pub operations: Operations,
+    pub log: Log,
+    pub shutdown: Shutdown,
+    pub store: Store,
+}
+
+/// The defaults, then `file`, then the environment.
+pub fn config_from(file: Option<&Path>) -> Result<Resolved<Config>, ConfigError> {
+    config::resolve(DEFAULTS, file, config::environment())
+}
+
+impl Validate for Config {
+    fn problems(&self) -> Vec<String> {
+        let Self { server, tls, operations, log, shutdown, store } = self;
+        [
+            prefixed("server", server.problems()),
+            prefixed("tls", tls.problems()),
+            prefixed("operations", operations.problems()),
+            prefixed("log", log.problems()),
+            prefixed("shutdown", shutdown.problems()),
+            prefixed("store", store.problems(&[])),
+        ]
+        .concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(env: &[(&str, &str)]) -> Vec<String> {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        match config::load::<Config>(DEFAULTS, None, env) {
+            Ok(_) => Vec::new(),
+            Err(error) => error.problems.into_iter().map(|problem| problem.key).collect(),
+        }
+    }
+
+    #[test]
+    fn the_defaults_lack_only_what_must_be_given() {
+        assert_eq!(problems(&[]), ["tls.certificate", "tls.key", "tls.authority", "tls.domain"]);
+        assert!(problems(&[("LATCHKEY__TLS__MODE", "external")]).is_empty());
+    }
+
+    #[test]
+    fn bad_store_settings_are_told_together() {
+        let found = problems(&[
+            ("LATCHKEY__TLS__MODE", "external"),
+            ("LATCHKEY__STORE__URL", "postgres://localhost/policy"),
+            ("LATCHKEY__STORE__READERS", "0"),
+            ("LATCHKEY__STORE__READ_WAIT", "0s"),
+            ("LATCHKEY__STORE__WRITE_WAIT", "61s"),
+        ]);
+        assert_eq!(found, ["store.url", "store.readers", "store.read_wait", "store.write_wait"]);
+    }
+}

@@ -1,0 +1,30 @@
+//! The door: messages are parsed into domain values, a flow is called, and its outcome is put into a reply or a status.
+
+use std::sync::Arc;
+
+use chassis::entropy::SharedEntropy;
+
+use crate::store::Store;
+
+pub mod access;
+mod admin;
+mod audit;
+mod check;
+mod message;
+mod metrics;
+mod page;
+mod read;
+mod status;
+
+pub use admin::Admin;
+pub use check::Checks;
+pub use metrics::CheckCounts;
+pub use read::Reads;
+
+/// What every service here answers from.
+#[derive(Clone)]
+pub struct Behind {
+    pub store: Arc<dyn Store>,
+    pub entropy: SharedEntropy,
+    pub counts: Arc<CheckCounts>,
+}

@@ -1,0 +1,125 @@
+//! The store on one SQLite file, opened by [`chassis::sqlite`].
+//!
+//! **Checks are answered by SQL and not from a copy in memory.** `cargo run -p policy-service --example check_speed`, with
+//! 10,000 users, 1,100 groups and 100,000 grants, on a busy two-core machine and a development build: 0.19 ms a check, 0.06 ms
+//! in a batch of 1,000; of that, 0.02 ms is what reading the revision alone takes. A copy would have to read the revision
+//! before each answer too, so that it would save less than 0.2 ms below a TLS call, and would pay for every write with a
+//! reload of everything. It comes when replicas may answer without asking the file at all.
+
+use async_trait::async_trait;
+use chassis::sqlite::{self, Database};
+use sqlx::migrate::Migrator;
+
+use super::{
+    GrantCreated, GroupCreated, MemberAdded, MemberRemoved, RoleDeleted, RolePut, Store, StoreError,
+};
+use crate::domain::{
+    At, Grant, GrantFilter, GrantId, Group, GroupName, Holdings, Page, Principal, Question, Revision, Role,
+    RoleName, Slice, Subject,
+};
+
+mod list;
+mod read;
+mod row;
+mod write;
+
+pub use chassis::sqlite::{OpenError, Settings as SqliteSettings};
+
+/// Forward only; each file is applied once, in the order of its timestamp.
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Roles, grants and groups in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore(Database);
+
+impl SqliteStore {
+    /// Opens the file, creates it if it is not there, and brings its schema up to this version.
+    pub async fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
+        Database::open(settings, &MIGRATIONS).await.map(Self)
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if sqlite::is_corruption(&error) {
+            Self::Corrupt(error.into())
+        } else {
+            Self::Unavailable(error.into())
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn holdings_for(&self, questions: &[Question]) -> Result<At<Vec<Holdings>>, StoreError> {
+        read::holdings_for(self.0.readers(), questions).await
+    }
+
+    async fn holdings_of(&self, principal: &Principal) -> Result<At<Holdings>, StoreError> {
+        let mut snapshot = self.0.read().await?;
+        read::holdings_of(&mut snapshot, principal).await
+    }
+
+    async fn role(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
+        let mut snapshot = self.0.read().await?;
+        list::role(&mut snapshot, name).await
+    }
+
+    async fn roles(&self, page: &Page<RoleName>) -> Result<Slice<Role>, StoreError> {
+        let mut snapshot = self.0.read().await?;
+        list::roles(&mut snapshot, page).await
+    }
+
+    async fn grants(&self, filter: &GrantFilter, page: &Page<GrantId>) -> Result<Slice<Grant>, StoreError> {
+        list::grants(self.0.readers(), filter, page).await
+    }
+
+    async fn groups(&self, page: &Page<GroupName>) -> Result<Slice<Group>, StoreError> {
+        let mut snapshot = self.0.read().await?;
+        list::groups(&mut snapshot, page).await
+    }
+
+    async fn put_role(&self, role: &Role) -> Result<RolePut, StoreError> {
+        write::put_role(self.0.write().await?, role).await
+    }
+
+    async fn delete_role(&self, name: &RoleName) -> Result<RoleDeleted, StoreError> {
+        write::delete_role(self.0.write().await?, name).await
+    }
+
+    async fn create_grant(&self, grant: &Grant) -> Result<GrantCreated, StoreError> {
+        write::create_grant(self.0.write().await?, grant).await
+    }
+
+    async fn delete_grant(&self, id: &GrantId) -> Result<Option<Revision>, StoreError> {
+        write::delete_grant(self.0.write().await?, id).await
+    }
+
+    async fn create_group(&self, name: &GroupName) -> Result<GroupCreated, StoreError> {
+        write::create_group(self.0.write().await?, name).await
+    }
+
+    async fn delete_group(&self, name: &GroupName) -> Result<Option<Revision>, StoreError> {
+        write::delete_group(self.0.write().await?, name).await
+    }
+
+    async fn add_group_member(&self, group: &GroupName, member: &Subject) -> Result<MemberAdded, StoreError> {
+        write::add_group_member(self.0.write().await?, group, member).await
+    }
+
+    async fn remove_group_member(
+        &self,
+        group: &GroupName,
+        member: &Subject,
+    ) -> Result<MemberRemoved, StoreError> {
+        write::remove_group_member(self.0.write().await?, group, member).await
+    }
+
+    async fn forget(&self, principal: &Principal) -> Result<Revision, StoreError> {
+        write::forget(self.0.write().await?, principal).await
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
