@@ -1,0 +1,116 @@
+//! What a believed login is turned into: tokens of a new family, or a proof from which session-service makes a session.
+
+use time::OffsetDateTime;
+use token::Epochs;
+use zeroize::Zeroizing;
+
+use super::{Auth, Failure, Origin, issue::TokenSet};
+use crate::{
+    domain::{
+        claims::{self, AMR_PASSWORD},
+        id::{ClientId, FamilyId},
+        refresh::Family,
+        scope::Scope,
+        secret::SecretKind,
+        user::{Key, Status, User},
+    },
+    peers::Subject,
+    store::{NewFamily, StoreError},
+};
+
+/// What the caller wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginMode {
+    Token,
+    Session,
+}
+
+/// What came of it.
+pub struct LoggedIn {
+    pub user: User,
+    pub granted: Granted,
+}
+
+/// Secrets: neither is logged.
+pub enum Granted {
+    Tokens(TokenSet),
+    Proof(String),
+}
+
+impl Auth {
+    /// `None`: the user was changed since the password was verified, so the login is void.
+    pub(super) async fn grant(
+        &self,
+        origin: &Origin,
+        user: &User,
+        mode: LoginMode,
+        now: OffsetDateTime,
+    ) -> Result<Option<Granted>, Failure> {
+        let client = ClientId::first_party();
+        let built_in = self.store.client(&Key::Id(client.clone())).await?;
+        let built_in =
+            built_in.ok_or(StoreError::Corrupt("clients table: the built-in client is missing"))?;
+        let epochs = Epochs { subject: user.epoch, client: built_in.epoch };
+        match mode {
+            LoginMode::Token => self.grant_tokens(origin, user, client, epochs, now).await,
+            LoginMode::Session => self.grant_proof(user, epochs, now).await,
+        }
+    }
+
+    async fn grant_tokens(
+        &self,
+        origin: &Origin,
+        user: &User,
+        client: ClientId,
+        epochs: Epochs,
+        now: OffsetDateTime,
+    ) -> Result<Option<Granted>, Failure> {
+        // Asked before anything is written: without roles there is no token, and nothing half-done stays behind.
+        let roles = self.policy.roles_of(Subject::User(&user.id), &origin.peer_call()).await?;
+        let expires_at = now + self.settings.refresh.absolute;
+        let family = Family {
+            id: FamilyId::parse(&self.id(FamilyId::PREFIX)).ok_or(StoreError::Corrupt("new family id"))?,
+            subject: user.id.clone(),
+            client,
+            epochs,
+            scope: Scope::default(),
+            audience: self.settings.first_party.as_str().to_owned(),
+            amr: vec![AMR_PASSWORD.to_owned()],
+            created_at: now,
+            expires_at,
+            ended: false,
+        };
+        let jti = self.id("");
+        let claims = claims::of_family(self.issue(&jti, now), &family, user, &family.scope, &roles);
+        let access_token = self.access_token(claims)?;
+        let refresh_token = self.secret(SecretKind::Refresh);
+        let idle_until = self.settings.refresh.idle_until(expires_at, now);
+        let scope = family.scope.to_string();
+        let new = NewFamily { family, token: refresh_token.digest(), idle_until };
+        if !self.store.begin_family(&new).await? {
+            return Ok(None);
+        }
+        Ok(Some(Granted::Tokens(TokenSet {
+            access_token,
+            expires_in: self.expires_in(),
+            refresh_token: Zeroizing::new(refresh_token.reveal().to_owned()),
+            scope,
+        })))
+    }
+
+    async fn grant_proof(
+        &self,
+        user: &User,
+        epochs: Epochs,
+        now: OffsetDateTime,
+    ) -> Result<Option<Granted>, Failure> {
+        // Nothing is inserted whose condition could repeat it, so the row is read again: hashing took a while.
+        let present = self.store.user(&Key::Id(user.id.clone())).await?;
+        if !present.is_some_and(|present| present.epoch == user.epoch && present.status == Status::Active) {
+            return Ok(None);
+        }
+        let jti = self.id("");
+        let issue = claims::Issue { lifetime: self.settings.proof_lifetime, ..self.issue(&jti, now) };
+        Ok(Some(Granted::Proof(self.login_proof(&claims::proof(issue, user, epochs))?)))
+    }
+}

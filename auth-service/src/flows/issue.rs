@@ -1,0 +1,51 @@
+//! Making a token: signed with the active key, and encrypted where its audience has registered a key.
+
+use token::{AccessClaims, IssueError, ProofClaims, TYP_ACCESS, TYP_PROOF};
+
+use super::{Auth, Failure, keys::Ring};
+use crate::domain::claims::{Issue, MAX_TOKEN_BYTES};
+
+/// What a token endpoint hands out.
+pub struct TokenSet {
+    pub access_token: String,
+    /// Seconds.
+    pub expires_in: u32,
+    /// Empty where none is issued.
+    pub refresh_token: zeroize::Zeroizing<String>,
+    pub scope: String,
+}
+
+impl Auth {
+    /// The seconds for which an access token is good.
+    pub(super) fn expires_in(&self) -> u32 {
+        u32::try_from(self.settings.access_lifetime.as_secs()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn issue<'a>(&'a self, jti: &'a str, now: time::OffsetDateTime) -> Issue<'a> {
+        Issue { issuer: &self.settings.issuer, jti, now, lifetime: self.settings.access_lifetime }
+    }
+
+    /// One that would be too long for a cookie and a header goes without roles: who reads it asks for them.
+    pub(super) fn access_token(&self, mut claims: AccessClaims) -> Result<String, Failure> {
+        let ring = self.keys.ring()?;
+        let token = self.compact(&ring, &claims)?;
+        if token.len() <= MAX_TOKEN_BYTES || claims.roles.is_none() {
+            return Ok(token);
+        }
+        claims.roles = None;
+        Ok(self.compact(&ring, &claims)?)
+    }
+
+    pub(super) fn login_proof(&self, claims: &ProofClaims) -> Result<String, Failure> {
+        Ok(self.keys.ring()?.active().sign(TYP_PROOF, claims)?)
+    }
+
+    fn compact(&self, ring: &Ring, claims: &AccessClaims) -> Result<String, IssueError> {
+        let jws = ring.active().sign(TYP_ACCESS, claims)?;
+        // A token has one audience here, so one recipient decides.
+        match claims.aud.first().and_then(|audience| self.settings.recipients.get(audience)) {
+            Some(recipient) => token::seal(&jws, recipient),
+            None => Ok(jws),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The signing keys in use: opened once, rotated when due, published.
+//!
+//! Readers take a snapshot that is swapped whole, so that a key never signs before it stands in the published set and a
+//! set never lacks the key that signs.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use chassis::entropy::SharedEntropy;
+use time::OffsetDateTime;
+use token::{KeyError, KeySet, KeySetError, SigningKey};
+use tokio::sync::Mutex;
+
+use crate::{
+    domain::{
+        sealing::SealingKey,
+        signing_key::{KeyRecord, KeySchedule, KeyState, SealedKey, Step},
+    },
+    store::{Store, StoreError},
+};
+
+/// Steps follow from one another (create, then remove); more than a handful in one go means that something is wrong.
+const MAX_ROUNDS: usize = 8;
+
+/// The signing keys and the way to them.
+pub struct Keys {
+    store: Arc<dyn Store>,
+    entropy: SharedEntropy,
+    master: SealingKey,
+    schedule: KeySchedule,
+    current: ArcSwapOption<Ring>,
+    /// One look at the store at a time, so that an older one never replaces a newer. No request waits for it.
+    looking: Mutex<()>,
+}
+
+/// The keys of one moment.
+pub struct Ring {
+    active: SigningKey,
+    set: KeySet,
+    json: String,
+}
+
+/// Why there are no keys to sign with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "the signing key {kid} does not open: this is not the master key that it was sealed with (signing.master_key), or its row was altered"
+    )]
+    DoesNotOpen { kid: String },
+    #[error("the signing key {kid} cannot be used")]
+    Unusable {
+        kid: String,
+        #[source]
+        source: KeyError,
+    },
+    #[error("no signing key can be made")]
+    Generate(#[source] KeyError),
+    #[error("the signing keys do not make a key set")]
+    Set(#[from] KeySetError),
+    #[error("a new signing key cannot be sealed")]
+    Seal,
+    #[error("no signing key is active")]
+    NoneActive,
+}
+
+impl Keys {
+    pub fn new(
+        store: Arc<dyn Store>,
+        entropy: SharedEntropy,
+        master: SealingKey,
+        schedule: KeySchedule,
+    ) -> Self {
+        Self { store, entropy, master, schedule, current: ArcSwapOption::empty(), looking: Mutex::default() }
+    }
+
+    /// The keys that [`Keys::advance`] found last.
+    pub fn ring(&self) -> Result<Arc<Ring>, KeysError> {
+        self.current.load_full().ok_or(KeysError::NoneActive)
+    }
+
+    /// Does what is due at `now` and takes up the outcome, whoever brought it about.
+    pub async fn advance(&self, now: OffsetDateTime) -> Result<(), KeysError> {
+        let _alone = self.looking.lock().await;
+        let mut keys = self.store.signing_keys().await?;
+        for _ in 0..MAX_ROUNDS {
+            let records: Vec<KeyRecord> = keys.iter().map(|key| key.record.clone()).collect();
+            let steps = self.schedule.next(&records, now);
+            if steps.is_empty() {
+                break;
+            }
+            for step in steps {
+                self.take(step, now).await?;
+            }
+            keys = self.store.signing_keys().await?;
+        }
+        let ring = self.open(&keys)?;
+        self.current.store(Some(Arc::new(ring)));
+        Ok(())
+    }
+
+    /// A step that somebody else took in between is as good: the keys are read again after it.
+    async fn take(&self, step: Step, now: OffsetDateTime) -> Result<(), KeysError> {
+        let (done, what, kid) = match step {
+            Step::CreateActive => self.create(KeyState::Active { since: now }, "active").await?,
+            Step::Announce => self.create(KeyState::Announced { at: now }, "announced").await?,
+            Step::Activate { kid, retire, until } => {
+                let done = self.store.activate_signing_key(&kid, retire.as_deref(), until, now).await?;
+                (done, "active", kid)
+            }
+            Step::Remove { kid } => (self.store.remove_signing_key(&kid, now).await?, "gone", kid),
+        };
+        if done {
+            tracing::info!(kid, state = what, "signing key");
+        }
+        Ok(())
+    }
+
+    async fn create(
+        &self,
+        state: KeyState,
+        what: &'static str,
+    ) -> Result<(bool, &'static str, String), KeysError> {
+        let key = SigningKey::generate(self.schedule.algorithm).map_err(KeysError::Generate)?;
+        let kid = key.kid().to_owned();
+        let mut nonce = [0; 12];
+        self.entropy.fill(&mut nonce);
+        // The kid as additional data: a sealed key copied to another row does not open.
+        let sealed = self.master.seal(nonce, kid.as_bytes(), &key.to_pkcs8()).map_err(|_| KeysError::Seal)?;
+        let record = KeyRecord { kid: kid.clone(), algorithm: key.algorithm(), state };
+        let done = self.store.insert_signing_key(&SealedKey { record, sealed }).await?;
+        Ok((done, what, kid))
+    }
+
+    fn open(&self, keys: &[SealedKey]) -> Result<Ring, KeysError> {
+        let mut active = None;
+        let mut public = Vec::new();
+        for SealedKey { record, sealed } in keys {
+            if matches!(record.state, KeyState::Gone { .. }) {
+                continue;
+            }
+            let kid = &record.kid;
+            let pkcs8 = self
+                .master
+                .open(kid.as_bytes(), sealed)
+                .map_err(|_| KeysError::DoesNotOpen { kid: kid.clone() })?;
+            let key = SigningKey::from_pkcs8(kid, record.algorithm, &pkcs8)
+                .map_err(|source| KeysError::Unusable { kid: kid.clone(), source })?;
+            public.push(key.public_jwk());
+            if matches!(record.state, KeyState::Active { .. }) {
+                active = Some(key);
+            }
+        }
+        let set = KeySet::new(public)?;
+        let json = set.to_json();
+        Ok(Ring { active: active.ok_or(KeysError::NoneActive)?, set, json })
+    }
+}
+
+impl Ring {
+    pub fn active(&self) -> &SigningKey {
+        &self.active
+    }
+
+    /// Every key that is announced, active or retiring.
+    pub fn set(&self) -> &KeySet {
+        &self.set
+    }
+
+    /// The set as published: public members only.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+}

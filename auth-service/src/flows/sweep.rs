@@ -1,0 +1,23 @@
+//! Removing what has expired, and wiping what only the grace window needed.
+
+use super::{Auth, Failure};
+use crate::store::Swept;
+
+/// More rounds than this wait for the next time.
+const MAX_ROUNDS: usize = 100;
+
+/// Sweeps in batches of `batch` rows until nothing is left. Answers what was removed.
+pub async fn sweep(auth: &Auth, batch: u32) -> Result<Swept, Failure> {
+    let mut total = Swept::default();
+    for _ in 0..MAX_ROUNDS {
+        let now = auth.now();
+        let swept = auth.store.sweep(now, now - auth.settings.refresh.grace, batch).await?;
+        total.families += swept.families;
+        total.successors += swept.successors;
+        total.throttles += swept.throttles;
+        if swept == Swept::default() {
+            break;
+        }
+    }
+    Ok(total)
+}

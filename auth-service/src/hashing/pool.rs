@@ -1,0 +1,198 @@
+//! The threads that hash, and the bounded queue before them.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use chassis::lifecycle::Lifecycle;
+use tokio::sync::{Semaphore, TryAcquireError, oneshot};
+use zeroize::Zeroizing;
+
+use super::{HashingError, Kdf, PasswordHashing, Place, argon2id::Memory};
+use crate::domain::{
+    password::Password,
+    phc::{CURRENT, Cost, OUTPUT_BYTES, PasswordHash, SALT_BYTES},
+};
+
+/// Size of the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSize {
+    pub threads: usize,
+    /// Passwords that wait while all threads hash.
+    pub queue: usize,
+}
+
+impl PoolSize {
+    /// `threads` of zero: one fewer than there are cores, at least one, so that a core is left for everything else.
+    pub fn new(threads: usize, queue: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { threads: if threads == 0 { cores.saturating_sub(1).max(1) } else { threads }, queue }
+    }
+}
+
+/// A handle to the pool. The threads belong to the lifecycle and end when the pool is closed.
+#[derive(Clone)]
+pub struct HashingPool {
+    /// One for each thread and each place in the queue.
+    places: Arc<Semaphore>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    refused: AtomicU64,
+    runs: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Job>,
+    closed: bool,
+}
+
+struct Job {
+    password: Password,
+    cost: Cost,
+    salt: Vec<u8>,
+    length: usize,
+    answer: oneshot::Sender<Result<Zeroizing<Vec<u8>>, HashingError>>,
+}
+
+impl HashingPool {
+    /// Starts the threads.
+    pub fn start(size: PoolSize, kdf: &Arc<dyn Kdf>, lifecycle: &Lifecycle) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            refused: AtomicU64::new(0),
+            runs: AtomicU64::new(0),
+        });
+        for number in 0..size.threads {
+            let (shared, kdf) = (Arc::clone(&shared), Arc::clone(kdf));
+            lifecycle.spawn_thread(format!("hashing-{number}"), move || shared.work(kdf.as_ref()))?;
+        }
+        Ok(Self { places: Arc::new(Semaphore::new(size.threads + size.queue)), shared })
+    }
+
+    /// What waits is dropped and the threads end. For when no call is left that could want an answer.
+    pub fn close(&self) {
+        self.places.close();
+        let mut queue = self.shared.lock();
+        queue.closed = true;
+        queue.waiting.clear();
+        drop(queue);
+        self.shared.changed.notify_all();
+    }
+
+    /// Passwords that wait now.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().waiting.len()
+    }
+
+    /// Runs so far.
+    pub fn runs(&self) -> u64 {
+        self.shared.runs.load(Ordering::Relaxed)
+    }
+
+    /// Passwords turned away so far.
+    pub fn refused(&self) -> u64 {
+        self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    async fn run(
+        &self,
+        password: &Password,
+        cost: Cost,
+        salt: Vec<u8>,
+        length: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, HashingError> {
+        let (answer, answered) = oneshot::channel();
+        self.shared.push(Job { password: password.clone(), cost, salt, length, answer })?;
+        answered.await.map_err(|_| HashingError::Failed)?
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, job: Job) -> Result<(), HashingError> {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Err(HashingError::Failed);
+        }
+        queue.waiting.push_back(job);
+        drop(queue);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// The next job that somebody still waits for; `None` when the pool is closed.
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.lock();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            match queue.waiting.pop_front() {
+                Some(job) if job.answer.is_closed() => {}
+                Some(job) => return Some(job),
+                None => queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn work(&self, kdf: &dyn Kdf) {
+        let mut memory = Memory::default();
+        while let Some(job) = self.next() {
+            let mut out = Zeroizing::new(vec![0; job.length]);
+            let done = kdf.run(&mut memory, job.cost, job.password.as_bytes(), &job.salt, &mut out);
+            self.runs.fetch_add(1, Ordering::Relaxed);
+            // Whoever asked may have gone meanwhile.
+            let _ = job.answer.send(done.map(|()| out));
+        }
+    }
+}
+
+#[async_trait]
+impl PasswordHashing for HashingPool {
+    fn admit(&self) -> Result<Place, HashingError> {
+        match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(permit) => Ok(Place { _permit: permit }),
+            Err(TryAcquireError::NoPermits) => {
+                self.shared.refused.fetch_add(1, Ordering::Relaxed);
+                Err(HashingError::Busy)
+            }
+            Err(TryAcquireError::Closed) => Err(HashingError::Failed),
+        }
+    }
+
+    async fn hash(
+        &self,
+        _: &Place,
+        password: &Password,
+        salt: [u8; SALT_BYTES],
+    ) -> Result<PasswordHash, HashingError> {
+        let out = self.run(password, CURRENT, salt.to_vec(), OUTPUT_BYTES).await?;
+        let out: &[u8; OUTPUT_BYTES] = out.as_slice().try_into().map_err(|_| HashingError::Failed)?;
+        Ok(PasswordHash::new(salt, out))
+    }
+
+    async fn verify(
+        &self,
+        _: &Place,
+        password: &Password,
+        hash: &PasswordHash,
+    ) -> Result<bool, HashingError> {
+        let out = self.run(password, hash.cost(), hash.salt().to_vec(), hash.output_len()).await?;
+        Ok(hash.matches(&out))
+    }
+}

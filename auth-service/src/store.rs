@@ -1,0 +1,219 @@
+//! What auth-service keeps, and what a store promises. One trait, one conformance suite (`tests/it/store`), one adapter
+//! for each database.
+//!
+//! Promises of every adapter:
+//! - An answer is durable: what was acknowledged survives the kill of any process and a power cut.
+//! - A change of state is one statement whose condition repeats every precondition, or one transaction begun by such a
+//!   statement. Of any number of concurrent callers exactly one wins; the others learn that they lost.
+//! - "Not there" is said only when it was seen. Everything that keeps the store from seeing is [`StoreError`].
+//! - Times have milliseconds. `now` is always an argument: the database's clock decides nothing.
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use crate::domain::{
+    client::Client,
+    id::{ClientId, FamilyId, UserId},
+    page::{Page, PageRequest},
+    phc::PasswordHash,
+    refresh::{Family, Standing},
+    secret::Digest,
+    signing_key::SealedKey,
+    throttle::{Attempt, ThrottleKey, ThrottlePolicy},
+    user::{Account, Key, Status, User},
+    username::Username,
+};
+
+pub mod sqlite;
+
+/// Why a store could not answer. Never an outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store cannot be reached")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A row that no version of this program writes.
+    #[error("the store holds an impossible {0}")]
+    Corrupt(&'static str),
+}
+
+/// Outcome of an insertion that something unique may forbid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    Done,
+    /// The name is somebody else's.
+    Taken,
+}
+
+/// A user to be.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    pub id: UserId,
+    pub username: Username,
+    pub password_hash: PasswordHash,
+    pub must_change_password: bool,
+    pub created_at: OffsetDateTime,
+}
+
+/// The first refresh token of a new family.
+#[derive(Clone, Debug)]
+pub struct NewFamily {
+    pub family: Family,
+    pub token: Digest,
+    pub idle_until: OffsetDateTime,
+}
+
+/// One rotation: this token is spent, that one takes its place.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    pub spent: Digest,
+    pub client: ClientId,
+    pub successor: Digest,
+    /// Readable by who holds the spent token; `None` where there is no grace window.
+    pub sealed: Option<Vec<u8>>,
+    pub idle_until: OffsetDateTime,
+    pub now: OffsetDateTime,
+}
+
+/// Why a family ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FamilyEnd {
+    Logout,
+    Revoked,
+    Theft,
+}
+
+/// Rows that a sweep removed or wiped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub families: u64,
+    pub successors: u64,
+    pub throttles: u64,
+}
+
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // Users
+
+    /// Active, with epoch 0. A username is free or not by its key.
+    async fn insert_user(&self, user: NewUser) -> Result<Inserted, StoreError>;
+    async fn user(&self, key: &Key<UserId>) -> Result<Option<User>, StoreError>;
+    /// For logins: by the username's key, with the stored hash.
+    async fn account(&self, username_key: &str) -> Result<Option<Account>, StoreError>;
+    /// In the order of ids.
+    async fn users(&self, page: &PageRequest) -> Result<Page<User>, StoreError>;
+    /// Disabling raises the epoch and ends the families; what is disabled already is left as it is.
+    async fn set_user_status(
+        &self,
+        id: &UserId,
+        status: Status,
+        now: OffsetDateTime,
+    ) -> Result<Option<User>, StoreError>;
+    /// Raises the epoch and ends the families. With `epoch`, only where the user is active and still has it: what was
+    /// verified a moment ago is what is replaced. `None`: no such user, or no longer so.
+    async fn set_password(
+        &self,
+        id: &UserId,
+        epoch: Option<u64>,
+        hash: &PasswordHash,
+        must_change: bool,
+        now: OffsetDateTime,
+    ) -> Result<Option<User>, StoreError>;
+    /// Replaces the hash of an unchanged password; the epoch stays. Done only where `old` is still the stored one.
+    async fn upgrade_hash(
+        &self,
+        id: &UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError>;
+    /// Deletes the user and ends the families. The id is never used again.
+    async fn delete_user(&self, id: &UserId, now: OffsetDateTime) -> Result<bool, StoreError>;
+
+    // Clients
+
+    async fn insert_client(&self, client: &Client) -> Result<Inserted, StoreError>;
+    async fn client(&self, key: &Key<ClientId>) -> Result<Option<Client>, StoreError>;
+    /// In the order of ids.
+    async fn clients(&self, page: &PageRequest) -> Result<Page<Client>, StoreError>;
+    /// The former secret is dead when this is answered, and the epoch raised, so that families of the former are void.
+    /// Public clients are not found.
+    async fn set_client_secret(&self, id: &ClientId, secret: &Digest) -> Result<Option<Client>, StoreError>;
+    /// As [`Store::set_user_status`]. Built-in clients are not found.
+    async fn set_client_status(
+        &self,
+        id: &ClientId,
+        status: Status,
+        now: OffsetDateTime,
+    ) -> Result<Option<Client>, StoreError>;
+    /// Built-in clients are not found.
+    async fn delete_client(&self, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError>;
+
+    // Refresh families
+
+    /// Done only while subject and client are active and have the epochs of the family: `false` is "no longer so".
+    async fn begin_family(&self, new: &NewFamily) -> Result<bool, StoreError>;
+    /// All that decides about a presented token, read at one moment.
+    async fn standing(&self, token: &Digest) -> Result<Option<Standing>, StoreError>;
+    /// Done only while the token is unspent and not idle too long, its family neither ended nor past its absolute age,
+    /// its client the one given, and subject and client active with the family's epochs. `false`: read again and judge.
+    async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError>;
+    /// Whether this call ended it. With `subject`, only that subject's.
+    async fn end_family(
+        &self,
+        id: &FamilyId,
+        subject: Option<&UserId>,
+        why: FamilyEnd,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError>;
+    /// Whether a family exists and has neither ended nor passed its absolute age.
+    async fn family_is_alive(&self, id: &FamilyId, now: OffsetDateTime) -> Result<bool, StoreError>;
+
+    // Throttle
+
+    /// Counts an attempt in one conditional statement, or says until when there is none.
+    async fn reserve_attempt(
+        &self,
+        key: &ThrottleKey,
+        policy: &ThrottlePolicy,
+        now: OffsetDateTime,
+    ) -> Result<Attempt, StoreError>;
+    /// Takes one attempt back that was never made.
+    async fn return_attempt(&self, key: &ThrottleKey, policy: &ThrottlePolicy) -> Result<(), StoreError>;
+    /// Forgets the failures: the password was right.
+    async fn forget_attempts(&self, key: &ThrottleKey) -> Result<(), StoreError>;
+
+    // Signing keys
+
+    async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError>;
+    /// `false`: there is an active, or an announced, key already.
+    async fn insert_signing_key(&self, key: &SealedKey) -> Result<bool, StoreError>;
+    /// The announced key becomes active and the active one, exactly `retire`, retires. `false`: it is no longer so.
+    async fn activate_signing_key(
+        &self,
+        kid: &str,
+        retire: Option<&str>,
+        until: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError>;
+    /// Wipes the private half of a retiring key whose time is over.
+    async fn remove_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
+
+    // Upkeep
+
+    /// Removes what has expired and wipes successors spent before `window_closed`, at most `limit` rows of each kind.
+    async fn sweep(
+        &self,
+        now: OffsetDateTime,
+        window_closed: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Swept, StoreError>;
+}
+
+impl FamilyEnd {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::Revoked => "revoked",
+            Self::Theft => "theft",
+        }
+    }
+}

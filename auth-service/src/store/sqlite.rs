@@ -1,0 +1,51 @@
+//! The store on one SQLite file: for one machine, and for a first look. How it is opened, and what a crash leaves of it, is
+//! [`chassis::sqlite`]'s.
+
+use chassis::sqlite::Database;
+use sqlx::migrate::Migrator;
+
+use super::StoreError;
+
+mod adapter;
+mod clients;
+mod families;
+mod row;
+mod signing_keys;
+mod sweep;
+mod throttle;
+mod users;
+
+pub use chassis::sqlite::{OpenError, Settings as SqliteSettings};
+
+/// Forward only: a migration that was published is never changed.
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
+
+/// An open SQLite file.
+#[derive(Clone, Debug)]
+pub struct SqliteStore(Database);
+
+impl SqliteStore {
+    /// Opens the file, creating it where there is none, checks it and brings its schema up to date.
+    pub async fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
+        Database::open(settings, &MIGRATIONS).await.map(Self)
+    }
+
+    /// Finishes what is under way and closes the file.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Corrupt("column"),
+            other => Self::Unavailable(Box::new(other)),
+        }
+    }
+}
+
+/// Whether a `UNIQUE` or primary key constraint forbade the statement.
+fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.is_unique_violation())
+}

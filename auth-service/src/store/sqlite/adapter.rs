@@ -1,0 +1,175 @@
+//! The trait, met by the methods that the files beside this one give the store.
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::SqliteStore;
+use crate::{
+    domain::{
+        client::Client,
+        id::{ClientId, FamilyId, UserId},
+        page::{Page, PageRequest},
+        phc::PasswordHash,
+        refresh::Standing,
+        secret::Digest,
+        signing_key::SealedKey,
+        throttle::{Attempt, ThrottleKey, ThrottlePolicy},
+        user::{Account, Key, Status, User},
+    },
+    store::{FamilyEnd, Inserted, NewFamily, NewUser, Rotation, Store, StoreError, Swept},
+};
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn insert_user(&self, user: NewUser) -> Result<Inserted, StoreError> {
+        Self::insert_user(self, user).await
+    }
+
+    async fn user(&self, key: &Key<UserId>) -> Result<Option<User>, StoreError> {
+        Self::user(self, key).await
+    }
+
+    async fn account(&self, username_key: &str) -> Result<Option<Account>, StoreError> {
+        Self::account(self, username_key).await
+    }
+
+    async fn users(&self, page: &PageRequest) -> Result<Page<User>, StoreError> {
+        Self::users(self, page).await
+    }
+
+    async fn set_user_status(
+        &self,
+        id: &UserId,
+        status: Status,
+        now: OffsetDateTime,
+    ) -> Result<Option<User>, StoreError> {
+        Self::set_user_status(self, id, status, now).await
+    }
+
+    async fn set_password(
+        &self,
+        id: &UserId,
+        epoch: Option<u64>,
+        hash: &PasswordHash,
+        must_change: bool,
+        now: OffsetDateTime,
+    ) -> Result<Option<User>, StoreError> {
+        Self::set_password(self, id, epoch, hash, must_change, now).await
+    }
+
+    async fn upgrade_hash(
+        &self,
+        id: &UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        Self::upgrade_hash(self, id, old, new).await
+    }
+
+    async fn delete_user(&self, id: &UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        Self::delete_user(self, id, now).await
+    }
+
+    async fn insert_client(&self, client: &Client) -> Result<Inserted, StoreError> {
+        Self::insert_client(self, client).await
+    }
+
+    async fn client(&self, key: &Key<ClientId>) -> Result<Option<Client>, StoreError> {
+        Self::client(self, key).await
+    }
+
+    async fn clients(&self, page: &PageRequest) -> Result<Page<Client>, StoreError> {
+        Self::clients(self, page).await
+    }
+
+    async fn set_client_secret(&self, id: &ClientId, secret: &Digest) -> Result<Option<Client>, StoreError> {
+        Self::set_client_secret(self, id, secret).await
+    }
+
+    async fn set_client_status(
+        &self,
+        id: &ClientId,
+        status: Status,
+        now: OffsetDateTime,
+    ) -> Result<Option<Client>, StoreError> {
+        Self::set_client_status(self, id, status, now).await
+    }
+
+    async fn delete_client(&self, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        Self::delete_client(self, id, now).await
+    }
+
+    async fn begin_family(&self, new: &NewFamily) -> Result<bool, StoreError> {
+        Self::begin_family(self, new).await
+    }
+
+    async fn standing(&self, token: &Digest) -> Result<Option<Standing>, StoreError> {
+        Self::standing(self, token).await
+    }
+
+    async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError> {
+        Self::rotate(self, rotation).await
+    }
+
+    async fn end_family(
+        &self,
+        id: &FamilyId,
+        subject: Option<&UserId>,
+        why: FamilyEnd,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        Self::end_family(self, id, subject, why, now).await
+    }
+
+    async fn family_is_alive(&self, id: &FamilyId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        Self::family_is_alive(self, id, now).await
+    }
+
+    async fn reserve_attempt(
+        &self,
+        key: &ThrottleKey,
+        policy: &ThrottlePolicy,
+        now: OffsetDateTime,
+    ) -> Result<Attempt, StoreError> {
+        Self::reserve_attempt(self, key, policy, now).await
+    }
+
+    async fn return_attempt(&self, key: &ThrottleKey, policy: &ThrottlePolicy) -> Result<(), StoreError> {
+        Self::return_attempt(self, key, policy).await
+    }
+
+    async fn forget_attempts(&self, key: &ThrottleKey) -> Result<(), StoreError> {
+        Self::forget_attempts(self, key).await
+    }
+
+    async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        Self::signing_keys(self).await
+    }
+
+    async fn insert_signing_key(&self, key: &SealedKey) -> Result<bool, StoreError> {
+        Self::insert_signing_key(self, key).await
+    }
+
+    async fn activate_signing_key(
+        &self,
+        kid: &str,
+        retire: Option<&str>,
+        until: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        Self::activate_signing_key(self, kid, retire, until, now).await
+    }
+
+    async fn remove_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
+        Self::remove_signing_key(self, kid, now).await
+    }
+
+    async fn sweep(
+        &self,
+        now: OffsetDateTime,
+        window_closed: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Swept, StoreError> {
+        Self::sweep(self, now, window_closed, limit).await
+    }
+}

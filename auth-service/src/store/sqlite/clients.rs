@@ -1,0 +1,183 @@
+//! Clients. Built-in ones are rows of the first migration: read like others, never changed.
+
+use sqlx::FromRow;
+use time::OffsetDateTime;
+
+use super::{SqliteStore, families, is_taken, row};
+use crate::{
+    domain::{
+        client::{Audience, Client, ClientKind, ClientName},
+        id::ClientId,
+        page::{Page, PageRequest},
+        scope::Scope,
+        secret::Digest,
+        user::{Key, Status},
+    },
+    store::{Inserted, StoreError},
+};
+
+#[derive(FromRow)]
+pub(super) struct ClientRow {
+    pub id: String,
+    pub name: String,
+    pub status: String,
+    pub audiences: String,
+    pub scopes: String,
+    pub secret_digest: Option<Vec<u8>>,
+    pub epoch: i64,
+    pub created_at: i64,
+}
+
+impl TryFrom<ClientRow> for Client {
+    type Error = StoreError;
+
+    fn try_from(row: ClientRow) -> Result<Self, StoreError> {
+        let audiences = row::strings(&row.audiences)?
+            .iter()
+            .map(|audience| Audience::parse(audience).map_err(|_| StoreError::Corrupt("audience")))
+            .collect::<Result<_, _>>()?;
+        let scopes = Scope::of(row::strings(&row.scopes)?.iter().map(String::as_str))
+            .map_err(|_| StoreError::Corrupt("scope"))?;
+        let kind = match row.secret_digest {
+            None => ClientKind::Public,
+            Some(digest) => ClientKind::Confidential { secret: digest_of(digest)? },
+        };
+        Ok(Self {
+            id: ClientId::parse(&row.id).ok_or(StoreError::Corrupt("client id"))?,
+            name: ClientName::parse(&row.name).map_err(|_| StoreError::Corrupt("client name"))?,
+            status: row::status(&row.status)?,
+            audiences,
+            scopes,
+            kind,
+            epoch: row::epoch(row.epoch)?,
+            created_at: row::time(row.created_at)?,
+        })
+    }
+}
+
+pub(super) fn digest_of(column: Vec<u8>) -> Result<Digest, StoreError> {
+    column.try_into().map(Digest::from_bytes).map_err(|_| StoreError::Corrupt("digest"))
+}
+
+impl SqliteStore {
+    pub(super) async fn insert_client(&self, client: &Client) -> Result<Inserted, StoreError> {
+        let secret = match &client.kind {
+            ClientKind::Public => None,
+            ClientKind::Confidential { secret } => Some(secret.as_bytes().as_slice()),
+        };
+        let inserted = sqlx::query(
+            "INSERT INTO clients (id, name, status, audiences, scopes, secret_digest, built_in, epoch, created_at) \
+             VALUES (?1, ?2, 'active', ?3, ?4, ?5, 0, 0, ?6)",
+        )
+        .bind(client.id.as_str())
+        .bind(client.name.as_str())
+        .bind(row::strings_column(client.audiences.iter().map(Audience::as_str)))
+        .bind(row::strings_column(client.scopes.words()))
+        .bind(secret)
+        .bind(row::millis(client.created_at))
+        .execute(self.0.writer())
+        .await;
+        match inserted {
+            Ok(_) => Ok(Inserted::Done),
+            Err(error) if is_taken(&error) => Ok(Inserted::Taken),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn client(&self, key: &Key<ClientId>) -> Result<Option<Client>, StoreError> {
+        let query = match key {
+            Key::Id(id) => sqlx::query_as::<_, ClientRow>(
+                "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at FROM clients WHERE id = ?1",
+            )
+            .bind(id.as_str()),
+            Key::Name(name) => sqlx::query_as::<_, ClientRow>(
+                "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at FROM clients WHERE name = ?1",
+            )
+            .bind(name),
+        };
+        query.fetch_optional(self.0.readers()).await?.map(Client::try_from).transpose()
+    }
+
+    pub(super) async fn clients(&self, page: &PageRequest) -> Result<Page<Client>, StoreError> {
+        let rows = sqlx::query_as::<_, ClientRow>(
+            "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at \
+             FROM clients WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )
+        .bind(&page.after)
+        .bind(i64::from(page.size) + 1)
+        .fetch_all(self.0.readers())
+        .await?;
+        let clients = rows.into_iter().map(Client::try_from).collect::<Result<_, _>>()?;
+        Ok(Page::cut(clients, page, |client: &Client| client.id.as_str()))
+    }
+
+    pub(super) async fn set_client_secret(
+        &self,
+        id: &ClientId,
+        secret: &Digest,
+    ) -> Result<Option<Client>, StoreError> {
+        sqlx::query_as::<_, ClientRow>(
+            "UPDATE clients SET secret_digest = ?2, epoch = epoch + 1 \
+             WHERE id = ?1 AND secret_digest IS NOT NULL AND built_in = 0 \
+             RETURNING id, name, status, audiences, scopes, secret_digest, epoch, created_at",
+        )
+        .bind(id.as_str())
+        .bind(secret.as_bytes().as_slice())
+        .fetch_optional(self.0.writer())
+        .await?
+        .map(Client::try_from)
+        .transpose()
+    }
+
+    pub(super) async fn set_client_status(
+        &self,
+        id: &ClientId,
+        status: Status,
+        now: OffsetDateTime,
+    ) -> Result<Option<Client>, StoreError> {
+        let mut transaction = self.0.write().await?;
+        match status {
+            Status::Active => {
+                sqlx::query("UPDATE clients SET status = 'active' WHERE id = ?1 AND status = 'disabled' AND built_in = 0")
+                    .bind(id.as_str())
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            Status::Disabled => {
+                let disabled = sqlx::query(
+                    "UPDATE clients SET status = 'disabled', epoch = epoch + 1 \
+                     WHERE id = ?1 AND status = 'active' AND built_in = 0",
+                )
+                .bind(id.as_str())
+                .execute(&mut *transaction)
+                .await?;
+                if disabled.rows_affected() == 1 {
+                    families::end_of_client(&mut transaction, id, "disabled", now).await?;
+                }
+            }
+        }
+        let row = sqlx::query_as::<_, ClientRow>(
+            "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at \
+             FROM clients WHERE id = ?1 AND built_in = 0",
+        )
+        .bind(id.as_str())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        row.map(Client::try_from).transpose()
+    }
+
+    pub(super) async fn delete_client(&self, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        let mut transaction = self.0.write().await?;
+        let deleted = sqlx::query("DELETE FROM clients WHERE id = ?1 AND built_in = 0")
+            .bind(id.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        if deleted.rows_affected() == 0 {
+            return Ok(false);
+        }
+        families::end_of_client(&mut transaction, id, "deleted", now).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,237 @@
+//! Refresh families and their tokens.
+
+use sqlx::{FromRow, SqliteConnection};
+use time::OffsetDateTime;
+use token::Epochs;
+
+use super::{
+    SqliteStore,
+    clients::{ClientRow, digest_of},
+    row,
+    users::UserRow,
+};
+use crate::{
+    domain::{
+        client::Client,
+        id::{ClientId, FamilyId, UserId},
+        refresh::{Family, Link, Standing, Use},
+        scope::Scope,
+        secret::Digest,
+        user::User,
+    },
+    store::{FamilyEnd, NewFamily, Rotation, StoreError},
+};
+
+#[derive(FromRow)]
+struct StandingRow {
+    digest: Vec<u8>,
+    idle_until: i64,
+    spent_at: Option<i64>,
+    successor: Option<Vec<u8>>,
+    family: String,
+    subject: String,
+    client: String,
+    subject_epoch: i64,
+    client_epoch: i64,
+    scope: String,
+    audience: String,
+    amr: String,
+    family_created_at: i64,
+    family_expires_at: i64,
+    ended_at: Option<i64>,
+}
+
+impl StandingRow {
+    fn link_and_family(self) -> Result<(Link, Family), StoreError> {
+        let use_ = match self.spent_at {
+            None => Use::Unspent,
+            Some(at) => Use::Spent { at: row::time(at)?, successor: self.successor },
+        };
+        let link = Link { digest: digest_of(self.digest)?, expires_at: row::time(self.idle_until)?, use_ };
+        let family = Family {
+            id: FamilyId::parse(&self.family).ok_or(StoreError::Corrupt("family id"))?,
+            subject: UserId::parse(&self.subject).ok_or(StoreError::Corrupt("user id"))?,
+            client: ClientId::parse(&self.client).ok_or(StoreError::Corrupt("client id"))?,
+            epochs: Epochs {
+                subject: row::epoch(self.subject_epoch)?,
+                client: row::epoch(self.client_epoch)?,
+            },
+            scope: Scope::parse(&self.scope).map_err(|_| StoreError::Corrupt("scope"))?,
+            audience: self.audience,
+            amr: row::strings(&self.amr)?,
+            created_at: row::time(self.family_created_at)?,
+            expires_at: row::time(self.family_expires_at)?,
+            ended: self.ended_at.is_some(),
+        };
+        Ok((link, family))
+    }
+}
+
+impl SqliteStore {
+    pub(super) async fn begin_family(&self, new: &NewFamily) -> Result<bool, StoreError> {
+        let family = &new.family;
+        let mut transaction = self.0.write().await?;
+        // INVARIANT: epochs and status are repeated here: a password change that was committed since they were read wins.
+        let begun = sqlx::query(
+            "INSERT INTO families (id, subject, client, subject_epoch, client_epoch, scope, audience, amr, created_at, expires_at) \
+             SELECT ?1, users.id, clients.id, users.epoch, clients.epoch, ?6, ?7, ?8, ?9, ?10 FROM users, clients \
+             WHERE users.id = ?2 AND users.epoch = ?3 AND users.status = 'active' \
+               AND clients.id = ?4 AND clients.epoch = ?5 AND clients.status = 'active'",
+        )
+        .bind(family.id.as_str())
+        .bind(family.subject.as_str())
+        .bind(row::epoch_column(family.epochs.subject))
+        .bind(family.client.as_str())
+        .bind(row::epoch_column(family.epochs.client))
+        .bind(family.scope.to_string())
+        .bind(&family.audience)
+        .bind(row::strings_column(family.amr.iter().map(String::as_str)))
+        .bind(row::millis(family.created_at))
+        .bind(row::millis(family.expires_at))
+        .execute(&mut *transaction)
+        .await?;
+        if begun.rows_affected() == 0 {
+            return Ok(false);
+        }
+        insert_token(&mut transaction, &new.token, family.id.as_str(), new.idle_until).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    pub(super) async fn standing(&self, token: &Digest) -> Result<Option<Standing>, StoreError> {
+        // One read transaction: token, family, user and client as they were at one moment.
+        let mut snapshot = self.0.read().await?;
+        let row = sqlx::query_as::<_, StandingRow>(
+            "SELECT t.digest, t.expires_at AS idle_until, t.spent_at, t.successor, \
+                    f.id AS family, f.subject, f.client, f.subject_epoch, f.client_epoch, f.scope, f.audience, f.amr, \
+                    f.created_at AS family_created_at, f.expires_at AS family_expires_at, f.ended_at \
+             FROM refresh_tokens t JOIN families f ON f.id = t.family WHERE t.digest = ?1",
+        )
+        .bind(token.as_bytes().as_slice())
+        .fetch_optional(&mut *snapshot)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let user = sqlx::query_as::<_, UserRow>(
+            "SELECT id, username, status, must_change_password, epoch, created_at FROM users WHERE id = ?1",
+        )
+        .bind(&row.subject)
+        .fetch_optional(&mut *snapshot)
+        .await?;
+        let client = sqlx::query_as::<_, ClientRow>(
+            "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at FROM clients WHERE id = ?1",
+        )
+        .bind(&row.client)
+        .fetch_optional(&mut *snapshot)
+        .await?;
+        snapshot.commit().await?;
+        let (link, family) = row.link_and_family()?;
+        let user = user.map(User::try_from).transpose()?;
+        let client = client.map(Client::try_from).transpose()?;
+        Ok(Some(Standing { link, family, user, client }))
+    }
+
+    pub(super) async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError> {
+        let mut transaction = self.0.write().await?;
+        // INVARIANT: this statement alone decides who rotates. It repeats every rule of `Standing::judge`.
+        let family: Option<String> = sqlx::query_scalar(
+            "UPDATE refresh_tokens SET spent_at = ?2, successor = ?3 \
+             WHERE digest = ?1 AND spent_at IS NULL AND expires_at > ?2 AND EXISTS ( \
+               SELECT 1 FROM families f JOIN users u ON u.id = f.subject JOIN clients c ON c.id = f.client \
+               WHERE f.id = refresh_tokens.family AND f.client = ?4 AND f.ended_at IS NULL AND f.expires_at > ?2 \
+                 AND u.status = 'active' AND u.epoch = f.subject_epoch AND c.status = 'active' AND c.epoch = f.client_epoch) \
+             RETURNING family",
+        )
+        .bind(rotation.spent.as_bytes().as_slice())
+        .bind(row::millis(rotation.now))
+        .bind(rotation.sealed.as_deref())
+        .bind(rotation.client.as_str())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(family) = family else { return Ok(false) };
+        insert_token(&mut transaction, &rotation.successor, &family, rotation.idle_until).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    pub(super) async fn end_family(
+        &self,
+        id: &FamilyId,
+        subject: Option<&UserId>,
+        why: FamilyEnd,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let ended = sqlx::query(
+            "UPDATE families SET ended_at = ?2, ended_why = ?3 \
+             WHERE id = ?1 AND ended_at IS NULL AND (?4 IS NULL OR subject = ?4)",
+        )
+        .bind(id.as_str())
+        .bind(row::millis(now))
+        .bind(why.as_str())
+        .bind(subject.map(UserId::as_str))
+        .execute(self.0.writer())
+        .await?;
+        Ok(ended.rows_affected() == 1)
+    }
+
+    pub(super) async fn family_is_alive(
+        &self,
+        id: &FamilyId,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM families WHERE id = ?1 AND ended_at IS NULL AND expires_at > ?2",
+        )
+        .bind(id.as_str())
+        .bind(row::millis(now))
+        .fetch_optional(self.0.readers())
+        .await?;
+        Ok(found.is_some())
+    }
+}
+
+async fn insert_token(
+    connection: &mut SqliteConnection,
+    digest: &Digest,
+    family: &str,
+    idle_until: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO refresh_tokens (digest, family, expires_at) VALUES (?1, ?2, ?3)")
+        .bind(digest.as_bytes().as_slice())
+        .bind(family)
+        .bind(row::millis(idle_until))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Within the transaction that raises the subject's epoch or deletes it.
+pub(super) async fn end_of_subject(
+    connection: &mut SqliteConnection,
+    subject: &UserId,
+    why: &'static str,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE families SET ended_at = ?2, ended_why = ?3 WHERE subject = ?1 AND ended_at IS NULL")
+        .bind(subject.as_str())
+        .bind(row::millis(now))
+        .bind(why)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Within the transaction that raises the client's epoch or deletes it.
+pub(super) async fn end_of_client(
+    connection: &mut SqliteConnection,
+    client: &ClientId,
+    why: &'static str,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE families SET ended_at = ?2, ended_why = ?3 WHERE client = ?1 AND ended_at IS NULL")
+        .bind(client.as_str())
+        .bind(row::millis(now))
+        .bind(why)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Signing keys. Two partial unique indexes hold that at most one is active and at most one announced.
+
+use sqlx::FromRow;
+use time::OffsetDateTime;
+
+use super::{SqliteStore, is_taken, row};
+use crate::{
+    domain::signing_key::{KeyRecord, KeyState, SealedKey},
+    store::StoreError,
+};
+
+#[derive(FromRow)]
+struct KeyRow {
+    kid: String,
+    algorithm: String,
+    state: String,
+    moment: i64,
+    sealed: Vec<u8>,
+}
+
+impl TryFrom<KeyRow> for SealedKey {
+    type Error = StoreError;
+
+    fn try_from(row: KeyRow) -> Result<Self, StoreError> {
+        let moment = row::time(row.moment)?;
+        let state = match row.state.as_str() {
+            "announced" => KeyState::Announced { at: moment },
+            "active" => KeyState::Active { since: moment },
+            "retiring" => KeyState::Retiring { until: moment },
+            "gone" => KeyState::Gone { at: moment },
+            _ => return Err(StoreError::Corrupt("key state")),
+        };
+        let algorithm = row.algorithm.parse().map_err(|_| StoreError::Corrupt("algorithm"))?;
+        Ok(Self { record: KeyRecord { kid: row.kid, algorithm, state }, sealed: row.sealed })
+    }
+}
+
+fn columns(state: KeyState) -> (&'static str, OffsetDateTime) {
+    match state {
+        KeyState::Announced { at } => ("announced", at),
+        KeyState::Active { since } => ("active", since),
+        KeyState::Retiring { until } => ("retiring", until),
+        KeyState::Gone { at } => ("gone", at),
+    }
+}
+
+impl SqliteStore {
+    pub(super) async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        sqlx::query_as::<_, KeyRow>(
+            "SELECT kid, algorithm, state, moment, sealed FROM signing_keys ORDER BY moment, kid",
+        )
+        .fetch_all(self.0.readers())
+        .await?
+        .into_iter()
+        .map(SealedKey::try_from)
+        .collect()
+    }
+
+    pub(super) async fn insert_signing_key(&self, key: &SealedKey) -> Result<bool, StoreError> {
+        let (state, moment) = columns(key.record.state);
+        let inserted = sqlx::query(
+            "INSERT INTO signing_keys (kid, algorithm, state, moment, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .bind(&key.record.kid)
+        .bind(key.record.algorithm.as_str())
+        .bind(state)
+        .bind(row::millis(moment))
+        .bind(&key.sealed)
+        .execute(self.0.writer())
+        .await;
+        match inserted {
+            Ok(_) => Ok(true),
+            Err(error) if is_taken(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn activate_signing_key(
+        &self,
+        kid: &str,
+        retire: Option<&str>,
+        until: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.0.write().await?;
+        if let Some(retire) = retire {
+            let retired = sqlx::query(
+                "UPDATE signing_keys SET state = 'retiring', moment = ?2 WHERE kid = ?1 AND state = 'active'",
+            )
+            .bind(retire)
+            .bind(row::millis(until))
+            .execute(&mut *transaction)
+            .await?;
+            if retired.rows_affected() == 0 {
+                return Ok(false);
+            }
+        }
+        let activated = sqlx::query(
+            "UPDATE signing_keys SET state = 'active', moment = ?2 WHERE kid = ?1 AND state = 'announced'",
+        )
+        .bind(kid)
+        .bind(row::millis(now))
+        .execute(&mut *transaction)
+        .await;
+        match activated {
+            Ok(done) if done.rows_affected() == 1 => {
+                transaction.commit().await?;
+                Ok(true)
+            }
+            Ok(_) => Ok(false),
+            Err(error) if is_taken(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn remove_signing_key(
+        &self,
+        kid: &str,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let removed = sqlx::query(
+            "UPDATE signing_keys SET state = 'gone', moment = ?2, sealed = x'' \
+             WHERE kid = ?1 AND state = 'retiring' AND moment <= ?2",
+        )
+        .bind(kid)
+        .bind(row::millis(now))
+        .execute(self.0.writer())
+        .await?;
+        Ok(removed.rows_affected() == 1)
+    }
+}

@@ -1,0 +1,96 @@
+//! J21 and J22: what is published, and that a key is seen before it signs and as long as anything that it signed.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use proto::auth::v1 as wire;
+use token::Algorithm;
+
+use crate::stack::{PASSWORD, Stack};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+async fn published(stack: &Stack) -> BTreeSet<String> {
+    stack.key_set().await.iter().map(|key| key.kid().as_str().to_owned()).collect()
+}
+
+async fn signs(stack: &Stack) -> String {
+    stack.running.auth.keys.ring().unwrap().active().kid().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j21_the_set_has_public_members_only() {
+    let stack = Stack::start().await;
+    let reply = stack
+        .token_reads()
+        .get_key_set(stack.call().request(wire::GetKeySetRequest {}))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(reply.max_age, 300);
+    let set: serde_json::Value = serde_json::from_str(&reply.jwks).unwrap();
+    let keys = set["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 1);
+    for key in keys {
+        let members: BTreeSet<&str> = key.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, BTreeSet::from(["alg", "crv", "kid", "kty", "use", "x", "y"]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j22_a_key_is_seen_before_it_signs_and_until_its_last_token_has_expired() {
+    let stack = Stack::start().await;
+    stack.register("alice", PASSWORD).await.unwrap();
+    let first = signs(&stack).await;
+    assert_eq!(published(&stack).await, BTreeSet::from([first.clone()]), "the first signs at once");
+
+    stack.advance(30 * DAY - HOUR - Duration::from_secs(1));
+    stack.upkeep().await;
+    assert_eq!(published(&stack).await.len(), 1);
+    stack.advance(Duration::from_secs(1));
+    stack.upkeep().await;
+    let announced = published(&stack).await;
+    assert_eq!((announced.len(), signs(&stack).await), (2, first.clone()));
+
+    stack.advance(HOUR);
+    let last = stack.login("alice", PASSWORD).await.unwrap();
+    let last = token::open(&last.access_token, std::slice::from_ref(&stack.place.recipient)).unwrap();
+    stack.upkeep().await;
+    let second = signs(&stack).await;
+    assert_ne!(second, first);
+    assert_eq!(published(&stack).await, announced, "the old one is still there");
+    stack.advance(Duration::from_secs(299));
+    stack.upkeep().await;
+    stack.verify(&last, "latchkey").await.expect("valid to its end");
+    stack.advance(HOUR);
+    stack.upkeep().await;
+    assert_eq!(published(&stack).await, BTreeSet::from([second.clone()]));
+
+    // All of it is found again after a restart.
+    let (place, _) = stack.stop().await;
+    let stack = Stack::start_in(place, &[]).await;
+    assert_eq!((signs(&stack).await, published(&stack).await), (second.clone(), BTreeSet::from([second])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_algorithm_takes_over_after_it_was_announced() {
+    let stack = Stack::start().await;
+    let first = signs(&stack).await;
+    let (mut place, _) = stack.stop().await;
+    for (name, algorithm) in
+        [("EdDSA", Algorithm::EdDsa), ("PS256", Algorithm::Ps256), ("RS256", Algorithm::Rs256)]
+    {
+        let stack = Stack::start_in(place, &[("LATCHKEY__SIGNING__ALGORITHM", name)]).await;
+        let before = signs(&stack).await;
+        stack.advance(HOUR);
+        stack.upkeep().await;
+        assert_ne!(signs(&stack).await, before);
+        assert_eq!(stack.running.auth.keys.ring().unwrap().active().algorithm(), algorithm);
+        let (_, credentials) = stack.create_client(&name.to_ascii_lowercase(), &["api"], &[]).await.unwrap();
+        let tokens = stack.client_token(credentials, "", "").await.unwrap();
+        stack.verify(&tokens.access_token, "api").await.unwrap();
+        place = stack.stop().await.0;
+    }
+    let stack = Stack::start_in(place, &[("LATCHKEY__SIGNING__ALGORITHM", "RS256")]).await;
+    assert!(!published(&stack).await.contains(&first));
+}

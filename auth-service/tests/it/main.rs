@@ -1,0 +1,19 @@
+//! auth-service from outside: the whole server on port 0 with a clock that is moved by hand and a fake policy-service over
+//! real gRPC; and the conformance suite of stores, run on every adapter.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod access;
+mod accounts;
+mod audit;
+mod authority;
+mod clients;
+mod keys;
+mod login;
+mod passwords;
+mod policy;
+mod pool;
+mod refresh;
+mod stack;
+mod start;
+mod store;
+mod tokens;

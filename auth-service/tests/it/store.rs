@@ -1,0 +1,223 @@
+//! The conformance suite: what every store promises, run on every adapter. An adapter is a line at the end.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use auth_service::{
+    domain::{
+        client::{Audience, Client, ClientKind, ClientName},
+        id::{ClientId, FamilyId, UserId},
+        phc::PasswordHash,
+        refresh::Family,
+        scope::Scope,
+        secret::Digest,
+        user::Status,
+        username::Username,
+    },
+    store::{
+        Inserted, NewFamily, NewUser, Store,
+        sqlite::{SqliteSettings, SqliteStore},
+    },
+};
+use time::OffsetDateTime;
+use token::Epochs;
+
+mod clients;
+mod families;
+mod files;
+mod signing_keys;
+mod sweep;
+mod throttle;
+mod users;
+
+pub const T0: OffsetDateTime = time::macros::datetime!(2026-11-23 12:00:00 UTC);
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// A store of its own for one test.
+pub struct Fixture {
+    pub store: Arc<dyn Store>,
+    _directory: tempfile::TempDir,
+}
+
+pub async fn sqlite() -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&sqlite_settings(&directory.path().join("auth.sqlite"))).await.unwrap();
+    Fixture { store: Arc::new(store), _directory: directory }
+}
+
+pub fn sqlite_settings(path: &std::path::Path) -> SqliteSettings {
+    let wait = Duration::from_secs(20);
+    SqliteSettings { path: path.to_owned(), readers: 4, read_wait: wait, write_wait: wait }
+}
+
+/// Runs `count` of them at once, on all threads, and collects what they answer.
+pub async fn at_once<F, T>(count: usize, make: impl Fn(usize) -> F) -> Vec<T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let barrier = Arc::new(tokio::sync::Barrier::new(count));
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..count {
+        let (barrier, one) = (Arc::clone(&barrier), make(number));
+        tasks.spawn(async move {
+            barrier.wait().await;
+            one.await
+        });
+    }
+    tasks.join_all().await
+}
+
+pub fn body(number: usize) -> String {
+    format!("{number:026}")
+}
+
+pub fn user_id(number: usize) -> UserId {
+    UserId::parse(&format!("usr_{}", body(number))).unwrap()
+}
+
+pub fn client_id(number: usize) -> ClientId {
+    ClientId::parse(&format!("cli_{}", body(number))).unwrap()
+}
+
+pub fn family_id(number: usize) -> FamilyId {
+    FamilyId::parse(&format!("fam_{}", body(number))).unwrap()
+}
+
+pub fn hash(byte: u8) -> PasswordHash {
+    PasswordHash::new([byte; 16], &[byte; 32])
+}
+
+pub fn digest(byte: u8) -> Digest {
+    Digest::from_bytes([byte; 32])
+}
+
+pub fn new_user(number: usize, name: &str) -> NewUser {
+    NewUser {
+        id: user_id(number),
+        username: Username::parse(name).unwrap(),
+        password_hash: hash(1),
+        must_change_password: false,
+        created_at: T0,
+    }
+}
+
+pub fn new_client(number: usize, name: &str) -> Client {
+    Client {
+        id: client_id(number),
+        name: ClientName::parse(name).unwrap(),
+        status: Status::Active,
+        audiences: vec![
+            Audience::parse("latchkey").unwrap(),
+            Audience::parse("https://api.example").unwrap(),
+        ],
+        scopes: Scope::parse("read write").unwrap(),
+        kind: ClientKind::Confidential { secret: digest(200) },
+        epoch: 0,
+        created_at: T0,
+    }
+}
+
+/// A family of user 1 with the built-in client, its token's digest made of `token`.
+pub fn new_family(number: usize, token: u8) -> NewFamily {
+    NewFamily {
+        family: Family {
+            id: family_id(number),
+            subject: user_id(1),
+            client: ClientId::first_party(),
+            epochs: Epochs { subject: 0, client: 0 },
+            scope: Scope::parse("a b").unwrap(),
+            audience: "latchkey".into(),
+            amr: vec!["pwd".into()],
+            created_at: T0,
+            expires_at: T0 + 1_000 * SECOND,
+            ended: false,
+        },
+        token: digest(token),
+        idle_until: T0 + 100 * SECOND,
+    }
+}
+
+impl Fixture {
+    /// User 1 is there, and its family 1 with token 1.
+    pub async fn with_family(self) -> Self {
+        assert_eq!(self.store.insert_user(new_user(1, "alice")).await.unwrap(), Inserted::Done);
+        assert!(self.store.begin_family(&new_family(1, 1)).await.unwrap());
+        self
+    }
+}
+
+macro_rules! promises {
+    ($adapter:ident, $room:ident: $($promise:ident),* $(,)?) => {
+        mod $room {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $promise() {
+                crate::store::$room::$promise(crate::store::$adapter().await).await;
+            })*
+        }
+    };
+}
+
+macro_rules! conformance {
+    ($adapter:ident) => {
+        mod $adapter {
+            promises!(
+                $adapter, users:
+                a_user_is_found_as_it_was_inserted,
+                a_name_is_unique_in_all_its_spellings,
+                of_many_insertions_of_one_name_one_wins,
+                pages_follow_one_another,
+                disabling_raises_the_epoch_once,
+                a_password_is_replaced_only_while_the_epoch_holds,
+                of_many_changes_of_one_password_one_wins,
+                a_hash_is_upgraded_only_while_it_is_the_same,
+                a_deleted_user_is_gone,
+            );
+            promises!(
+                $adapter, clients:
+                the_built_in_client_is_there_and_is_not_changed,
+                a_client_is_found_as_it_was_inserted,
+                a_secret_is_replaced_at_once_and_raises_the_epoch,
+                disabling_raises_the_epoch,
+                a_deleted_client_is_gone,
+            );
+            promises!(
+                $adapter, families:
+                a_family_stands_as_it_was_begun,
+                a_family_begins_only_under_the_epochs_that_authorised_it,
+                of_many_rotations_of_one_token_one_wins,
+                a_rotation_repeats_every_precondition,
+                a_rotation_leaves_the_spent_token_known,
+                ending_wins_over_rotating,
+                a_family_ends_once_and_only_for_its_subject,
+                raising_an_epoch_ends_the_families,
+                a_new_client_secret_voids_the_families_of_that_client,
+            );
+            promises!(
+                $adapter, throttle:
+                the_delays_are_those_of_the_policy,
+                a_burst_gets_no_more_than_the_limit,
+                success_and_time_forget,
+                an_attempt_that_was_not_made_is_returned,
+                accounts_and_addresses_are_apart,
+            );
+            promises!(
+                $adapter, signing_keys:
+                keys_are_found_as_they_were_inserted,
+                only_one_is_active_and_one_announced,
+                of_many_first_keys_one_wins,
+                a_key_takes_over_only_from_the_one_that_is_active,
+                a_key_is_wiped_when_its_time_is_over,
+            );
+            promises!(
+                $adapter, sweep:
+                what_has_expired_goes_and_nothing_else,
+                successors_are_wiped_when_the_window_closes,
+                a_batch_is_bounded,
+            );
+        }
+    };
+}
+
+mod on {
+    conformance!(sqlite);
+}
