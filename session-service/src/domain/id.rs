@@ -1,0 +1,123 @@
+//! The public names of a session and of whom it acts for. Neither is a credential: a session is reached by its secret
+//! ([`super::SessionSecret`]), and no conversion exists between the two.
+
+use std::fmt;
+
+/// `ses_` and 26 lowercase Crockford base32 characters. Public: lists, URLs, claim `sid`, logs.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(String);
+
+impl SessionId {
+    pub const RANDOM_BYTES: usize = 16;
+    const PREFIX: &'static str = "ses_";
+    const CHARACTERS: usize = 26;
+
+    /// Of random bytes, so that ids tell neither age nor number.
+    pub fn new(random: [u8; SessionId::RANDOM_BYTES]) -> SessionId {
+        const ALPHABET: [char; 32] = [
+            '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'j',
+            'k', 'm', 'n', 'p', 'q', 'r', 's', 't', 'v', 'w', 'x', 'y', 'z',
+        ];
+        let bits = u128::from_be_bytes(random);
+        let digit = |place: usize| ALPHABET.get((bits >> (place * 5)) as usize & 31);
+        SessionId(
+            Self::PREFIX.chars().chain((0..Self::CHARACTERS).rev().filter_map(digit).copied()).collect(),
+        )
+    }
+
+    /// `None` for anything that no session can be called.
+    pub fn parse(text: &str) -> Option<SessionId> {
+        let rest = text.strip_prefix(Self::PREFIX)?;
+        let well_formed = rest.len() == Self::CHARACTERS
+            && rest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b't' | b'v'..=b'z'));
+        well_formed.then(|| SessionId(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whom a session acts for: auth-service's id of a user, taken as it stands in the login proof.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject(String);
+
+impl Subject {
+    const MOST_BYTES: usize = 128;
+
+    /// `None` when empty, too long, or not printable ASCII.
+    pub fn parse(text: &str) -> Option<Subject> {
+        let well_formed = !text.is_empty()
+            && text.len() <= Self::MOST_BYTES
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        well_formed.then(|| Subject(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_id_is_one() {
+        assert_eq!(SessionId::new([0xff; 16]).as_str(), "ses_7zzzzzzzzzzzzzzzzzzzzzzzzz");
+        assert_eq!(SessionId::new([0; 16]).as_str(), "ses_00000000000000000000000000");
+        let id = SessionId::new(std::array::from_fn(|position| position as u8 * 17));
+        assert_eq!(SessionId::parse(id.as_str()), Some(id));
+    }
+
+    #[test]
+    fn an_id_is_its_prefix_and_26_characters() {
+        assert!(SessionId::parse("ses_0123456789abcdefghjkmnpqrs").is_some());
+        for bad in [
+            "",
+            "ses_",
+            "ses_0123456789abcdefghjkmnpqr",
+            "ses_0123456789abcdefghjkmnpqrst",
+            "fam_0123456789abcdefghjkmnpqrs",
+            "ses_0123456789ABCDEFGHJKMNPQRS",
+            "ses_0123456789abcdefghilmnpqrs",
+            "ses_0123456789abcdefghjkmnpqr/",
+            "ses_0123456789abcdefghjkmnpqé",
+        ] {
+            assert!(SessionId::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_subject_is_short_printable_text() {
+        assert!(Subject::parse("usr_1").is_some());
+        assert!(Subject::parse(&"u".repeat(128)).is_some());
+        for bad in ["", "a b", "a\n", "é", &"u".repeat(129)] {
+            assert!(Subject::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+}

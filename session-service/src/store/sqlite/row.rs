@@ -1,0 +1,110 @@
+//! A session as the table holds it. Rows that cannot be are refused in one place, instead of becoming sessions that
+//! cannot be.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use time::OffsetDateTime;
+
+use super::error::corrupt;
+use crate::domain::{Attributes, EndReason, Origin, Session, SessionId, Subject};
+use crate::store::{Ended, StoreError};
+
+#[derive(sqlx::FromRow)]
+pub(super) struct SessionRow {
+    id: String,
+    subject: String,
+    username: String,
+    epoch: i64,
+    methods: String,
+    authenticated_at: i64,
+    user_agent: String,
+    client_address: String,
+    created_at: i64,
+    last_active_at: i64,
+    absolute_expires_at: i64,
+    attributes_version: i64,
+    attributes: String,
+}
+
+impl TryFrom<SessionRow> for Session {
+    type Error = StoreError;
+
+    fn try_from(row: SessionRow) -> Result<Session, StoreError> {
+        Ok(Session {
+            id: session_id(&row.id)?,
+            origin: Origin {
+                subject: subject(&row.subject)?,
+                username: row.username,
+                epoch: unsigned(row.epoch)?,
+                methods: serde_json::from_str(&row.methods).map_err(corrupt)?,
+                authenticated_at: moment(row.authenticated_at)?,
+                user_agent: row.user_agent,
+                client_address: row.client_address,
+            },
+            created_at: moment(row.created_at)?,
+            last_active_at: moment(row.last_active_at)?,
+            absolute_expires_at: moment(row.absolute_expires_at)?,
+            attributes_version: unsigned(row.attributes_version)?,
+            attributes: attributes(&row.attributes)?,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct EndedRow {
+    id: String,
+    subject: String,
+    last_active_at: i64,
+}
+
+impl EndedRow {
+    pub(super) fn ended(self, reason: EndReason) -> Result<Ended, StoreError> {
+        Ok(Ended {
+            id: session_id(&self.id)?,
+            subject: subject(&self.subject)?,
+            reason,
+            last_active_at: moment(self.last_active_at)?,
+        })
+    }
+}
+
+/// Unix milliseconds.
+pub(super) fn milliseconds(at: OffsetDateTime) -> i64 {
+    at.unix_timestamp() * 1_000 + i64::from(at.millisecond())
+}
+
+pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(corrupt)
+}
+
+pub(super) fn attributes_text(attributes: &Attributes) -> Result<String, StoreError> {
+    let encoded: BTreeMap<&str, String> = attributes
+        .entries()
+        .iter()
+        .map(|(name, value)| (name.as_str(), STANDARD_NO_PAD.encode(value)))
+        .collect();
+    serde_json::to_string(&encoded).map_err(corrupt)
+}
+
+fn attributes(text: &str) -> Result<Attributes, StoreError> {
+    let encoded: BTreeMap<String, String> = serde_json::from_str(text).map_err(corrupt)?;
+    let mut entries = BTreeMap::new();
+    for (name, value) in encoded {
+        entries.insert(name, STANDARD_NO_PAD.decode(value).map_err(corrupt)?);
+    }
+    Attributes::new(entries).map_err(corrupt)
+}
+
+fn moment(milliseconds: i64) -> Result<OffsetDateTime, StoreError> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).map_err(corrupt)
+}
+
+fn session_id(text: &str) -> Result<SessionId, StoreError> {
+    SessionId::parse(text).ok_or_else(|| corrupt("a session id that is none"))
+}
+
+fn subject(text: &str) -> Result<Subject, StoreError> {
+    Subject::parse(text).ok_or_else(|| corrupt("a subject that is none"))
+}

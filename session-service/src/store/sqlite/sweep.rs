@@ -1,0 +1,51 @@
+//! Deletes what no answer depends on any more, a bounded number of each kind.
+
+use sqlx::SqliteConnection;
+
+use super::error::failed;
+use super::row::milliseconds;
+use crate::store::{StoreError, Sweep, Swept};
+
+pub(super) async fn sweep(connection: &mut SqliteConnection, sweep: Sweep) -> Result<Swept, StoreError> {
+    let now = milliseconds(sweep.now);
+    let successors = sqlx::query(
+        "DELETE FROM former_secrets WHERE digest IN \
+         (SELECT digest FROM former_secrets WHERE accepted_until <= ?1 LIMIT ?2)",
+    )
+    .bind(now)
+    .bind(sweep.most)
+    .execute(&mut *connection)
+    .await
+    .map_err(failed)?;
+    let expired = sqlx::query(
+        "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE absolute_expires_at <= ?1 LIMIT ?2)",
+    )
+    .bind(now)
+    .bind(sweep.most)
+    .execute(&mut *connection)
+    .await
+    .map_err(failed)?;
+    let idle = sqlx::query(
+        "DELETE FROM sessions WHERE id IN \
+         (SELECT id FROM sessions WHERE ended_at IS NULL AND last_active_at <= ?1 LIMIT ?2)",
+    )
+    // Nothing is earlier than NULL.
+    .bind(sweep.idle_before.map(milliseconds))
+    .bind(sweep.most)
+    .execute(&mut *connection)
+    .await
+    .map_err(failed)?;
+    let proofs = sqlx::query(
+        "DELETE FROM spent_proofs WHERE jti IN (SELECT jti FROM spent_proofs WHERE keep_until <= ?1 LIMIT ?2)",
+    )
+    .bind(now)
+    .bind(sweep.most)
+    .execute(&mut *connection)
+    .await
+    .map_err(failed)?;
+    Ok(Swept {
+        sessions: expired.rows_affected() + idle.rows_affected(),
+        successors: successors.rows_affected(),
+        proofs: proofs.rows_affected(),
+    })
+}

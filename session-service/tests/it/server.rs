@@ -1,0 +1,10 @@
+//! The RPCs, called as a neighbour calls them.
+
+mod access;
+mod creating;
+mod ending;
+mod failing;
+mod reading;
+mod resolving;
+mod restarting;
+mod rotating;
