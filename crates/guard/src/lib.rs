@@ -1,0 +1,24 @@
+//! Local answers: whether a credential is believed, and who it makes the caller, without asking anybody on the way.
+//!
+//! [`TokenGuard`] verifies access tokens, plain or encrypted, against the issuer's published keys and remembers those
+//! that held. A remembered token costs a digest and a look into a map. Two rules hold everywhere: what cannot be
+//! known is `Unavailable`, never `Invalid` and never allowed; and a key that the issuer withdrew voids at once what
+//! it signed, remembered or not.
+
+mod digest;
+mod flights;
+mod keys;
+mod principal;
+mod refusal;
+mod remembered;
+mod settings;
+mod source;
+mod token_guard;
+mod verified;
+
+pub use principal::{Principal, PrincipalKind};
+pub use refusal::{Refusal, Unavailable};
+pub use settings::Settings;
+pub use source::{FetchedKeys, KeySource, SourceUnavailable};
+pub use token_guard::{Counts, TokenGuard};
+pub use verified::Verified;

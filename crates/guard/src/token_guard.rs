@@ -1,0 +1,256 @@
+//! Whether an access token is believed: from memory if it was before, else verified once.
+
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use time::OffsetDateTime;
+use token::{Expect, Issued, MAX_TOKEN_BYTES, RecipientKey, Refused};
+use tokio::sync::Semaphore;
+
+use crate::{
+    KeySource, Principal, Refusal, Settings, SourceUnavailable, Unavailable, Verified,
+    digest::Digest,
+    flights::Flights,
+    keys::{Keys, Newer, Snapshot},
+    remembered::Remembered,
+};
+
+/// A token whose key is withdrawn while it is verified is verified again, this often at most.
+const ROUNDS: usize = 3;
+
+type Outcome<T> = Result<Arc<Verified<T>>, Refusal>;
+
+/// Shared by all threads of a process. [`TokenGuard::refresh_keys_loop`] must run beside it, once.
+pub struct TokenGuard<T> {
+    expect: Expect,
+    recipient_keys: Vec<RecipientKey>,
+    keys: Keys,
+    prepare: fn(&Principal) -> T,
+    remembered: Remembered<T>,
+    flights: Flights<Outcome<T>>,
+    turns: Semaphore,
+    /// Those at work and those waiting for a turn.
+    places: Semaphore,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    verified: AtomicU64,
+    invalid: AtomicU64,
+    unavailable: AtomicU64,
+    not_remembered: AtomicU64,
+}
+
+/// What a guard has done since it was made. Hits are not counted here: a counter that all threads write is what a
+/// hit must not touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Signatures checked and found good.
+    pub verified: u64,
+    /// Callers told that their token is invalid.
+    pub invalid: u64,
+    /// Callers told that nobody can tell.
+    pub unavailable: u64,
+    /// Good tokens for which there was no room.
+    pub not_remembered: u64,
+    /// Tokens held now, some of which may have expired.
+    pub remembered: usize,
+    pub key_fetches: u64,
+    pub key_fetch_failures: u64,
+}
+
+impl<T: Send + Sync + 'static> TokenGuard<T> {
+    /// `prepare` makes, once for a token, what every request with it needs, for example header values.
+    pub fn new(settings: Settings, source: Arc<dyn KeySource>, prepare: fn(&Principal) -> T) -> Self {
+        let keys = Keys::new(source, &settings);
+        let Settings { expect, recipient_keys, capacity, max_concurrent, max_waiting, .. } = settings;
+        let turns = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
+        let places = turns.saturating_add(max_waiting).min(Semaphore::MAX_PERMITS);
+        Self {
+            expect,
+            recipient_keys,
+            keys,
+            prepare,
+            remembered: Remembered::new(capacity),
+            flights: Flights::new(),
+            turns: Semaphore::new(turns),
+            places: Semaphore::new(places),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The fast path: no waiting, no allocation. `None` says only that the token must be verified.
+    pub fn remembered(&self, token: &str, now: OffsetDateTime) -> Option<Arc<Verified<T>>> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return None;
+        }
+        self.remembered.get(&Digest::of(token), now)
+    }
+
+    /// From memory or by verification, plain or encrypted. Takes as long as a fetch of keys at most.
+    pub async fn verify(&self, token: &str, now: OffsetDateTime) -> Result<Arc<Verified<T>>, Refusal> {
+        self.counted(self.look_or_verify(token, now).await)
+    }
+
+    /// To whom a token was issued, expired or not: for ending the login that it came from, and for nothing else, so
+    /// it is no [`Verified`] and is neither remembered nor taken from memory.
+    pub async fn issued(&self, token: &str) -> Result<Issued, Refusal> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return self.counted(Err(Refused::TooLarge.into()));
+        }
+        let judge = |snapshot: &Snapshot| {
+            Ok(token::verify_issued(&self.opened(token)?, &snapshot.set, &self.expect)?)
+        };
+        self.counted(self.by_keys(judge).await)
+    }
+
+    /// What is inside a token that is encrypted to this recipient, not verified: for whoever has another judge of it
+    /// (introspection). Takes its turn among verifications, so that it cannot be used to starve them.
+    pub async fn open(&self, jwe: &str) -> Result<String, Refusal> {
+        self.turn(|| token::open(jwe, &self.recipient_keys).map_err(Refusal::from)).await
+    }
+
+    /// Keeps the keys fresh; never returns. Run it as a task of the process, from the start. Without it no key is
+    /// ever known and every token is `Unavailable`.
+    pub async fn refresh_keys_loop(&self) {
+        self.keys.refresh_loop().await;
+    }
+
+    /// Asks the issuer for its keys now, outside the pace of requests: for an operator, or a key known to be new.
+    pub async fn refresh_keys(&self) -> Result<(), SourceUnavailable> {
+        self.keys.fetch().await.map(drop)
+    }
+
+    /// Whether tokens can be verified: some key is known.
+    pub fn has_keys(&self) -> bool {
+        self.keys.has_keys()
+    }
+
+    /// Returns when [`Self::has_keys`] is true.
+    pub async fn until_there_are_keys(&self) {
+        self.keys.until_there_are_keys().await;
+    }
+
+    pub fn counts(&self) -> Counts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            verified: read(&self.counters.verified),
+            invalid: read(&self.counters.invalid),
+            unavailable: read(&self.counters.unavailable),
+            not_remembered: read(&self.counters.not_remembered),
+            remembered: self.remembered.len(),
+            key_fetches: self.keys.fetches(),
+            key_fetch_failures: self.keys.failures(),
+        }
+    }
+
+    async fn look_or_verify(&self, token: &str, now: OffsetDateTime) -> Outcome<T> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Refused::TooLarge.into());
+        }
+        let digest = Digest::of(token);
+        for _ in 0..ROUNDS {
+            if let Some(verified) = self.remembered.get(&digest, now) {
+                return Ok(verified);
+            }
+            let verified = self.flights.join(digest, || self.work(digest, token, now)).await?;
+            // The flight may have been another's, with an earlier `now`, and may have landed a while ago.
+            if verified.is_good(now) {
+                return Ok(verified);
+            }
+            if !verified.key.is_withdrawn() {
+                return Err(Refused::Expired.into());
+            }
+        }
+        Err(Unavailable::IssuerUnreachable.into())
+    }
+
+    /// What one flight does.
+    async fn work(&self, digest: Digest, token: &str, now: OffsetDateTime) -> Outcome<T> {
+        let judge = |snapshot: &Snapshot| self.verify_now(snapshot, token, now);
+        let verified = Arc::new(self.by_keys(judge).await?);
+        if !self.remembered.insert(digest, Arc::clone(&verified), now) {
+            count(&self.counters.not_remembered);
+        }
+        Ok(verified)
+    }
+
+    /// Judges by the keys that are known, and by newer ones should the token's not be among them.
+    async fn by_keys<R>(&self, judge: impl Fn(&Snapshot) -> Result<R, Refusal>) -> Result<R, Refusal> {
+        let mut known = self.keys.current();
+        for _ in 0..ROUNDS {
+            if let Some(snapshot) = known.as_ref().filter(|snapshot| !snapshot.set.is_empty()) {
+                match self.turn(|| judge(snapshot)).await {
+                    Ok(judged) => {
+                        count(&self.counters.verified);
+                        return Ok(judged);
+                    }
+                    Err(Refusal::Invalid(Refused::KeyUnknown)) => {}
+                    Err(refusal) => return Err(refusal),
+                }
+            }
+            known = match self.keys.newer_than(known.as_ref()).await? {
+                Newer::Set(newer) => Some(newer),
+                // An issuer that has no key yet cannot be the judge of one (its first key may sign at once).
+                Newer::None if !self.has_keys() => return Err(Unavailable::NoKeys.into()),
+                Newer::None => return Err(Refused::KeyUnknown.into()),
+            };
+        }
+        Err(Unavailable::IssuerUnreachable.into())
+    }
+
+    /// Public-key work, of which only so much is done at once and only so much may wait.
+    async fn turn<R>(&self, work: impl FnOnce() -> Result<R, Refusal>) -> Result<R, Refusal> {
+        let _place = self.places.try_acquire().map_err(|_| Unavailable::Overloaded)?;
+        // INVARIANT: the semaphore is never closed.
+        let _turn = self.turns.acquire().await.map_err(|_| Unavailable::Overloaded)?;
+        work()
+    }
+
+    fn verify_now(
+        &self,
+        snapshot: &Snapshot,
+        token: &str,
+        now: OffsetDateTime,
+    ) -> Result<Verified<T>, Refusal> {
+        let jws = self.opened(token)?;
+        let (mut claims, kid) = token::verify_access_with_key(&jws, &snapshot.set, &self.expect, now)?;
+        let key = snapshot.life(&kid).ok_or(Refused::KeyUnknown)?;
+        let token_id = std::mem::take(&mut claims.jti);
+        let principal = Principal::from(claims);
+        let prepared = (self.prepare)(&principal);
+        let leeway = time::Duration::try_from(self.expect.leeway()).unwrap_or(time::Duration::ZERO);
+        let good_until = principal.expires_at.checked_add(leeway).unwrap_or(principal.expires_at);
+        Ok(Verified { principal, prepared, token_id, good_until, key })
+    }
+
+    fn opened<'a>(&self, token: &'a str) -> Result<Cow<'a, str>, Refused> {
+        if token::is_jwe(token) {
+            token::open(token, &self.recipient_keys).map(Cow::Owned)
+        } else {
+            Ok(Cow::Borrowed(token))
+        }
+    }
+
+    fn counted<R>(&self, outcome: Result<R, Refusal>) -> Result<R, Refusal> {
+        match &outcome {
+            Ok(_) => {}
+            Err(Refusal::Invalid(_)) => count(&self.counters.invalid),
+            Err(Refusal::Unavailable(_)) => count(&self.counters.unavailable),
+        }
+        outcome
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Keys that come and go: a key that the issuer withdrew voids what it signed.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use latchkey_guard::{Refusal, Unavailable};
+use token::Refused;
+use tokio::time::sleep;
+
+use crate::issuer::*;
+
+#[tokio::test]
+async fn a_withdrawn_key_voids_what_is_remembered() {
+    let issuer = Issuer::with(&[&FIRST, &SECOND]);
+    let guard = guard_with_keys(&issuer).await;
+    let (voided, kept) = (token(&FIRST, "j1"), token(&SECOND, "j1"));
+    guard.verify(&voided, NOW).await.unwrap();
+    let before = guard.verify(&kept, NOW).await.unwrap();
+
+    issuer.now_answers(answer(&[&SECOND]));
+    assert!(guard.remembered(&voided, NOW).is_some());
+    guard.refresh_keys().await.unwrap();
+    assert!(guard.remembered(&voided, NOW).is_none());
+    assert_eq!(guard.verify(&voided, NOW).await.unwrap_err(), Refusal::Invalid(Refused::KeyUnknown));
+    assert!(Arc::ptr_eq(&guard.remembered(&kept, NOW).unwrap(), &before));
+
+    // A key that comes back revives no memory; its tokens are verified anew.
+    issuer.now_answers(answer(&[&FIRST, &SECOND]));
+    guard.refresh_keys().await.unwrap();
+    assert!(guard.remembered(&voided, NOW).is_none());
+    assert!(guard.verify(&voided, NOW).await.is_ok());
+    assert!(guard.remembered(&voided, NOW).is_some());
+    assert_eq!(guard.counts().verified, 3);
+}
+
+#[tokio::test]
+async fn the_same_id_with_another_key_is_another_key() {
+    let issuer = Issuer::with(&[&FIRST]);
+    let guard = guard_with_keys(&issuer).await;
+    let token = token(&FIRST, "j1");
+    guard.verify(&token, NOW).await.unwrap();
+    let mut impostor: serde_json::Value = serde_json::from_str(&SECOND.public_jwk().to_json()).unwrap();
+    impostor["kid"] = FIRST.kid().into();
+    issuer.now_answers(Answer::Keys(serde_json::json!({ "keys": [impostor] }).to_string()));
+    guard.refresh_keys().await.unwrap();
+    assert!(guard.remembered(&token, NOW).is_none());
+    assert_eq!(guard.verify(&token, NOW).await.unwrap_err(), Refusal::Invalid(Refused::Signature));
+}
+
+#[tokio::test]
+async fn an_empty_set_voids_everything_and_judges_nothing() {
+    let issuer = Issuer::with(&[&FIRST]);
+    let guard = guard_with_keys(&issuer).await;
+    let token = token(&FIRST, "j1");
+    guard.verify(&token, NOW).await.unwrap();
+    issuer.now_answers(answer(&[]));
+    guard.refresh_keys().await.unwrap();
+    assert!(guard.remembered(&token, NOW).is_none());
+    assert_eq!(guard.verify(&token, NOW).await.unwrap_err(), Refusal::Unavailable(Unavailable::NoKeys));
+}
+
+/// A bad answer, however it is bad, changes nothing.
+#[tokio::test(start_paused = true)]
+async fn what_is_known_stays_when_the_issuer_fails() {
+    let issuer = Issuer::with(&[&FIRST]);
+    let guard = guard_with_keys(&issuer).await;
+    let token = token(&FIRST, "j1");
+    guard.verify(&token, NOW).await.unwrap();
+    let twice = format!(r#"{{"keys":[{0},{0}]}}"#, SECOND.public_jwk().to_json());
+    let secret = r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"h","alg":"HS256"}]}"#.to_owned();
+    for bad in [
+        Answer::Fails,
+        Answer::Hangs,
+        Answer::Keys(twice),
+        Answer::Keys(secret),
+        Answer::Keys("junk".to_owned()),
+    ] {
+        issuer.now_answers(bad);
+        assert!(guard.refresh_keys().await.is_err());
+        assert!(guard.has_keys());
+        assert!(guard.remembered(&token, NOW).is_some());
+    }
+    assert_eq!((guard.counts().key_fetches, guard.counts().key_fetch_failures), (6, 5));
+}
+
+/// The set is fetched anew at half its age, without anybody asking.
+#[tokio::test(start_paused = true)]
+async fn keys_are_kept_fresh() {
+    let issuer = Issuer::with(&[&FIRST]);
+    let guard = guard(&issuer);
+    beside_its_loop(&guard, async {
+        guard.until_there_are_keys().await;
+        let token = token(&FIRST, "j1");
+        guard.verify(&token, NOW).await.unwrap();
+        issuer.now_answers(answer(&[&SECOND]));
+        sleep(Duration::from_secs(149)).await;
+        assert_eq!(issuer.asked(), 1);
+        assert!(guard.remembered(&token, NOW).is_some());
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(issuer.asked(), 2);
+        assert!(guard.remembered(&token, NOW).is_none());
+    })
+    .await;
+}
+
+/// INVARIANT: once the guard has a set without a key, no call that starts later accepts what that key signed, on any
+/// thread, whatever was under way. Threads hammer while the key comes and goes.
+#[test]
+fn no_stale_accept_after_a_key_is_gone() {
+    let issuer = Issuer::with(&[&FIRST, &SECOND]);
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let guard = guard(&issuer);
+    runtime().block_on(guard.refresh_keys()).unwrap();
+    // Even: the key is there or coming. Odd: it is gone.
+    let phase = AtomicU64::new(0);
+    let done = AtomicBool::new(false);
+    let (stale, accepted) = (AtomicU64::new(0), AtomicU64::new(0));
+    let tokens: Vec<_> = (0..8).map(|jti| token(&FIRST, &jti.to_string())).collect();
+
+    std::thread::scope(|scope| {
+        for worker in 0..3 {
+            let (guard, phase, done, tokens) = (&guard, &phase, &done, &tokens);
+            let (stale, accepted) = (&stale, &accepted);
+            scope.spawn(move || {
+                runtime().block_on(async {
+                    let mut turn = worker;
+                    while !done.load(Ordering::SeqCst) {
+                        turn += 1;
+                        let before = phase.load(Ordering::SeqCst);
+                        let ok = guard.verify(&tokens[turn % tokens.len()], NOW).await.is_ok();
+                        let after = phase.load(Ordering::SeqCst);
+                        accepted.fetch_add(u64::from(ok), Ordering::SeqCst);
+                        if ok && before == after && before % 2 == 1 {
+                            stale.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                });
+            });
+        }
+        runtime().block_on(async {
+            for _ in 0..300 {
+                issuer.now_answers(answer(&[&SECOND]));
+                guard.refresh_keys().await.unwrap();
+                phase.fetch_add(1, Ordering::SeqCst);
+                sleep(Duration::from_micros(300)).await;
+                phase.fetch_add(1, Ordering::SeqCst);
+                issuer.now_answers(answer(&[&FIRST, &SECOND]));
+                guard.refresh_keys().await.unwrap();
+                sleep(Duration::from_micros(300)).await;
+            }
+        });
+        done.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(stale.into_inner(), 0);
+    assert_ne!(accepted.into_inner(), 0);
+}

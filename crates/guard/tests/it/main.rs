@@ -1,0 +1,8 @@
+//! The guard against an issuer that counts, fails, hangs and changes its mind.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod issuer;
+mod keys;
+mod memory;
+mod verdicts;
