@@ -1,0 +1,19 @@
+//! The gateway: routes, cookies, HTTP contracts and the reverse proxy in front of any application.
+//!
+//! A request comes in through [`http1`], which refuses what two readers could understand differently; finds its
+//! rule in [`routing`]; is believed or not by [`layers`]; and is passed on by [`proxy`]. The gateway's own
+//! endpoints are in [`own`]. It holds no data of its own: what it needs to know it asks its [`peers`].
+
+pub mod app;
+pub mod config;
+pub mod cookies;
+pub mod http1;
+pub mod layers;
+pub mod own;
+pub mod peers;
+pub mod problem;
+pub mod proxy;
+pub mod routing;
+pub mod state;
+
+pub use app::{Args, Injected, Running, StartError, config_from, run, start};

@@ -1,0 +1,245 @@
+//! Sending a permitted request to an application and taking its answer.
+
+use std::time::Duration;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::body::{Source, Upstream as UpstreamBody};
+use super::pool::{Lease, Leased, Unreachable, Upstream};
+use super::transfer::{Fault, RequestBody, Transfer, within};
+use crate::problem::{Problem, catalogue};
+
+/// After so long without use, a connection may have been closed by the other side without our having seen it.
+const DOUBTFUL: Duration = Duration::from_millis(50);
+
+/// Why there is no answer to pass on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{upstream} cannot be reached: {source}")]
+    Unreachable {
+        upstream: String,
+        #[source]
+        source: Unreachable,
+    },
+    #[error("{upstream} did not answer within {after:?}")]
+    TimedOut { upstream: String, after: Duration },
+    #[error("{upstream} broke off: {source}")]
+    Broken {
+        upstream: String,
+        #[source]
+        source: hyper::Error,
+    },
+    #[error("the application changed protocols without being asked")]
+    Switched,
+    #[error("the request's body: {0}")]
+    Body(Fault),
+}
+
+impl Failure {
+    pub(super) fn problem(&self) -> Problem {
+        match self {
+            Failure::Unreachable { .. } => catalogue::UPSTREAM_UNAVAILABLE.into(),
+            Failure::TimedOut { .. } => catalogue::UPSTREAM_TIMEOUT.into(),
+            Failure::Broken { .. } | Failure::Switched => catalogue::UPSTREAM_FAILED.into(),
+            Failure::Body(Fault::TooLarge) => catalogue::BODY_TOO_LARGE.into(),
+            Failure::Body(Fault::TooSlow) => {
+                Problem::new(catalogue::REQUEST_TIMEOUT).detail("The request's body did not arrive in time.")
+            }
+            Failure::Body(Fault::Broken) => {
+                Problem::new(catalogue::REQUEST_MALFORMED).detail("The body is not what the head announced.")
+            }
+        }
+    }
+
+    /// Whether it is the application's fault.
+    pub(super) fn is_upstream(&self) -> bool {
+        !matches!(self, Failure::Body(_))
+    }
+}
+
+/// An application's answer, and whether it was had at the second attempt.
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    pub(super) leased: Leased,
+    pub(super) retried: bool,
+}
+
+impl Answer {
+    pub(super) fn into_response(self) -> Response<Source> {
+        let Self { response, leased, retried: _ } = self;
+        let (parts, body) = response.into_parts();
+        let mut response = Response::new(UpstreamBody::source(body, leased.lease));
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = parts.headers;
+        response
+    }
+
+    /// Of an answer that leaves HTTP.
+    pub(super) fn into_switch(self) -> (Response<Source>, Lease) {
+        let Self { response, leased, retried: _ } = self;
+        let mut switch = Response::new(Source::Empty);
+        *switch.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *switch.headers_mut() = response.into_parts().0.headers;
+        (switch, leased.lease)
+    }
+}
+
+/// Sends a request whose headers are ready. At most one retry: of what was never sent, or of a request that may be
+/// repeated on a connection that had been idle and was closed before a byte came back.
+pub(super) async fn send(
+    upstream: &Upstream,
+    request: Request<RequestBody>,
+    transfer: Option<&Transfer>,
+) -> Result<Answer, Failure> {
+    let mut leased = upstream.lease().await.map_err(|source| unreachable(upstream, source))?;
+    let spare = match leased.idle {
+        Some(idle) if idle >= DOUBTFUL && transfer.is_none() && is_repeatable(request.method()) => {
+            Some(Box::new(copy(&request)))
+        }
+        _ => None,
+    };
+    let Some(sender) = leased.lease.sender() else { return Err(unreachable(upstream, Unreachable::None)) };
+    // Most requests have no body. What waits for one that is moving is larger, and boxed.
+    let sent = match transfer {
+        None => timeout(upstream.timeout, sender.try_send_request(request)).await.ok(),
+        Some(transfer) => {
+            Box::pin(within(sender.try_send_request(request), upstream.timeout, transfer)).await
+        }
+    };
+    match sent {
+        Some(Ok(response)) => Ok(Answer { response, leased, retried: false }),
+        Some(Err(mut failed)) => {
+            let unsent = failed.take_message().map(Box::new);
+            let error = failed.into_error();
+            // A new connection that fails is not the race between a request and an idle connection's end.
+            match unsent.or(spare) {
+                Some(request) if leased.idle.is_some() && !has_fault(transfer) => {
+                    Box::pin(again(upstream, *request, transfer)).await
+                }
+                _ => Err(broken(upstream, error, transfer)),
+            }
+        }
+        None => Err(timed_out(upstream, transfer)),
+    }
+}
+
+async fn again(
+    upstream: &Upstream,
+    request: Request<RequestBody>,
+    transfer: Option<&Transfer>,
+) -> Result<Answer, Failure> {
+    let mut leased = upstream.lease_new().await.map_err(|source| unreachable(upstream, source))?;
+    let Some(sender) = leased.lease.sender() else { return Err(unreachable(upstream, Unreachable::None)) };
+    let sent = sender.try_send_request(request);
+    let sent = match transfer {
+        None => timeout(upstream.timeout, sent).await.ok(),
+        Some(transfer) => within(sent, upstream.timeout, transfer).await,
+    };
+    match sent {
+        Some(Ok(response)) => Ok(Answer { response, leased, retried: true }),
+        Some(Err(failed)) => Err(broken(upstream, failed.into_error(), transfer)),
+        None => Err(timed_out(upstream, transfer)),
+    }
+}
+
+fn unreachable(upstream: &Upstream, source: Unreachable) -> Failure {
+    Failure::Unreachable { upstream: upstream.name.clone(), source }
+}
+
+/// A request that broke off because its body did is not the application's fault.
+fn broken(upstream: &Upstream, source: hyper::Error, transfer: Option<&Transfer>) -> Failure {
+    match transfer.and_then(Transfer::fault) {
+        Some(fault) => Failure::Body(fault),
+        None => Failure::Broken { upstream: upstream.name.clone(), source },
+    }
+}
+
+fn timed_out(upstream: &Upstream, transfer: Option<&Transfer>) -> Failure {
+    match transfer.and_then(Transfer::fault) {
+        Some(fault) => Failure::Body(fault),
+        None => Failure::TimedOut { upstream: upstream.name.clone(), after: upstream.timeout },
+    }
+}
+
+fn has_fault(transfer: Option<&Transfer>) -> bool {
+    transfer.is_some_and(|transfer| transfer.fault().is_some())
+}
+
+/// RFC 9110 §9.2.2, less those that have a body in practice.
+fn is_repeatable(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// The head of the request to an application. `parts` has its final headers, but for what is said here.
+pub(super) fn head(
+    mut parts: Parts,
+    strip: usize,
+    authority: Option<&str>,
+    body: RequestBody,
+) -> Request<RequestBody> {
+    if let Some(authority) = authority.and_then(|text| HeaderValue::from_str(text).ok()) {
+        parts.headers.insert(HOST, authority);
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method;
+    *request.uri_mut() = target(parts.uri, strip);
+    *request.headers_mut() = parts.headers;
+    request
+}
+
+/// Origin form: the same bytes, less the prefix that the route takes off.
+fn target(uri: Uri, strip: usize) -> Uri {
+    if strip == 0 && uri.authority().is_none() {
+        return uri;
+    }
+    let mut parts = http::uri::Parts::default();
+    let path = uri.into_parts().path_and_query.unwrap_or(PathAndQuery::from_static("/"));
+    parts.path_and_query = match path.as_str().get(strip..) {
+        Some(rest) if strip > 0 => {
+            PathAndQuery::from_maybe_shared(bytes::Bytes::copy_from_slice(rest.as_bytes())).ok()
+        }
+        _ => Some(path),
+    };
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// Whether a request asks to leave HTTP on this connection, for what (RFC 9110 §7.8). A body beside it, or a wish for
+/// HTTP/2, is answered as if it had not asked.
+pub(super) fn wants_upgrade(parts: &Parts, body: &Incoming) -> Option<HeaderValue> {
+    let protocol = parts.headers.get(UPGRADE)?;
+    let one = parts.headers.get_all(UPGRADE).iter().nth(1).is_none();
+    let named = parts.headers.get_all(CONNECTION).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    });
+    let http = protocol.as_bytes().get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"));
+    let plain = parts.version == Version::HTTP_11 && hyper::body::Body::is_end_stream(body);
+    (one && named && !http && plain).then(|| protocol.clone())
+}
+
+/// What a request must say so that an upgrade can come of it.
+pub(super) fn ask_upgrade(headers: &mut HeaderMap, protocol: &HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol.clone());
+    headers.remove(CONTENT_LENGTH);
+}
+
+/// Whether an application answered that it leaves HTTP.
+pub(super) fn is_switch(response: &Response<Incoming>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
+}

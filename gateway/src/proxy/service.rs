@@ -1,0 +1,387 @@
+//! One request, from its head to the head of its answer.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use chassis::audit::Record;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, HOST, SET_COOKIE, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tower::ServiceExt as _;
+
+use super::authorize::{self, Permit, Quick, Refusal};
+use super::body::{AnswerBody, Source};
+use super::forward;
+use super::pool::Upstream;
+use super::reached::{Reached, address_header, echoed, host};
+use super::transfer::{RequestBody, Transfer};
+use super::tunnel;
+use super::worker::{Surface, Thread};
+use crate::http1::{Gate, MARKER, Refused};
+use crate::layers::address::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO};
+use crate::layers::caller::{Caller, RequestId};
+use crate::layers::cors;
+use crate::layers::headers::{self, Credential, REQUEST_ID};
+use crate::problem::{Problem, catalogue};
+use crate::routing::{Found, Route, path};
+
+/// How many headers a request gets from us, at most.
+const ADDED_HEADERS: usize = 10;
+
+/// One connection's client.
+pub(super) struct Client {
+    thread: Arc<Thread>,
+    /// For HTTP/1: tells the connection how far its requests are.
+    gate: Option<Arc<Gate>>,
+    peer: IpAddr,
+    /// Whether what the peer forwards is believed.
+    trusted: bool,
+    peer_header: HeaderValue,
+}
+
+/// Whose a request is.
+enum Place<'a> {
+    Route(&'a Route),
+    Own,
+    Preflight(Box<Response<Source>>),
+}
+
+/// What is remembered of a request for its answer.
+struct About {
+    /// Whether the connection waits to hear what becomes of an upgrade. The scanner judges by the same rule.
+    crossing: bool,
+    /// The client's own request id.
+    echoed: Option<HeaderValue>,
+    reader: Option<cors::Reader>,
+}
+
+impl About {
+    fn of(client: &Client, parts: &Parts, body: &Incoming) -> Self {
+        let headers = &parts.headers;
+        Self {
+            crossing: parts.version == Version::HTTP_11
+                && headers.contains_key(UPGRADE)
+                && body.is_end_stream(),
+            echoed: echoed(headers),
+            reader: cors::reader(&client.thread.state.shared.sites, headers),
+        }
+    }
+}
+
+/// What is needed once the application has answered.
+struct Outgoing {
+    transfer: Option<Arc<Transfer>>,
+    /// The client's side, where it asked to leave HTTP.
+    client: Option<OnUpgrade>,
+    cookie: Option<HeaderValue>,
+}
+
+impl Client {
+    pub(super) fn new(thread: Arc<Thread>, gate: Option<Arc<Gate>>, peer: IpAddr) -> Self {
+        let peer = peer.to_canonical();
+        let trusted = thread.state.shared.trusted.include(peer);
+        let peer_header = address_header(peer);
+        Self { thread, gate, peer, trusted, peer_header }
+    }
+
+    /// Answers one request. What fails is an answer too.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, Infallible> {
+        let id = self.thread.next_id();
+        let (parts, body) = request.into_parts();
+        let about = About::of(&self, &parts, &body);
+        let outcome = match self.place(&parts, about.reader.as_ref()) {
+            // Here and not in a function of its own: what is awaited in another is stored once more.
+            Ok(Place::Route(route)) => match self.decide(&id, route, &parts).await {
+                Ok(permit) => match self.prepare(&id, route, permit, parts, body) {
+                    Ok((upstream, request, outgoing)) => {
+                        let sent = forward::send(upstream, request, outgoing.transfer.as_deref()).await;
+                        self.deliver(&id, route, sent, outgoing)
+                    }
+                    Err(problem) => Err(problem),
+                },
+                Err(problem) => Err(problem),
+            },
+            Ok(Place::Own) => Box::pin(self.own(&id, parts, body)).await,
+            Ok(Place::Preflight(response)) => Ok(*response),
+            Err(problem) => Err(problem),
+        };
+        Ok(self.finish(&id, about, outcome))
+    }
+
+    /// What every answer has, whoever gave it.
+    fn finish(
+        &self,
+        id: &RequestId,
+        about: About,
+        outcome: Result<Response<Source>, Problem>,
+    ) -> Response<AnswerBody> {
+        let mut response = outcome.unwrap_or_else(|problem| problem.render(id.as_str()).map(Source::Whole));
+        if let Some(gate) = self.gate.as_ref().filter(|_| about.crossing) {
+            gate.crossed(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+        }
+        self.thread.counters.answered(response.status());
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, about.echoed.unwrap_or_else(|| id.header()));
+        if let Some(reader) = about.reader {
+            reader.allow(headers);
+        }
+        let gate = self.gate.clone();
+        response.map(|source| AnswerBody::new(source, gate))
+    }
+
+    /// Whose a request is, if it can be anybody's.
+    fn place(&self, parts: &Parts, reader: Option<&cors::Reader>) -> Result<Place<'_>, Problem> {
+        if parts.method.as_str() == MARKER {
+            self.thread.counters.malformed();
+            let refused = Refused::from_path(parts.uri.path());
+            return Err(refused.map_or(Problem::new(catalogue::REQUEST_MALFORMED), Refused::problem));
+        }
+        let routes = &self.thread.state.shared.routes;
+        let host = host(parts)?;
+        let path = parts.uri.path();
+        let plain = path::check(path, routes.spellings())
+            .map_err(|ambiguous| Problem::new(catalogue::PATH_AMBIGUOUS).detail(ambiguous.0))?;
+        if parts.uri.query().is_some_and(path::has_token) {
+            return Err(catalogue::TOKEN_IN_QUERY.into());
+        }
+        let found = match self.thread.surface {
+            Surface::Public => routes.find(host, path, &parts.method),
+            Surface::Internal => Found::Own,
+        };
+        if let Some(reader) = reader.filter(|_| cors::is_preflight(&parts.method, &parts.headers)) {
+            return match found {
+                Found::Nothing => Err(catalogue::NOT_FOUND.into()),
+                _ => Ok(Place::Preflight(Box::new(preflight(reader, &parts.headers)))),
+            };
+        }
+        let slash_allowed = matches!(found, Found::Route(route) if route.allow_encoded_slash);
+        if plain.encoded_slash && !slash_allowed {
+            return Err(Problem::new(catalogue::PATH_AMBIGUOUS).detail("It has an encoded slash."));
+        }
+        match found {
+            Found::Route(route) => Ok(Place::Route(route)),
+            Found::Own => Ok(Place::Own),
+            Found::NotThisMethod(allow) => {
+                Err(Problem::new(catalogue::METHOD_NOT_ALLOWED).header(ALLOW, allow))
+            }
+            Found::Nothing => Err(catalogue::NOT_FOUND.into()),
+        }
+    }
+
+    /// Whether a request may go on to an application.
+    async fn decide(&self, id: &RequestId, route: &Route, parts: &Parts) -> Result<Permit, Problem> {
+        let state = &self.thread.state;
+        let request = authorize::Request {
+            method: &parts.method,
+            headers: &parts.headers,
+            path: parts.uri.path(),
+            request_id: id.as_str(),
+        };
+        let reached = || self.reached(parts).ok()?.origin();
+        let decision = match authorize::at_once(state, route, &request, reached) {
+            Quick::Decided(decision) => decision,
+            Quick::Ask(credential) => Box::pin(authorize::asking(state, route, request, credential)).await,
+        };
+        decision.map_err(|refusal| {
+            self.record(id, route, &refusal, parts);
+            refusal.problem
+        })
+    }
+
+    /// The request for the application, and what is needed once it has answered.
+    fn prepare(
+        &self,
+        id: &RequestId,
+        route: &Route,
+        mut permit: Permit,
+        mut parts: Parts,
+        body: Incoming,
+    ) -> Result<(&Upstream, Request<RequestBody>, Outgoing), Problem> {
+        let upstream = self.thread.upstreams.get(route.upstream).ok_or(catalogue::INTERNAL)?;
+        let limits = &self.thread.state.shared.config.limits;
+        if body.size_hint().lower() > limits.body_bytes {
+            return Err(catalogue::BODY_TOO_LARGE.into());
+        }
+        let upgrade = match parts.headers.contains_key(UPGRADE) {
+            true => forward::wants_upgrade(&parts, &body),
+            false => None,
+        };
+        let client = upgrade.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
+        self.write_headers(id, route, &permit, &mut parts)?;
+        if let Some(protocol) = &upgrade {
+            forward::ask_upgrade(&mut parts.headers, protocol);
+        }
+        let authority = parts.uri.authority().map(|authority| authority.as_str().to_owned());
+        let (body, transfer) = RequestBody::new(body, limits.body_bytes, limits.body_timeout);
+        let request = forward::head(parts, route.strip, authority.as_deref(), body);
+        Ok((upstream, request, Outgoing { transfer, client, cookie: permit.take_cookie() }))
+    }
+
+    /// An application's answer, as the client gets it.
+    fn deliver(
+        &self,
+        id: &RequestId,
+        route: &Route,
+        sent: Result<forward::Answer, forward::Failure>,
+        outgoing: Outgoing,
+    ) -> Result<Response<Source>, Problem> {
+        let mut answer = sent.map_err(|failure| self.failed(id, route, &failure))?;
+        if answer.retried {
+            self.thread.counters.retried();
+        }
+        let switched = if forward::is_switch(&answer.response) {
+            let application = answer.response.extensions_mut().remove::<OnUpgrade>();
+            let both = outgoing.client.zip(application);
+            // Without having been asked, if not both.
+            Some(both.ok_or_else(|| self.failed(id, route, &forward::Failure::Switched))?)
+        } else {
+            None
+        };
+        let protocol = switched.as_ref().and_then(|_| answer.response.headers().get(UPGRADE).cloned());
+        headers::clean_response(answer.response.headers_mut());
+        if let Some(cookie) = outgoing.cookie {
+            let headers = answer.response.headers_mut();
+            headers.append(SET_COOKIE, cookie);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        let Some((client, application)) = switched else { return Ok(answer.into_response()) };
+        let (mut response, lease) = answer.into_switch();
+        tunnel::open(&self.thread.tasks, self.thread.ended.clone(), client, application, lease);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Some(protocol) = protocol {
+            response.headers_mut().insert(UPGRADE, protocol);
+        }
+        Ok(response)
+    }
+
+    /// Written down once, here, if it is the application's failure.
+    fn failed(&self, id: &RequestId, route: &Route, failure: &forward::Failure) -> Problem {
+        if failure.is_upstream() {
+            self.thread.counters.upstream_failed();
+            tracing::warn!(request_id = id.as_str(), route = route.pattern.as_str(), %failure, "no answer");
+        }
+        failure.problem()
+    }
+
+    /// The headers that an application sees: the client's, less what is not for it or not the client's to say, and
+    /// ours. The order matters: `Connection` has been followed before ours are added.
+    fn write_headers(
+        &self,
+        id: &RequestId,
+        route: &Route,
+        permit: &Permit,
+        parts: &mut Parts,
+    ) -> Result<(), Problem> {
+        let (forwarded_for, https, forwarded_host) = if self.trusted {
+            let reached = self.reached(parts)?;
+            (address_header(reached.client), reached.https, HeaderValue::from_str(&reached.host).ok())
+        } else {
+            let host = parts.headers.get(HOST).cloned();
+            let host = host.or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok());
+            (self.peer_header.clone(), self.thread.https, host)
+        };
+        let credential = match (route.pass_credential, route.accept.is_empty()) {
+            (true, _) => Credential::Pass,
+            (false, true) => Credential::StripOurs,
+            (false, false) => Credential::Strip,
+        };
+        let headers = &mut parts.headers;
+        headers::clean_request(headers, credential, self.trusted);
+        // Once, for all that is added below.
+        headers.reserve(ADDED_HEADERS);
+        if route.identity {
+            permit.write(headers);
+        }
+        headers.insert(REQUEST_ID, id.header());
+        headers.insert(FORWARDED_FOR, forwarded_for);
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if https { "https" } else { "http" }));
+        if let Some(host) = forwarded_host {
+            headers.insert(FORWARDED_HOST, host);
+        }
+        Ok(())
+    }
+
+    /// The gateway's own endpoints. Off the fast path: boxed, routed and buffered as they like.
+    async fn own(&self, id: &RequestId, parts: Parts, body: Incoming) -> Result<Response<Source>, Problem> {
+        let limits = &self.thread.state.shared.config.limits;
+        let caller = match self.reached(&parts) {
+            Ok(reached) => Caller {
+                request_id: id.clone(),
+                address: reached.client,
+                reached: reached.origin().map(Arc::new),
+            },
+            Err(_) => Caller { request_id: id.clone(), address: self.peer, reached: None },
+        };
+        let (body, transfer) = RequestBody::new(body, limits.body_bytes, limits.body_timeout);
+        let mut request = Request::from_parts(parts, axum::body::Body::new(body));
+        request.extensions_mut().insert(caller);
+        let response = match self.thread.own.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        // Whoever read it could only tell that it broke off.
+        match transfer.and_then(|transfer| transfer.fault()) {
+            Some(fault) => Err(forward::Failure::Body(fault).problem()),
+            None => Ok(response.map(Source::Own)),
+        }
+    }
+
+    fn reached<'a>(&self, parts: &'a Parts) -> Result<Reached<'a>, Problem> {
+        let host = host(parts)?;
+        if !self.trusted {
+            return Ok(Reached { client: self.peer, https: self.thread.https, host: host.into() });
+        }
+        let forwarded = self.thread.state.shared.trusted.forwarded(self.peer, &parts.headers);
+        Ok(Reached {
+            client: forwarded.client,
+            https: forwarded.https.unwrap_or(self.thread.https),
+            host: forwarded.host.unwrap_or(host).into(),
+        })
+    }
+
+    /// One line for each request that was not let through.
+    fn record(&self, id: &RequestId, route: &Route, refusal: &Refusal, parts: &Parts) {
+        if !matches!(refusal.problem.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return;
+        }
+        let address = self.reached(parts).map_or(self.peer, |reached| reached.client);
+        let mut record = Record::refused("refusal", refusal.problem.code().code())
+            .address(address)
+            .request_id(id)
+            .route(&route.pattern);
+        if let Some(subject) = &refusal.subject {
+            record = record.subject(subject);
+        }
+        record.emit();
+    }
+}
+
+fn preflight(reader: &cors::Reader, asked: &HeaderMap) -> Response<Source> {
+    let mut response = Response::new(Source::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    reader.preflight(asked, response.headers_mut());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_of<A, B, F>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is moved with each request: what is rare is boxed, so that this stays small.
+    #[test]
+    fn a_request_is_small() {
+        let size = future_of(Client::answer);
+        assert!(size <= 2560, "{size} bytes");
+    }
+}

@@ -1,0 +1,266 @@
+//! A gateway, everything around it, and tokens that it believes.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::clock::TestClock;
+use chassis::config::Shutdown;
+use chassis::entropy::SystemEntropy;
+use chassis::lifecycle::Lifecycle;
+use gateway::config::Config;
+use gateway::{Injected, Running};
+use time::OffsetDateTime;
+use token::{
+    AccessClaims, Algorithm, Epochs, KeySet, PrincipalKind, RecipientKey, SigningKey, TYP_ACCESS, seal,
+};
+
+use super::peers::World;
+use super::upstream::Upstream;
+
+pub const ALICE: &str = "usr_0123456789abcdefghjkmnpqrs";
+const PUBLIC_URL: &str = "http://127.0.0.1:8080";
+
+const ROUTES: &str = r#"
+[upstream.app]
+endpoints = ["http://APP"]
+timeout = "2s"
+
+[upstream.nobody]
+endpoints = ["http://127.0.0.1:1"]
+
+[[route]]
+path = "/open/*"
+accept = []
+upstream = "app"
+
+[[route]]
+path = "/token/*"
+accept = ["token", "api-key"]
+upstream = "app"
+
+[[route]]
+path = "/session/*"
+accept = ["session"]
+upstream = "app"
+
+[[route]]
+path = "/any/*"
+accept = ["token", "session"]
+upstream = "app"
+
+[[route]]
+path = "/admin/*"
+accept = ["token", "session"]
+require = { role = "app-admin" }
+upstream = "app"
+
+[[route]]
+path = "/app/documents/{id}"
+methods = ["GET"]
+accept = ["token", "session"]
+require = { permission = "document:read", resource = "document/{id}" }
+upstream = "app"
+strip_prefix = "/app"
+allow_encoded_slash = true
+
+[[route]]
+path = "/passed/*"
+accept = ["token", "session"]
+upstream = "app"
+pass_credential = true
+
+[[route]]
+path = "/quiet/*"
+accept = ["token", "session"]
+identity = "none"
+upstream = "app"
+
+[[route]]
+path = "/nobody/*"
+accept = []
+upstream = "nobody"
+"#;
+
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub internal: SocketAddr,
+    pub upstream: Upstream,
+    pub world: Arc<World>,
+    pub lifecycle: Lifecycle,
+    pub clock: Arc<TestClock>,
+    signing: SigningKey,
+    recipient: RecipientKey,
+    _folder: tempfile::TempDir,
+}
+
+impl Gateway {
+    pub async fn start() -> Self {
+        Self::build(1, "", |_| {}).await
+    }
+
+    pub async fn with_workers(workers: usize) -> Self {
+        Self::build(workers, "", |_| {}).await
+    }
+
+    /// `more` is configuration at the top of the file.
+    pub async fn with(more: &str) -> Self {
+        Self::build(1, more, |_| {}).await
+    }
+
+    /// That waits so long for heads, and so long for requests.
+    pub async fn patient_for(head: Duration, idle: Duration) -> Self {
+        let change = |config: &mut Config| {
+            (config.limits.head_timeout, config.limits.idle_timeout) = (head, idle);
+        };
+        Self::build(1, "", change).await
+    }
+
+    async fn build(workers: usize, more: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = Upstream::start().await;
+        let signing = SigningKey::generate(Algorithm::Es256).unwrap();
+        let recipient = RecipientKey::generate("recipient").unwrap();
+        let mut config = config(folder.path(), &upstream, &recipient, workers, more);
+        change(&mut config);
+        let world = Arc::new(World::default());
+        let keys = KeySet::new([signing.public_jwk()]).unwrap().to_json();
+        world.with(|held| held.jwks = keys);
+        let clock = Arc::new(TestClock::new(OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap()));
+        let lifecycle = Lifecycle::new(Shutdown { settle: Duration::ZERO, drain: Duration::from_secs(5) });
+        let for_peers = Arc::clone(&world);
+        let injected = Injected {
+            clock: clock.clone(),
+            entropy: SystemEntropy::shared(),
+            peers: Some(Arc::new(move || for_peers.peers())),
+        };
+        let Running { public, internal } = gateway::start(config, injected, &lifecycle).await.unwrap();
+        Self {
+            address: public,
+            internal: internal.unwrap(),
+            upstream,
+            world,
+            lifecycle,
+            clock,
+            signing,
+            recipient,
+            _folder: folder,
+        }
+    }
+
+    pub fn now(&self) -> OffsetDateTime {
+        chassis::clock::Clock::now(&*self.clock)
+    }
+
+    pub fn claims(&self) -> AccessClaims {
+        AccessClaims {
+            iss: PUBLIC_URL.to_owned(),
+            aud: vec!["latchkey".to_owned()],
+            sub: ALICE.to_owned(),
+            client_id: "first-party".to_owned(),
+            iat: self.now(),
+            exp: self.now() + Duration::from_secs(300),
+            jti: "jti_1".to_owned(),
+            kind: PrincipalKind::User,
+            name: "alice".to_owned(),
+            fam: None,
+            sid: None,
+            scope: String::new(),
+            roles: Some(vec!["editor".to_owned()]),
+            epo: Epochs::default(),
+            pv: 1,
+            amr: vec!["pwd".to_owned()],
+        }
+    }
+
+    /// Signed and encrypted, as first-party tokens are.
+    pub fn token(&self, claims: &AccessClaims) -> String {
+        seal(&self.signing.sign(TYP_ACCESS, claims).unwrap(), &self.recipient.public()).unwrap()
+    }
+
+    /// A header line with alice's token.
+    pub fn bearer(&self) -> String {
+        format!("Authorization: Bearer {}", self.token(&self.claims()))
+    }
+
+    /// A header line with the cookie of a session of alice's.
+    pub fn cookie(&self) -> String {
+        self.world
+            .with(|held| held.sessions.insert("secret-1".to_owned(), ("ses_1".to_owned(), ALICE.to_owned())));
+        "Cookie: theme=dark; latchkey-session=secret-1".to_owned()
+    }
+
+    pub fn asked(&self, what: &str) -> usize {
+        self.world.with(|held| held.asked.iter().filter(|asked| asked.starts_with(what)).count())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Threads of a test that is over must not linger in the process.
+        self.lifecycle.end();
+    }
+}
+
+/// A configuration that works, in a folder of its own.
+pub async fn configured() -> (Config, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start().await;
+    let recipient = RecipientKey::generate("recipient").unwrap();
+    (config(folder.path(), &upstream, &recipient, 1, ""), folder)
+}
+
+/// Why it does not start.
+pub async fn refusal(config: Config) -> String {
+    let lifecycle = Lifecycle::new(Shutdown::default());
+    let world = Arc::new(World::default());
+    let injected = Injected { peers: Some(Arc::new(move || world.peers())), ..Injected::system() };
+    let refused = gateway::start(config, injected, &lifecycle).await.unwrap_err().to_string();
+    assert!(!lifecycle.is_ready());
+    refused
+}
+
+fn config(
+    folder: &Path,
+    upstream: &Upstream,
+    recipient: &RecipientKey,
+    workers: usize,
+    more: &str,
+) -> Config {
+    let routes = folder.join("routes.toml");
+    std::fs::write(&routes, ROUTES.replace("APP", &upstream.address.to_string())).unwrap();
+    let key = folder.join("key.jwk.json");
+    std::fs::write(&key, recipient.to_jwk_json().unwrap().as_bytes()).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let text = format!(
+        r#"
+public_url = "{PUBLIC_URL}"
+routes = "{}"
+workers = {workers}
+{more}
+[server]
+listen = "127.0.0.1:0"
+[internal]
+listen = "127.0.0.1:0"
+[token]
+keys = ["{}"]
+[limits]
+body_bytes = 100000
+[peers.auth]
+endpoints = ["http://127.0.0.1:1"]
+[peers.session]
+endpoints = ["http://127.0.0.1:1"]
+[peers.policy]
+endpoints = ["http://127.0.0.1:1"]
+[tls]
+mode = "external"
+"#,
+        routes.display(),
+        key.display()
+    );
+    let file = folder.join("gateway.toml");
+    std::fs::write(&file, text).unwrap();
+    chassis::config::load(gateway::config::DEFAULTS, Some(&file), Vec::new()).unwrap()
+}

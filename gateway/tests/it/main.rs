@@ -1,0 +1,22 @@
+//! The real gateway on port 0, with a hand-written application behind it and the services played by fakes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod client;
+mod credentials;
+mod cross_site;
+mod forwarding;
+mod gateway;
+mod http2;
+mod identity;
+mod lifetime;
+mod paths;
+mod peers;
+mod strict;
+mod upstream;
