@@ -1,0 +1,51 @@
+//! Side-by-side comparisons: everything in one run, on one machine, interleaved, so that a ratio means something.
+//!
+//! Figures are medians over rounds. CPU time a request is quoted beside requests a second, because it holds when other
+//! work disturbs the machine.
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock and spawns its own tasks")]
+
+mod forward;
+mod gateway;
+mod http;
+mod load;
+mod process;
+mod report;
+mod stack;
+mod timing;
+
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "latchkey-bench")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Our gateway, a bare hyper forwarder, nginx, HAProxy and Envoy in front of the same upstream
+    Gateway(gateway::Options),
+    /// How long `latchkey up` takes, and the memory of each of its processes before anybody logs in
+    Stack(stack::Options),
+    /// What a login and a call take: unknown user and wrong password, a token and each of its parts altered
+    Timing(timing::Options),
+    /// The bare forwarder that the gateway is compared with: no authentication, no routes
+    Forward {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        upstream: SocketAddr,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().what {
+        What::Gateway(options) => gateway::run(&options),
+        What::Stack(options) => stack::run(&options),
+        What::Timing(options) => timing::run(&options),
+        What::Forward { listen, upstream } => forward::run(listen, upstream),
+    }
+}

@@ -1,0 +1,130 @@
+//! The table: medians over rounds, and ratios to nginx's plain proxy in the same run.
+
+use std::{fmt::Write, time::Duration};
+
+use serde::Serialize;
+
+/// One round of one variant.
+#[derive(Clone, Copy)]
+pub struct Sample {
+    pub requests_per_second: f64,
+    pub cpu_per_request: Duration,
+    /// The part of the round in which the proxy was ready to run and something else had its core.
+    pub waited: f64,
+}
+
+/// A line of the table.
+#[derive(Serialize)]
+pub struct Row {
+    pub name: &'static str,
+    /// Median of the rounds.
+    pub requests_per_second: f64,
+    /// Median of the rounds, microseconds of the proxy's CPU time.
+    pub cpu_us_per_request: f64,
+    /// Requests a second ÷ nginx plain's.
+    pub rate_ratio: f64,
+    /// nginx plain's CPU time a request ÷ this one's.
+    pub cpu_efficiency: f64,
+    /// Median of the rounds, per cent: how long the proxy waited for its core because of other work.
+    pub disturbed: f64,
+    /// Resident memory after the last round.
+    pub resident_mb: f64,
+    /// From start to the first connection accepted.
+    pub start_ms: f64,
+}
+
+pub struct Measured {
+    pub name: &'static str,
+    pub samples: Vec<Sample>,
+    pub resident: u64,
+    pub started_in: Duration,
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match (values.get(middle), values.get(middle.wrapping_sub(1))) {
+        (Some(high), Some(low)) if values.len().is_multiple_of(2) => (high + low) / 2.0,
+        (Some(value), _) => *value,
+        (None, _) => f64::NAN,
+    }
+}
+
+pub fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+pub fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Rows in the order measured; the first is what the others are compared with.
+pub fn rows(measured: &[Measured]) -> Vec<Row> {
+    let rate = |one: &Measured| median(one.samples.iter().map(|sample| sample.requests_per_second).collect());
+    let cpu = |one: &Measured| {
+        median(one.samples.iter().map(|sample| sample.cpu_per_request.as_secs_f64() * 1e6).collect())
+    };
+    let Some(base) = measured.first() else { return Vec::new() };
+    let (base_rate, base_cpu) = (rate(base), cpu(base));
+    let row = |one: &Measured| Row {
+        name: one.name,
+        requests_per_second: rate(one),
+        cpu_us_per_request: cpu(one),
+        rate_ratio: rate(one) / base_rate,
+        cpu_efficiency: base_cpu / cpu(one),
+        disturbed: median(one.samples.iter().map(|sample| sample.waited * 100.0).collect()),
+        resident_mb: megabytes(one.resident),
+        start_ms: milliseconds(one.started_in),
+    };
+    measured.iter().map(row).collect()
+}
+
+pub fn table(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "| in front of the same upstream | requests/s | ÷ nginx | CPU µs a request | CPU efficiency | disturbed % | resident MB | start ms |\n|---|---|---|---|---|---|---|---|\n",
+    );
+    for row in rows {
+        writeln!(
+            text,
+            "| {} | {:.0} | {:.2} | {:.1} | {:.2} | {:.0} | {:.1} | {:.0} |",
+            row.name,
+            row.requests_per_second,
+            row.rate_ratio,
+            row.cpu_us_per_request,
+            row.cpu_efficiency,
+            row.disturbed,
+            row.resident_mb,
+            row.start_ms
+        )
+        .ok();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_rounds() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(vec![]).is_nan());
+    }
+
+    #[test]
+    fn half_the_cpu_is_twice_as_efficient() {
+        let one = |name, micros| Measured {
+            name,
+            samples: vec![Sample {
+                requests_per_second: 10.0,
+                cpu_per_request: Duration::from_micros(micros),
+                waited: 0.0,
+            }],
+            resident: 0,
+            started_in: Duration::ZERO,
+        };
+        let rows = rows(&[one("nginx", 10), one("other", 20)]);
+        assert_eq!(rows[1].cpu_efficiency, 0.5);
+    }
+}
