@@ -1,0 +1,204 @@
+//! `latchkey up`: the whole system on this machine, every service as a process of its own, with nothing to install.
+//!
+//! Everything is prepared, then all processes start at once, then the administrator is made, then `stack.json` is written: it
+//! exists only while everything runs. Whatever fails before leaves nothing running.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use chassis::clock::{Clock, SystemClock};
+use chassis::entropy::SystemEntropy;
+use chassis::process::say;
+
+use crate::certificates::LOCAL_DOMAIN;
+use crate::signals::Stop;
+use crate::{bootstrap, private_file};
+
+pub mod addresses;
+mod config;
+mod files;
+pub mod layout;
+mod process;
+pub mod stack_file;
+mod supervise;
+mod welcome;
+
+use addresses::{Addresses, loopback};
+use layout::Layout;
+use process::{Probe, Process};
+use stack_file::{Administrator, StackFile};
+use supervise::{Members, Rank, Restarts};
+
+/// The first administrator of a local stack.
+const ADMIN: &str = "admin";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Port of the gateway; its internal listener takes the next one. 0: any free ports.
+    #[arg(long, default_value_t = 8080, value_name = "PORT")]
+    port: u16,
+}
+
+/// Runs until told to stop.
+pub async fn run(args: Args, state_dir: PathBuf) -> Result<ExitCode> {
+    let mut stop = Stop::listen()?;
+    let layout = Layout::at(&state_dir)?;
+    layout.create()?;
+    let _lock = layout.lock()?;
+    // Left by a stack that was killed.
+    StackFile::remove(&layout.stack_file())?;
+    let addresses = prepare(&layout, args.port)?;
+
+    let program = std::env::current_exe().context("this program's own path is unknown")?;
+    let mut members = Members::new(program);
+    let started = tokio::select! {
+        started = start(&mut members, &layout, &addresses) => started.map(Some),
+        () = stop.told() => Ok(None),
+    };
+    let outcome = match started {
+        Ok(Some(stack)) => {
+            println!("{}", welcome::text(&stack, &layout));
+            let restarts = Notices { stack: RefCell::new(stack), layout: &layout };
+            tokio::select! {
+                () = members.keep(&restarts) => Ok(()),
+                () = stop.told() => {
+                    say("Stopping: open requests are finished first. Ctrl-C again to stop at once.");
+                    Ok(())
+                }
+            }
+        }
+        Ok(None) => Err(anyhow!("stopped before everything was ready")),
+        Err(error) => Err(error),
+    };
+    let removed = StackFile::remove(&layout.stack_file());
+    for (name, how) in members.stop(&mut stop).await {
+        let log = layout.log_file(&name);
+        say(format_args!("{name} did not stop well ({how}): see {}", log.display()));
+    }
+    outcome.and(removed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that is needed before a process can start. Nothing runs yet.
+fn prepare(layout: &Layout, port: u16) -> Result<Addresses> {
+    let before = addresses::remembered(&layout.addresses_file())?;
+    let addresses = addresses::choose(port, before.as_ref(), std::process::id())?;
+    layout.certificates().complete(LOCAL_DOMAIN, &[], SystemClock.now())?;
+    files::complete_secrets(layout, &SystemEntropy)?;
+    files::write_routes(layout, before.as_ref(), &addresses)?;
+    for service in ["auth", "session", "policy", "gateway"] {
+        files::write_config(
+            layout,
+            service,
+            &format!("{service}-0"),
+            config::of(service, layout, &addresses),
+        )?;
+    }
+    if before.as_ref() != Some(&addresses) {
+        addresses.remember(&layout.addresses_file())?;
+    }
+    Ok(addresses)
+}
+
+async fn start(members: &mut Members, layout: &Layout, addresses: &Addresses) -> Result<StackFile> {
+    let mut operations = BTreeMap::new();
+    let services = [
+        ("auth", Rank::Service, addresses.auth.operations),
+        ("session", Rank::Service, addresses.session.operations),
+        ("policy", Rank::Service, addresses.policy.operations),
+        ("gateway", Rank::Gateway, addresses.gateway_operations),
+    ];
+    for (service, rank, port) in services {
+        let name = format!("{service}-0");
+        operations.insert(name.clone(), format!("http://{}", loopback(port)));
+        let config = layout.config_file(&name).to_string_lossy().into_owned();
+        let arguments = ["serve", "--with-parent", service, "--config", &config].map(str::to_owned).to_vec();
+        let log = layout.log_file(&name);
+        members.start(rank, Process { name, arguments, probe: Probe::Readyz(loopback(port)), log })?;
+    }
+    for (replica, port) in addresses.echo.into_iter().enumerate() {
+        let name = format!("echo-{replica}");
+        let listen = loopback(port).to_string();
+        let arguments = ["serve", "--with-parent", "echo", "--listen", &listen, "--replica", &name];
+        let arguments = arguments.map(str::to_owned).to_vec();
+        let log = layout.log_file(&name);
+        members.start(
+            Rank::Application,
+            Process { name, arguments, probe: Probe::Accepts(loopback(port)), log },
+        )?;
+    }
+
+    let certificates = layout.certificates();
+    let password_file = layout.admin_password_file();
+    let first_administrator = async {
+        let asked = bootstrap::Request {
+            username: ADMIN.to_owned(),
+            password: bootstrap::PasswordSource::GeneratedInto(password_file.clone()),
+            // On one's own machine the file is as good a place as any.
+            must_change_password: false,
+        };
+        let neighbours = bootstrap::Neighbours {
+            auth: format!("https://{}", loopback(addresses.auth.grpc)),
+            policy: format!("https://{}", loopback(addresses.policy.grpc)),
+            certificate: certificates.certificate("operator"),
+            key: certificates.key("operator"),
+            authority: certificates.authority(),
+            domain: LOCAL_DOMAIN.to_owned(),
+        };
+        match bootstrap::run(&neighbours, &asked).await {
+            // A token kept for an earlier one is worth nothing now.
+            Ok(_) => private_file::remove(&layout.admin_token_file()),
+            Err(bootstrap::BootstrapError::AdministratorExists) => Ok(()),
+            Err(error) => Err(error).context("the first administrator cannot be made"),
+        }
+    };
+    members.ready(&["auth-0", "policy-0"], first_administrator).await?;
+
+    let grpc = |port| vec![format!("https://{}", loopback(port))];
+    let stack = StackFile {
+        gateways: vec![addresses.public_url()],
+        internal: vec![addresses.internal_url()],
+        services: BTreeMap::from([
+            ("auth".to_owned(), grpc(addresses.auth.grpc)),
+            ("session".to_owned(), grpc(addresses.session.grpc)),
+            ("policy".to_owned(), grpc(addresses.policy.grpc)),
+        ]),
+        operations,
+        pids: members.pids().collect(),
+        echo: addresses.echo_urls(),
+        admin: Administrator { username: ADMIN.to_owned(), password_file },
+    };
+    stack.write(&layout.stack_file())?;
+    Ok(stack)
+}
+
+/// Tells the terminal and `stack.json` what happens to the processes.
+struct Notices<'a> {
+    stack: RefCell<StackFile>,
+    layout: &'a Layout,
+}
+
+impl Restarts for Notices<'_> {
+    fn died(&self, name: &str, how: &str, again_in: Duration) {
+        let log = self.layout.log_file(name);
+        say(format_args!(
+            "{name} ended ({how}) and starts again in {}: see {}",
+            humantime::format_duration(again_in),
+            log.display()
+        ));
+    }
+
+    fn replaced(&self, name: &str, pid: u32) {
+        say(format_args!("{name} is ready again"));
+        let mut stack = self.stack.borrow_mut();
+        stack.pids.insert(name.to_owned(), pid);
+        // The stack works; that its new number cannot be written (a full disk) is no reason to stop it.
+        if let Err(error) = stack.write(&self.layout.stack_file()) {
+            say(format_args!("{error:#}"));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Which port each process of a local stack listens on. The gateway's are what the user asked for; the others are free ones,
+//! chosen once and remembered, so that URLs, and with them the issuer of every token, stay the same over restarts.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::private_file;
+
+/// Below the ports that Linux and macOS hand out to outgoing connections: one of those could be taken between our look and
+/// the child's bind.
+const CHOSEN_FROM: std::ops::Range<u16> = 15_000..30_000;
+
+/// How many ports each process that chooses has to itself: at least as many as a stack has.
+const BLOCK: u16 = 16;
+
+/// How many echo applications stand behind the gateway.
+pub const ECHOES: usize = 2;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addresses {
+    pub gateway_public: u16,
+    pub gateway_internal: u16,
+    pub gateway_operations: u16,
+    pub auth: Service,
+    pub session: Service,
+    pub policy: Service,
+    pub echo: [u16; ECHOES],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub grpc: u16,
+    pub operations: u16,
+}
+
+pub fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// The addresses of the last run, if there was one.
+pub fn remembered(file: &Path) -> Result<Option<Addresses>> {
+    let text = match fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", file.display())),
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .with_context(|| format!("{} is damaged: remove it to have other ports chosen", file.display()))
+}
+
+/// The addresses of this run. `port` is the gateway's public one, the internal one follows it; 0: any free ones.
+/// `process` is the number of the process that chooses.
+pub fn choose(port: u16, before: Option<&Addresses>, process: u32) -> Result<Addresses> {
+    let mut free = Free::of(process);
+    let (gateway_public, gateway_internal) = if port == 0 {
+        (
+            free.same_or_another(before.map(|before| before.gateway_public))?,
+            free.same_or_another(before.map(|before| before.gateway_internal))?,
+        )
+    } else {
+        let Some(internal) = port.checked_add(1) else {
+            bail!("--port {port} leaves no port after it for the gateway's internal listener");
+        };
+        free.demand(port, "for the gateway's public listener: choose another with --port")?;
+        free.demand(internal, "for the gateway's internal listener, the port after --port")?;
+        (port, internal)
+    };
+    let mut service = |before: Option<&Service>| -> Result<Service> {
+        Ok(Service {
+            grpc: free.same_or_another(before.map(|before| before.grpc))?,
+            operations: free.same_or_another(before.map(|before| before.operations))?,
+        })
+    };
+    let auth = service(before.map(|before| &before.auth))?;
+    let session = service(before.map(|before| &before.session))?;
+    let policy = service(before.map(|before| &before.policy))?;
+    let mut echo = [0; ECHOES];
+    for (replica, port) in echo.iter_mut().enumerate() {
+        *port = free.same_or_another(before.and_then(|before| before.echo.get(replica).copied()))?;
+    }
+    let gateway_operations = free.same_or_another(before.map(|before| before.gateway_operations))?;
+    Ok(Addresses { gateway_public, gateway_internal, gateway_operations, auth, session, policy, echo })
+}
+
+impl Addresses {
+    pub fn remember(&self, file: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).context("addresses cannot be written as JSON")?;
+        private_file::write_public(file, &text)
+    }
+
+    pub fn public_url(&self) -> String {
+        format!("http://{}", loopback(self.gateway_public))
+    }
+
+    pub fn internal_url(&self) -> String {
+        format!("http://{}", loopback(self.gateway_internal))
+    }
+
+    pub fn echo_urls(&self) -> Vec<String> {
+        self.echo.iter().map(|port| format!("http://{}", loopback(*port))).collect()
+    }
+}
+
+/// Finds ports that nothing listens on, each once: those found are held until all are.
+struct Free {
+    next: u16,
+    held: Vec<TcpListener>,
+}
+
+impl Free {
+    /// Two stacks that start at the same moment look at the same ports before either of them listens, so each process
+    /// begins in a block of its own.
+    fn of(process: u32) -> Self {
+        let blocks = u32::from((CHOSEN_FROM.end - CHOSEN_FROM.start) / BLOCK);
+        let block = u16::try_from(process % blocks).unwrap_or_default();
+        Self { next: CHOSEN_FROM.start + block * BLOCK, held: Vec::new() }
+    }
+
+    fn demand(&mut self, port: u16, purpose: &str) -> Result<()> {
+        let address = loopback(port);
+        match TcpListener::bind(address) {
+            Ok(listener) => {
+                self.held.push(listener);
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                bail!("port in use: {address} is needed {purpose}")
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot listen on {address}, needed {purpose}")),
+        }
+    }
+
+    fn same_or_another(&mut self, before: Option<u16>) -> Result<u16> {
+        if let Some(port) = before
+            && self.take(port)
+        {
+            return Ok(port);
+        }
+        for _ in CHOSEN_FROM {
+            let port = self.next;
+            self.next = if port + 1 == CHOSEN_FROM.end { CHOSEN_FROM.start } else { port + 1 };
+            if self.take(port) {
+                return Ok(port);
+            }
+        }
+        bail!("no free port between {} and {}", CHOSEN_FROM.start, CHOSEN_FROM.end)
+    }
+
+    fn take(&mut self, port: u16) -> bool {
+        TcpListener::bind(loopback(port)).map(|listener| self.held.push(listener)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn all(addresses: &Addresses) -> Vec<u16> {
+        let Addresses { gateway_public, gateway_internal, gateway_operations, auth, session, policy, echo } =
+            addresses;
+        let mut all = vec![*gateway_public, *gateway_internal, *gateway_operations];
+        for Service { grpc, operations } in [auth, session, policy] {
+            all.extend([*grpc, *operations]);
+        }
+        all.extend(echo);
+        all
+    }
+
+    #[test]
+    fn all_are_different_and_the_next_run_has_the_same() {
+        let first = choose(0, None, 1).unwrap();
+        assert_eq!(all(&first).iter().collect::<HashSet<_>>().len(), 11);
+        assert_eq!(choose(0, Some(&first), 2).unwrap(), first);
+    }
+
+    #[test]
+    fn neighbouring_processes_choose_apart() {
+        let (one, other) = (choose(0, None, 70_000).unwrap(), choose(0, None, 70_001).unwrap());
+        assert!(all(&one).iter().all(|port| !all(&other).contains(port)), "{one:?} {other:?}");
+        assert!(all(&one).len() <= usize::from(BLOCK));
+    }
+
+    #[test]
+    fn a_remembered_port_that_was_taken_meanwhile_is_replaced_alone() {
+        let first = choose(0, None, 3).unwrap();
+        let _taken = TcpListener::bind(loopback(first.policy.grpc)).unwrap();
+        let second = choose(0, Some(&first), 4).unwrap();
+        assert_ne!(second.policy.grpc, first.policy.grpc);
+        assert_eq!(second.gateway_public, first.gateway_public);
+        assert_eq!(second.echo, first.echo);
+    }
+
+    #[test]
+    fn a_demanded_port_in_use_is_an_error_that_names_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = choose(port, None, 5).unwrap_err().to_string();
+        assert!(error.contains("port in use") && error.contains(&port.to_string()), "{error}");
+    }
+
+    #[test]
+    fn the_last_port_has_none_after_it() {
+        assert!(choose(65_535, None, 6).unwrap_err().to_string().contains("65535"));
+    }
+}

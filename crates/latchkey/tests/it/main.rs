@@ -1,0 +1,16 @@
+//! The whole system, run as its users run it: the real binary, real processes, real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod bad_starts;
+mod command_line;
+mod documents;
+mod faults;
+mod hostile;
+mod layering;
+mod logout;
+mod password_change;
+mod readme;
+mod rpc;
+mod stack;
+mod stories;
+mod threat_model;

@@ -1,0 +1,463 @@
+//! A running stack for one test: `latchkey up --port 0` on a state directory of its own, stopped when dropped.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use reqwest::{RequestBuilder, StatusCode};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// Between two looks at something that another process will do.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long to wait for something that must happen. A loaded machine running debug builds is slow.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// A variable that marks every process of one test's stack.
+const MARK: &str = "LATCHKEY_TEST_FOLDER";
+
+/// A password that every rule accepts.
+pub const PASSWORD: &str = "purple lantern under glacier";
+
+/// What `stack.json` says. An unknown or a missing member is an error: scripts rely on its shape.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackFile {
+    pub gateways: Vec<String>,
+    pub internal: Vec<String>,
+    pub services: BTreeMap<String, Vec<String>>,
+    pub operations: BTreeMap<String, String>,
+    pub pids: BTreeMap<String, i32>,
+    pub echo: Vec<String>,
+    pub admin: Admin,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    pub username: String,
+    pub password_file: PathBuf,
+}
+
+/// How a stack is to be started.
+pub struct Builder {
+    folder: TempDir,
+    state_dir: PathBuf,
+    port: u16,
+    variables: Vec<(String, String)>,
+}
+
+/// A stack that could not start.
+pub struct Failed {
+    pub status: ExitStatus,
+    pub stderr: String,
+    pub state_dir: PathBuf,
+    pub folder: TempDir,
+}
+
+pub struct Stack {
+    folder: TempDir,
+    state_dir: PathBuf,
+    variables: Vec<(String, String)>,
+    up: Child,
+    pub file: StackFile,
+}
+
+/// What a login by token returns.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Tokens {
+    pub access_token: String,
+    pub token_type: String,
+    pub expires_in: u64,
+    pub refresh_token: String,
+}
+
+/// A logged-in browser: its cookie, and what it was told.
+#[derive(Debug, Clone)]
+pub struct Browser {
+    /// `name=value`, to be sent as `Cookie`.
+    pub cookie: String,
+    /// The whole `Set-Cookie`.
+    pub set_cookie: String,
+    pub session_id: String,
+}
+
+impl Builder {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state_dir = folder.path().join("state");
+        // Every process of this stack inherits it: how a test finds one that was left behind.
+        let mark = (MARK.to_owned(), folder.path().to_str().unwrap().to_owned());
+        Self { folder, state_dir, port: 0, variables: vec![mark] }
+    }
+
+    /// The state directory. May not exist yet.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// Another state directory, below the test's folder.
+    pub fn state_dir_at(mut self, below: &str) -> Self {
+        self.state_dir = self.folder.path().join(below);
+        self
+    }
+
+    /// The test's own folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A port instead of any free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Settings for a service, laid over what `up` writes.
+    pub fn settings(self, service: &str, toml: &str) -> Self {
+        let folder = self.state_dir.join("settings");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{service}.toml")), toml).unwrap();
+        self
+    }
+
+    /// A route file instead of the one that `up` writes.
+    pub fn routes(self, toml: &str) -> Self {
+        fs::create_dir_all(self.state_dir()).unwrap();
+        fs::write(self.state_dir.join("routes.toml"), toml).unwrap();
+        self
+    }
+
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    pub async fn start(self) -> Stack {
+        let mut up =
+            up(self.folder.path(), &self.state_dir, &["--port", &self.port.to_string()], &self.variables);
+        match started(&mut up, &self.state_dir).await {
+            Ok(file) => {
+                Stack { folder: self.folder, state_dir: self.state_dir, variables: self.variables, up, file }
+            }
+            Err(status) => {
+                let stderr = fs::read_to_string(self.folder.path().join("up.err")).unwrap();
+                panic!("the stack did not start: {status}\n{stderr}\n{}", logs(&self.state_dir));
+            }
+        }
+    }
+
+    /// Starts what must not start.
+    pub async fn fail(self, arguments: &[&str]) -> Failed {
+        let mut up = up(self.folder.path(), &self.state_dir, arguments, &self.variables);
+        let status = started(&mut up, &self.state_dir).await.expect_err("the stack started");
+        let stderr = fs::read_to_string(self.folder.path().join("up.err")).unwrap();
+        Failed { status, stderr, state_dir: self.state_dir, folder: self.folder }
+    }
+}
+
+impl Failed {
+    /// It said why, ended with an error, and left nothing behind that looks or acts like a stack.
+    pub fn assert_clean(&self, said: &[&str]) {
+        assert!(!self.status.success(), "it claimed success: {}", self.stderr);
+        for part in said {
+            assert!(self.stderr.contains(part), "{part:?} is missing in: {}", self.stderr);
+        }
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        assert!(!self.state_dir.join("stack.json").exists());
+        assert_eq!(processes_of(self.folder.path()), Vec::<String>::new());
+    }
+}
+
+impl Stack {
+    pub async fn start() -> Self {
+        Builder::new().start().await
+    }
+
+    /// The gateway's public URL.
+    pub fn url(&self) -> &str {
+        &self.file.gateways[0]
+    }
+
+    /// The gateway's internal URL.
+    pub fn internal(&self) -> &str {
+        &self.file.internal[0]
+    }
+
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// The test's own folder; the state directory is below it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn admin_password(&self) -> String {
+        fs::read_to_string(&self.file.admin.password_file).unwrap().trim_end().to_owned()
+    }
+
+    /// Number of `latchkey up` itself.
+    pub fn up_pid(&self) -> i32 {
+        i32::try_from(self.up.id()).unwrap()
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        client().get(format!("{}{path}", self.url()))
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+        client().post(format!("{}{path}", self.url())).json(body)
+    }
+
+    pub fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+        client().request(method, format!("{}{path}", self.url()))
+    }
+
+    /// Registers a user with [`PASSWORD`].
+    pub async fn register(&self, username: &str) {
+        let body = json!({ "username": username, "password": PASSWORD });
+        let answer = self.post("/v1/users", &body).send().await.unwrap();
+        let status = answer.status();
+        assert_eq!(status, StatusCode::CREATED, "{}", answer.text().await.unwrap());
+    }
+
+    pub async fn token(&self, username: &str, password: &str) -> Tokens {
+        let body = json!({ "identifier": username, "password": password, "mode": "token" });
+        let answer = self.post("/v1/login", &body).send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    pub async fn session(&self, username: &str, password: &str) -> Browser {
+        let body = json!({ "identifier": username, "password": password, "mode": "session" });
+        let answer = self.post("/v1/login", &body).send().await.unwrap();
+        let status = answer.status();
+        let set_cookie = answer.headers().get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
+        let text = answer.text().await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{text}");
+        let set_cookie = set_cookie.expect("a login by session sets a cookie");
+        let body: Value = serde_json::from_str(&text).unwrap();
+        Browser {
+            cookie: set_cookie.split(';').next().unwrap().to_owned(),
+            session_id: body["session"]["id"].as_str().expect("session.id").to_owned(),
+            set_cookie,
+        }
+    }
+
+    /// Runs the command line beside this stack.
+    pub fn latchkey(&self, arguments: &[&str]) -> Output {
+        latchkey(&[&["--state-dir", self.state_dir.to_str().unwrap()], arguments].concat())
+    }
+
+    /// Runs the command line and demands success; what it printed.
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let output = self.latchkey(arguments);
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "latchkey {arguments:?}: {}\n{stdout}\n{stderr}", output.status);
+        stdout
+    }
+
+    /// Runs the command line with `--json`.
+    pub fn cli_json(&self, arguments: &[&str]) -> Value {
+        let printed = self.cli(&[&["--json"], arguments].concat());
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
+    }
+
+    pub fn pid(&self, process: &str) -> i32 {
+        self.file.pids[process]
+    }
+
+    pub fn signal(&self, process: &str, signal: Signal) {
+        kill_process(Pid::from_raw(self.pid(process)).unwrap(), signal).unwrap();
+    }
+
+    /// `kill -9`. It is started again after 2 s; see [`Stack::replaced`].
+    pub fn kill(&self, process: &str) {
+        self.signal(process, Signal::KILL);
+    }
+
+    /// Resolves when `process` runs again, ready, under another number.
+    pub async fn replaced(&mut self, process: &str) {
+        let before = self.pid(process);
+        let path = self.state_dir.join("stack.json");
+        self.file = eventually(&format!("{process} is replaced"), async || {
+            let file = read(&path)?;
+            (file.pids[process] != before).then_some(file)
+        })
+        .await;
+    }
+
+    /// The log of one process since it was first started.
+    pub fn log(&self, process: &str) -> String {
+        fs::read_to_string(self.state_dir.join("logs").join(format!("{process}.log"))).unwrap_or_default()
+    }
+
+    /// The logs of all.
+    pub fn logs(&self) -> String {
+        logs(&self.state_dir)
+    }
+
+    /// Requests that reached the application behind the gateway.
+    pub async fn upstream_hits(&self) -> u64 {
+        let mut hits = 0;
+        for url in &self.file.echo {
+            let answer: Value =
+                client().get(format!("{url}/_echo/hits")).send().await.unwrap().json().await.unwrap();
+            hits += answer["hits"].as_u64().unwrap();
+        }
+        hits
+    }
+
+    /// Asks `up` to stop, as Ctrl-C does, and waits.
+    pub async fn stop(&mut self) -> ExitStatus {
+        kill_process(Pid::from_raw(self.up_pid()).unwrap(), Signal::INT).unwrap();
+        self.ended().await
+    }
+
+    /// Resolves when it has stopped, whoever told it to.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let up = &mut self.up;
+        eventually("the stack stops", async || up.try_wait().unwrap()).await
+    }
+
+    /// Stops it and starts it again on the same state directory.
+    pub async fn restart(&mut self) {
+        assert!(self.stop().await.success());
+        self.start_again().await;
+    }
+
+    /// Starts again what has stopped.
+    pub async fn start_again(&mut self) {
+        let _ = self.up.wait();
+        // One that was killed left it; what is waited for is the next one's.
+        let _ = fs::remove_file(self.state_dir.join("stack.json"));
+        self.up = up(self.folder.path(), &self.state_dir, &["--port", "0"], &self.variables);
+        self.file = started(&mut self.up, &self.state_dir).await.expect("a second start");
+    }
+
+    /// What `up` has printed so far.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(self.folder.path().join("up.out")).unwrap()
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if !matches!(self.up.try_wait(), Ok(None)) {
+            return;
+        }
+        let _ = kill_process(Pid::from_raw(self.up_pid()).unwrap(), Signal::TERM);
+        for _ in 0..1_500 {
+            if !matches!(self.up.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        // Its children leave with it.
+        let _ = self.up.kill();
+        let _ = self.up.wait();
+    }
+}
+
+/// Resolves with the first `Some`; fails when that takes too long.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let until = Instant::now() + SOON;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < until, "within {SOON:?} it did not happen that {what}");
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// A client that follows no redirect and keeps no cookie: each request says all it means.
+pub fn client() -> reqwest::Client {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        // There is no TLS here, and reading the system's certificates takes longer than a request.
+        .tls_certs_only([])
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(SOON)
+        .build()
+        .unwrap()
+}
+
+/// Runs the binary to its end.
+pub fn latchkey(arguments: &[&str]) -> Output {
+    program().args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Whether a process with this number is there.
+pub fn alive(pid: i32) -> bool {
+    test_kill_process(Pid::from_raw(pid).unwrap()).is_ok()
+}
+
+/// The command lines of processes that a test started in its folder and that are still there.
+pub fn processes_of(folder: &Path) -> Vec<String> {
+    let own = format!("{MARK}={}", folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+        if read("environ").split(|byte| *byte == 0).any(|variable| variable == own.as_bytes()) {
+            found.push(text(&read("cmdline")).replace('\0', " "));
+        }
+    }
+    found
+}
+
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+    command.env_remove("LATCHKEY_SERVER").env_remove("LATCHKEY_STATE_DIR");
+    command
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn up(folder: &Path, state_dir: &Path, arguments: &[&str], variables: &[(String, String)]) -> Child {
+    let out = |name: &str| fs::File::create(folder.join(name)).unwrap();
+    program()
+        .arg("up")
+        .args(arguments)
+        .arg("--state-dir")
+        .arg(state_dir)
+        .envs(variables.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(out("up.out"))
+        .stderr(out("up.err"))
+        .spawn()
+        .unwrap()
+}
+
+async fn started(up: &mut Child, state_dir: &Path) -> Result<StackFile, ExitStatus> {
+    eventually("the stack is up or gives up", async || match read(&state_dir.join("stack.json")) {
+        Some(file) => Some(Ok(file)),
+        None => up.try_wait().unwrap().map(Err),
+    })
+    .await
+}
+
+fn read(path: &Path) -> Option<StackFile> {
+    let text = fs::read(path).ok()?;
+    Some(serde_json::from_slice(&text).expect("stack.json is whole whenever it is there"))
+}
+
+fn logs(state_dir: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(state_dir.join("logs")).into_iter().flatten().flatten() {
+        all.push_str(&format!("--- {}\n", entry.file_name().to_string_lossy()));
+        all.push_str(&fs::read_to_string(entry.path()).unwrap_or_default());
+    }
+    all
+}
