@@ -57,13 +57,13 @@ impl Database {
             .busy_timeout(settings.write_wait)
             // Not even at `debug`: a line a statement tells nobody anything.
             .log_statements(LevelFilter::Trace);
-        let writer = pool(1, settings.write_wait).connect_with(options.clone()).await.map_err(failed)?;
+        let writer =
+            connect(&pool(1, settings.write_wait), &options, settings.write_wait).await.map_err(failed)?;
         let opened = async {
             prepare(path, &writer, migrations).await?;
-            pool(settings.readers, settings.read_wait)
-                .connect_with(options.pragma("query_only", "ON"))
-                .await
-                .map_err(failed)
+            let options = options.pragma("query_only", "ON");
+            let readers = pool(settings.readers, settings.read_wait);
+            connect(&readers, &options, settings.write_wait).await.map_err(failed)
         };
         match opened.await {
             Ok(readers) => Ok(Self { writer, readers }),
@@ -84,6 +84,26 @@ fn pool(connections: u32, wait: Duration) -> SqlitePoolOptions {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+}
+
+/// Waits where SQLite does not: whoever turns a new file into a WAL file needs it for itself, and of several that start on
+/// one file all but one are told BUSY at once, whatever their busy timeout.
+async fn connect(
+    pool: &SqlitePoolOptions,
+    options: &SqliteConnectOptions,
+    wait: Duration,
+) -> Result<SqlitePool, sqlx::Error> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let mut left = wait;
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(error) if primary_code(&error) == Some(SQLITE_BUSY) && !left.is_zero() => {
+                tokio::time::sleep(PAUSE).await;
+                left = left.saturating_sub(PAUSE);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// SQLite would create the file readable by everybody. Its `-wal` and `-shm` get the mode of the file.
