@@ -1,0 +1,1 @@
+//! The change feed: how an ending is acknowledged only once no replica will accept it any more.

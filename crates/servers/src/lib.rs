@@ -1,0 +1,19 @@
+//! Real PostgreSQL and Redis servers for tests and benchmarks. Each is the test's own: on a free port of loopback, in a
+//! temporary folder, gone when the value is dropped or the test's thread dies, and free to be killed, stopped and resumed.
+//!
+//! A server that is not installed fails the test that wants it: `cargo xtask setup` installs both.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "only tests use this: what goes wrong here is theirs to report"
+)]
+
+mod port;
+mod postgres;
+mod process;
+mod redis;
+
+pub use port::free_port;
+pub use postgres::{Postgres, Sync};
+pub use redis::Redis;

@@ -1,0 +1,244 @@
+//! PostgreSQL, one cluster a test.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::port::free_port;
+use crate::process::{Process, as_owner_of, folder, give_away, is_listening};
+
+/// Whether commits reach the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// As a server comes: for what is about durability, and for figures.
+    On,
+    /// For everything else, which it makes quick. Survives the kill of PostgreSQL all the same, not that of the machine.
+    Off,
+}
+
+/// A running server, with the database `latchkey` and the superuser `latchkey`, whom everybody on loopback may be.
+pub struct Postgres {
+    process: Option<Process>,
+    port: u16,
+    sync: Sync,
+    folder: TempDir,
+}
+
+impl Postgres {
+    /// Runs as soon as this returns.
+    pub fn start(sync: Sync) -> Postgres {
+        let folder = folder();
+        let copied = as_owner_of(folder.path())
+            .args(["cp", "-r", "--reflink=auto"])
+            .arg(template())
+            .arg(folder.path().join("data"))
+            .status()
+            .unwrap();
+        assert!(copied.success());
+        let mut server = Postgres { process: None, port: 0, sync, folder };
+        server.restart();
+        server
+    }
+
+    /// Where it is. Not quite a constant: a restart keeps the port, unless somebody else has taken it.
+    pub fn url(&self) -> String {
+        format!("postgres://latchkey@127.0.0.1:{}/latchkey", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts it again after a [`Postgres::kill`] or [`Postgres::stop`], with its rows.
+    pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// As [`Postgres::restart`], with settings such as `max_connections=10`.
+    pub fn restart_with(&mut self, settings: &[&str]) {
+        assert!(self.process.is_none(), "it is running");
+        for _ in 0..8 {
+            if self.port == 0 {
+                self.port = free_port();
+            }
+            let mut process = self.launch(settings);
+            let port = self.port;
+            if process.wait_for(|| is_listening(port) && self.answers()) {
+                self.process = Some(process);
+                return;
+            }
+            self.port = 0;
+        }
+        panic!("PostgreSQL does not start: {}", fs::read_to_string(self.folder.path().join("log")).unwrap());
+    }
+
+    fn launch(&self, settings: &[&str]) -> Process {
+        let (data, port) = (self.folder.path().join("data"), self.port.to_string());
+        let sync = if self.sync == Sync::On { "on" } else { "off" };
+        let mut arguments: Vec<String> =
+            vec!["-D".to_owned(), data.display().to_string(), "-p".to_owned(), port];
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "shared_buffers=16MB",
+            "max_connections=100",
+            &format!("fsync={sync}"),
+            &format!("full_page_writes={sync}"),
+        ]
+        .iter()
+        .chain(settings)
+        {
+            arguments.extend(["-c".to_owned(), (*setting).to_owned()]);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Process::start(&binaries().join("postgres"), &arguments, self.folder.path())
+    }
+
+    fn answers(&self) -> bool {
+        let port = self.port.to_string();
+        let asked =
+            Command::new(binaries().join("pg_isready")).args(["-q", "-h", "127.0.0.1", "-p", &port]).status();
+        asked.unwrap().success()
+    }
+
+    /// `kill -9` of the server; its children end by themselves when they notice.
+    pub fn kill(&mut self) {
+        self.end(Signal::KILL);
+    }
+
+    /// A fast stop: what is under way is broken off.
+    pub fn stop(&mut self) {
+        self.end(Signal::INT);
+    }
+
+    fn end(&mut self, signal: Signal) {
+        let mut process = self.process.take().expect("it is running");
+        process.signal(signal);
+        process.wait();
+        // A killed postmaster leaves children that hold its memory, and a new one refuses to start beside them.
+        let id = self.folder.path().join("data/postmaster.pid");
+        if signal == Signal::KILL {
+            for child in children_in(self.folder.path()) {
+                let _ = rustix::process::kill_process(child, Signal::KILL);
+            }
+            let _ = fs::remove_file(id);
+        }
+    }
+
+    /// Stops all of it where it is, as a machine that hangs would, until [`Postgres::resume`].
+    pub fn freeze(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        self.process.as_ref().expect("it is running").signal(signal);
+        for child in children_in(self.folder.path()) {
+            let _ = rustix::process::kill_process(child, signal);
+        }
+    }
+
+    /// Runs one statement as the superuser and returns what it printed, unaligned.
+    pub fn psql(&self, sql: &str) -> String {
+        let ran = Command::new(binaries().join("psql"))
+            .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-c", sql])
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap().trim_end().to_owned()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if self.process.is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// The processes whose working folder is this server's data.
+fn children_in(folder: &Path) -> Vec<rustix::process::Pid> {
+    let data = folder.join("data");
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        if fs::read_link(entry.path().join("cwd")).is_ok_and(|at| at == data) {
+            found.extend(rustix::process::Pid::from_raw(id));
+        }
+    }
+    found
+}
+
+/// Where Debian puts them, else wherever `postgres` is found.
+fn binaries() -> PathBuf {
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
+        .unwrap_or_default();
+    versions.retain(|bin| bin.join("initdb").exists());
+    versions.sort();
+    let elsewhere = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).find(|bin| bin.join("initdb").exists())
+    };
+    versions.pop().or_else(elsewhere).expect("PostgreSQL is not installed: run `cargo xtask setup`")
+}
+
+/// A cluster that was never used. `initdb` takes seconds and a copy does not, so the first test on a machine makes one for
+/// all, under a lock, and a copy that was not finished is never taken for one.
+fn template() -> PathBuf {
+    let binaries = binaries();
+    let version = binaries.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let name =
+        format!("latchkey-postgres-{}-{}", version.unwrap_or_default(), rustix::process::geteuid().as_raw());
+    let home = std::env::temp_dir().join(name);
+    fs::create_dir_all(&home).unwrap();
+    let lock = File::create(home.join("lock")).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let template = home.join("data");
+    if template.exists() {
+        return template;
+    }
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
+    let making = home.join("making");
+    let _ = fs::remove_dir_all(&making);
+    fs::create_dir(&making).unwrap();
+    give_away(&making);
+    let data = making.join("data");
+    let made = as_owner_of(&making)
+        .arg(binaries.join("initdb"))
+        .args(["--username=latchkey", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"])
+        .args(["--no-instructions", "--wal-segsize=1", "-D"])
+        .arg(&data)
+        .current_dir(&making)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    create_database(&binaries, &making, &data);
+    fs::rename(&data, &template).unwrap();
+    template
+}
+
+/// In single-user mode: no server has to be waited for.
+fn create_database(binaries: &Path, making: &Path, data: &Path) {
+    let sql = making.join("sql");
+    fs::write(&sql, "CREATE DATABASE latchkey\n").unwrap();
+    let made = as_owner_of(making)
+        .arg(binaries.join("postgres"))
+        .args(["--single", "-D"])
+        .arg(data)
+        .arg("postgres")
+        .current_dir(making)
+        .stdin(File::open(&sql).unwrap())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}

@@ -1,0 +1,108 @@
+//! Redis, one server a test.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::port::free_port;
+use crate::process::{Process, folder};
+
+/// A running server with an append-only file flushed every second, unless told otherwise.
+pub struct Redis {
+    process: Option<Process>,
+    port: u16,
+    settings: Vec<String>,
+    folder: TempDir,
+}
+
+impl Redis {
+    pub fn start() -> Redis {
+        Redis::start_with(&[])
+    }
+
+    /// With settings as in `redis.conf`, one a string: `maxmemory 1mb`.
+    pub fn start_with(settings: &[&str]) -> Redis {
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut server = Redis { process: None, port: 0, settings, folder: folder() };
+        server.restart();
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts it again after a [`Redis::kill`] or [`Redis::stop`], with what its file holds.
+    pub fn restart(&mut self) {
+        assert!(self.process.is_none(), "it is running");
+        for _ in 0..8 {
+            if self.port == 0 {
+                self.port = free_port();
+            }
+            let configuration = format!(
+                "bind 127.0.0.1\nport {}\ndir {}\nappendonly yes\nappendfsync everysec\nsave \"\"\n{}\n",
+                self.port,
+                self.folder.path().display(),
+                self.settings.join("\n"),
+            );
+            let file = self.folder.path().join("redis.conf");
+            fs::write(&file, configuration).unwrap();
+            let file = file.display().to_string();
+            let mut process = Process::start(Path::new("redis-server"), &[&file], self.folder.path());
+            // Anything but a ping's answer is a server that still loads its file, or wants a password: `-NOAUTH` is there too.
+            let is_there =
+                || self.command("PING").is_ok_and(|line| !line.is_empty() && !line.starts_with("-LOADING"));
+            if process.wait_for(is_there) {
+                self.process = Some(process);
+                return;
+            }
+            self.port = 0;
+        }
+        panic!(
+            "Redis does not start (`cargo xtask setup` installs it): {}",
+            fs::read_to_string(self.folder.path().join("log")).unwrap()
+        );
+    }
+
+    /// The first line of what it answers to an inline command, such as `+PONG` to `PING`.
+    pub fn command(&self, command: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.write_all(format!("{command}\r\n").as_bytes())?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.end(Signal::KILL);
+    }
+
+    /// As a service manager would: what is in memory is written first.
+    pub fn stop(&mut self) {
+        self.end(Signal::TERM);
+    }
+
+    fn end(&mut self, signal: Signal) {
+        let mut process = self.process.take().expect("it is running");
+        process.signal(signal);
+        process.wait();
+    }
+
+    /// Stops it where it is until [`Redis::resume`].
+    pub fn freeze(&self) {
+        self.process.as_ref().expect("it is running").signal(Signal::STOP);
+    }
+
+    pub fn resume(&self) {
+        self.process.as_ref().expect("it is running").signal(Signal::CONT);
+    }
+}
