@@ -9,7 +9,7 @@ mod load;
 mod overrides;
 mod reference;
 mod sections;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "sql")]
 mod store;
 
 pub use load::{ConfigError, Problem, Resolved, environment, load, resolve};
@@ -17,5 +17,5 @@ pub use reference::render_reference;
 pub use sections::{
     Log, LogFormat, Operations, Peer, Server, Shutdown, Tls, TlsMode, Validate, optional, prefixed,
 };
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "sql")]
 pub use store::Store;

@@ -11,9 +11,11 @@ pub mod entropy;
 pub mod grpc;
 pub mod lifecycle;
 pub mod operations;
+#[cfg(feature = "sql")]
+pub mod postgres;
 pub mod process;
 pub mod secret;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "sql")]
 pub mod sqlite;
 pub mod status;
 pub mod telemetry;

@@ -1,4 +1,4 @@
-//! One SQLite file as a service's store: for one machine, and for a first look. Only with the feature `sqlite`.
+//! One SQLite file as a service's store: for one machine, and for a first look. Only with the feature `sql`.
 //!
 //! WAL with `synchronous = FULL`: readers neither wait for the writer nor hold it up, and what was answered survives
 //! `kill -9` and a power cut. One connection writes, so that writers queue here and not in SQLite's busy handler; a few

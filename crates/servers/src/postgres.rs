@@ -146,6 +146,18 @@ impl Postgres {
         }
     }
 
+    /// From now on every role but the superuser must have a password, and this one has this.
+    pub fn require_password(&self, role: &str, password: &str) {
+        self.psql(&format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'"));
+        let rules = "host all latchkey 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(self.folder.path().join("data/pg_hba.conf"), rules).unwrap();
+        assert_eq!(self.psql("SELECT pg_reload_conf()"), "t");
+        // The signal reaches the server a little later than its answer reaches us.
+        let is_read =
+            || self.psql("SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'trust'") == "1";
+        assert!(is_read());
+    }
+
     /// Runs one statement as the superuser and returns what it printed, unaligned.
     pub fn psql(&self, sql: &str) -> String {
         let ran = Command::new(binaries().join("psql"))

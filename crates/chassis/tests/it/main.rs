@@ -14,7 +14,9 @@ mod drain;
 mod echo;
 mod handshake;
 mod operations;
+#[cfg(feature = "sql")]
+mod postgres;
 mod process;
 mod server;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "sql")]
 mod sqlite;

@@ -1,0 +1,156 @@
+//! A server that fails while it is used.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use latchkey_chassis::postgres::Database;
+use tokio::sync::Barrier;
+
+use super::{Place, number, raise, read};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn work_that_lost_a_deadlock_is_done_again_and_once() {
+    let (_place, database) = Place::opened().await;
+    let (tries, both_hold_one) = (AtomicUsize::new(0), Barrier::new(2));
+    let cross = async |first: i64, second: i64| {
+        let is_first_try = AtomicUsize::new(0);
+        let (tries, both_hold_one) = (&tries, &both_hold_one);
+        let is_first_try = &is_first_try;
+        let done: Result<(), sqlx::Error> = database
+            .run(|attempt| async move {
+                let mut transaction = attempt.begin().await?;
+                tries.fetch_add(1, Ordering::Relaxed);
+                raise(&mut transaction, first).await?;
+                if is_first_try.fetch_add(1, Ordering::Relaxed) == 0 {
+                    both_hold_one.wait().await;
+                }
+                raise(&mut transaction, second).await?;
+                transaction.commit().await
+            })
+            .await;
+        done
+    };
+    let (one, other) = tokio::join!(cross(1, 2), cross(2, 1));
+    one.unwrap();
+    other.unwrap();
+    assert_eq!(tries.into_inner(), 3, "one of them was tried twice");
+    for id in [1, 2] {
+        assert_eq!(read(&database, id).await.unwrap(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_always_conflicts_is_given_up_after_four_tries() {
+    let (_place, database) = Place::opened().await;
+    let tries = AtomicUsize::new(0);
+    let conflict = "DO $$ BEGIN RAISE EXCEPTION 'again' USING ERRCODE = '40001'; END $$";
+    let failed: Result<(), sqlx::Error> = database
+        .run(|attempt| {
+            tries.fetch_add(1, Ordering::Relaxed);
+            async move { sqlx::query(conflict).execute(&mut *attempt.begin().await?).await.map(drop) }
+        })
+        .await;
+    assert_eq!(failed.unwrap_err().as_database_error().unwrap().code().unwrap(), "40001");
+    assert_eq!(tries.into_inner(), 4);
+}
+
+#[tokio::test]
+async fn a_transaction_that_fails_leaves_nothing() {
+    let (_place, database) = Place::opened().await;
+    let failed: Result<(), sqlx::Error> = database
+        .run(|attempt| async move {
+            raise(&mut *attempt.begin().await?, 1).await?;
+            Err(sqlx::Error::RowNotFound)
+        })
+        .await;
+    assert!(matches!(failed, Err(sqlx::Error::RowNotFound)));
+    assert_eq!(read(&database, 1).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_snapshot_sees_one_moment() {
+    let (_place, database) = Place::opened().await;
+    let seen: Result<(i64, i64), sqlx::Error> = database
+        .run(|attempt| async move {
+            let mut snapshot = attempt.snapshot().await?;
+            let before = number(&mut snapshot, 1).await?;
+            raise(&mut *attempt.connection().await?, 1).await?;
+            Ok((before, number(&mut snapshot, 1).await?))
+        })
+        .await;
+    assert_eq!(seen.unwrap(), (0, 0));
+    assert_eq!(read(&database, 1).await.unwrap(), 1);
+    let written: Result<(), sqlx::Error> =
+        database.run(|attempt| async move { raise(&mut *attempt.snapshot().await?, 1).await }).await;
+    assert!(written.is_err(), "nothing is written in one");
+}
+
+/// With a deadline that a frozen server is sure to miss.
+async fn impatient(place: &mut Place) -> Database {
+    place.settings.timeout = Duration::from_millis(300);
+    place.settings.connections = 2;
+    place.open().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_an_error_in_time_and_costs_no_connection() {
+    let (mut place, _) = Place::opened().await;
+    let database = impatient(&mut place).await;
+    place.server.freeze();
+    // More often than there are connections: each of them must be lent again.
+    for _ in 0..5 {
+        let failed = read(&database, 1).await;
+        assert!(matches!(failed, Err(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)), "{failed:?}");
+    }
+    place.server.resume();
+    heals(&database).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_costs_no_connection() {
+    let (mut place, _) = Place::opened().await;
+    let database = impatient(&mut place).await;
+    place.server.freeze();
+    for _ in 0..5 {
+        let asked = read(&database, 1);
+        tokio::time::timeout(Duration::from_millis(20), asked).await.unwrap_err();
+    }
+    place.server.resume();
+    heals(&database).await;
+}
+
+#[tokio::test]
+async fn connections_that_the_server_ends_are_replaced() {
+    let (mut place, _) = Place::opened().await;
+    let database = impatient(&mut place).await;
+    heals(&database).await;
+    place.server.kill();
+    let failed = read(&database, 1).await;
+    assert!(failed.is_err());
+    place.server.restart();
+    heals(&database).await;
+}
+
+/// Asks until there is an answer: how soon is a benchmark's question.
+async fn heals(database: &Database) {
+    while read(database, 1).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_durable_whatever_the_role_says() {
+    for (says, holds) in [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")] {
+        let (place, _) = Place::opened().await;
+        place.server.psql(&format!("ALTER ROLE latchkey SET synchronous_commit = {says}"));
+        let database = place.open().await.unwrap();
+        let shown: Result<String, sqlx::Error> = database
+            .run(|attempt| async move {
+                sqlx::query_scalar("SHOW synchronous_commit")
+                    .fetch_one(&mut *attempt.connection().await?)
+                    .await
+            })
+            .await;
+        assert_eq!(shown.unwrap(), holds);
+    }
+}
