@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chassis::entropy::{SharedEntropy, SystemEntropy};
 use chassis::grpc::server::{Server, bind};
-use chassis::lifecycle::Lifecycle;
+use chassis::lifecycle::{Lifecycle, Readiness};
 use chassis::tls::{Identity, TlsError};
 use chassis::{operations, process, telemetry};
 use proto::policy::v1::check_service_server::CheckServiceServer;
@@ -19,7 +19,8 @@ use crate::config::{Config, config_from};
 use crate::rpc::access::ACCESS;
 use crate::rpc::{Admin, Behind, CheckCounts, Checks, Reads};
 use crate::store::Store;
-use crate::store::sqlite::{OpenError, SqliteStore};
+use crate::store::postgres::{self, Applied, PostgresStore};
+use crate::store::sqlite::{self, SqliteStore};
 
 /// What the process says it is, in certificates, logs and health answers.
 pub const NAME: &str = "policy";
@@ -66,9 +67,11 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Sqlite(#[from] sqlite::OpenError),
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
     /// Not once the configuration was loaded: that refuses it.
-    #[error("store.url names no SQLite file")]
+    #[error("store.url names neither a SQLite file nor a PostgreSQL database")]
     StoreUrl,
     #[error("the listener has no address")]
     Listener(#[source] std::io::Error),
@@ -89,9 +92,9 @@ pub fn run(args: Args) -> ExitCode {
             // Ports first: one that is taken is told before the database is touched.
             let listener = bind("server.listen", config.server.listen)?;
             let probes = bind("operations.listen", config.operations.listen)?;
-            let running = start(config, Injected::system(), &lifecycle, listener).await?;
+            // Probes too: the store may have to be waited for.
             operations::serve(probes, &lifecycle);
-            Ok(running)
+            Ok(start(config, Injected::system(), &lifecycle, listener).await?)
         })
     })
 }
@@ -106,8 +109,7 @@ pub async fn start(
     let address = listener.local_addr().map_err(StartError::Listener)?;
     let readiness = lifecycle.readiness("store");
     let identity = Identity::load(&config.tls)?;
-    let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&file).await?);
+    let store = open(&config, &readiness).await?;
     let behind = Behind {
         store: Arc::clone(&store),
         entropy: injected.entropy,
@@ -126,4 +128,24 @@ pub async fn start(
     });
     readiness.ready();
     Ok(Running { address })
+}
+
+async fn open(config: &Config, readiness: &Readiness) -> Result<Arc<dyn Store>, StartError> {
+    if let Some(settings) = config.store.postgres() {
+        return Ok(Arc::new(PostgresStore::open(&settings, readiness).await?));
+    }
+    let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
+    Ok(Arc::new(SqliteStore::open(&file).await?))
+}
+
+/// Brings the schema up to this version; a SQLite file is brought there by every start.
+pub async fn migrate(config: &Config) -> Result<Applied, StartError> {
+    match config.store.postgres() {
+        Some(settings) => Ok(PostgresStore::migrate(&settings).await?),
+        None => {
+            let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
+            SqliteStore::open(&file).await?.close().await;
+            Ok(Applied::default())
+        }
+    }
 }

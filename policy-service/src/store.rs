@@ -13,6 +13,10 @@ use crate::domain::{
     RoleName, Slice, Subject,
 };
 
+mod held;
+mod pages;
+pub mod postgres;
+mod row;
 pub mod sqlite;
 
 /// The store could not answer.

@@ -132,18 +132,23 @@ impl Postgres {
 
     /// Stops all of it where it is, as a machine that hangs would, until [`Postgres::resume`].
     pub fn freeze(&self) {
-        self.signal_all(Signal::STOP);
+        // Again until nothing moves: a process that was just being born, or had not got its signal yet, would still answer.
+        while self.signal_all(Signal::STOP).into_iter().any(|process| !is_stopped(process)) {
+            std::thread::yield_now();
+        }
     }
 
     pub fn resume(&self) {
         self.signal_all(Signal::CONT);
     }
 
-    fn signal_all(&self, signal: Signal) {
+    fn signal_all(&self, signal: Signal) -> Vec<rustix::process::Pid> {
         self.process.as_ref().expect("it is running").signal(signal);
-        for child in children_in(self.folder.path()) {
-            let _ = rustix::process::kill_process(child, signal);
+        let children = children_in(self.folder.path());
+        for child in &children {
+            let _ = rustix::process::kill_process(*child, signal);
         }
+        children
     }
 
     /// From now on every role but the superuser must have a password, and this one has this.
@@ -175,6 +180,12 @@ impl Drop for Postgres {
             self.kill();
         }
     }
+}
+
+/// Gone counts too.
+fn is_stopped(process: rustix::process::Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
 }
 
 /// The processes whose working folder is this server's data.

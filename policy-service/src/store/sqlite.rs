@@ -7,7 +7,7 @@
 //! reload of everything. It comes when replicas may answer without asking the file at all.
 
 use async_trait::async_trait;
-use chassis::sqlite::{self, Database};
+use chassis::sqlite::Database;
 use sqlx::migrate::Migrator;
 
 use super::{
@@ -20,7 +20,6 @@ use crate::domain::{
 
 mod list;
 mod read;
-mod row;
 mod write;
 
 pub use chassis::sqlite::{OpenError, Settings as SqliteSettings};
@@ -36,16 +35,6 @@ impl SqliteStore {
     /// Opens the file, creates it if it is not there, and brings its schema up to this version.
     pub async fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
         Database::open(settings, &MIGRATIONS).await.map(Self)
-    }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        if sqlite::is_corruption(&error) {
-            Self::Corrupt(error.into())
-        } else {
-            Self::Unavailable(error.into())
-        }
     }
 }
 

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::config::Shutdown;
+use chassis::lifecycle::Lifecycle;
 use policy_service::domain::{
     Decision, GrantFilter, Page, PageSize, Principal, Revision, Slice, Subject, decide,
 };
+use policy_service::store::postgres::{PostgresSettings, PostgresStore};
 use policy_service::store::sqlite::{SqliteSettings, SqliteStore};
 use policy_service::store::{GrantCreated, GroupCreated, MemberAdded, RoleDeleted, RolePut, Store};
+use servers::{Postgres, Sync};
 use tempfile::TempDir;
 
 use crate::names::{client, grant, grant_id, group, group_subject, question, role, role_name, user};
@@ -15,7 +19,13 @@ use crate::names::{client, grant, grant_id, group, group_subject, question, role
 /// A fresh store, and where it lives until the test is over.
 pub struct Fresh {
     pub store: Arc<dyn Store>,
-    _folder: TempDir,
+    _place: Place,
+}
+
+#[expect(dead_code, reason = "held until the test is over")]
+enum Place {
+    Folder(TempDir),
+    Server(Postgres),
 }
 
 pub fn settings(folder: &TempDir) -> SqliteSettings {
@@ -31,7 +41,29 @@ pub fn settings(folder: &TempDir) -> SqliteSettings {
 pub async fn sqlite() -> Fresh {
     let folder = TempDir::new().unwrap();
     let store = Arc::new(SqliteStore::open(&settings(&folder)).await.unwrap());
-    Fresh { store, _folder: folder }
+    Fresh { store, _place: Place::Folder(folder) }
+}
+
+pub fn schema_on(server: &Postgres) -> PostgresSettings {
+    PostgresSettings {
+        server: server.url().parse().unwrap(),
+        password_file: None,
+        schema: "policy".to_owned(),
+        connections: 8,
+        timeout: Duration::from_secs(30),
+    }
+}
+
+pub async fn postgres() -> Fresh {
+    let server = Postgres::start(Sync::Off);
+    let store = Arc::new(migrated(&schema_on(&server)).await);
+    Fresh { store, _place: Place::Server(server) }
+}
+
+pub async fn migrated(settings: &PostgresSettings) -> PostgresStore {
+    PostgresStore::migrate(settings).await.unwrap();
+    let lifecycle = Lifecycle::new(Shutdown::default());
+    PostgresStore::open(settings, &lifecycle.readiness("store")).await.unwrap()
 }
 
 /// Runs each scenario on each adapter.
@@ -41,6 +73,13 @@ macro_rules! on_every_adapter {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $scenario() {
                 let fresh = $crate::conformance::sqlite().await;
+                super::$scenario(fresh.store.clone()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $scenario() {
+                let fresh = $crate::conformance::postgres().await;
                 super::$scenario(fresh.store.clone()).await;
             })*
         }

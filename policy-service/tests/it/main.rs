@@ -10,6 +10,7 @@ mod groups;
 mod lists;
 mod names;
 mod opening;
+mod postgres;
 mod process;
 mod races;
 mod random;

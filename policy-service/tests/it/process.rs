@@ -9,17 +9,17 @@ use tempfile::TempDir;
 
 use crate::stack::{Certificates, environment};
 
-struct Service {
+pub struct Service {
     folder: TempDir,
     certificates: Certificates,
 }
 
 impl Service {
-    fn new() -> Service {
+    pub fn new() -> Service {
         Service { folder: TempDir::new().unwrap(), certificates: Certificates::new() }
     }
 
-    fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_policy-service"));
         command
             .env_clear()
@@ -38,7 +38,7 @@ fn lines(text: &[u8]) -> Vec<String> {
 }
 
 /// What it said on standard error, when it did not start.
-fn refused(output: &Output) -> Vec<String> {
+pub fn refused(output: &Output) -> Vec<String> {
     assert!(!output.status.success());
     let said = lines(&output.stderr);
     assert!(said.iter().all(|line| line.starts_with("policy-service: ")), "{said:?}");

@@ -1,12 +1,16 @@
 //! The store and the decision together against a naive model, over random policies.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy_service::domain::{Decision, Principal, Revision, Subject, decide};
+use policy_service::store::postgres::PostgresSettings;
 use policy_service::store::{GrantCreated, MemberAdded, Store};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use servers::{Postgres, Sync};
 
-use crate::conformance::sqlite;
+use crate::conformance::{migrated, schema_on, sqlite};
 use crate::names::{client, grant, grant_id, group, group_subject, question, role, user};
 
 const ROLES: [&str; 3] = ["a", "b", "c"];
@@ -189,9 +193,7 @@ async fn write(store: &dyn Store, model: &mut Model, number: u32, write: &Write)
     model.writes += u64::from(changed);
 }
 
-async fn agree(writes: &[Write]) {
-    let fresh = sqlite().await;
-    let store = &*fresh.store;
+async fn agree(store: &dyn Store, writes: &[Write]) {
     let mut model = Model::default();
     for (number, one) in (0..).zip(writes) {
         write(store, &mut model, number, one).await;
@@ -232,11 +234,48 @@ async fn agree(writes: &[Write]) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+fn on_a_runtime(work: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work);
+}
 
-    #[test]
-    fn any_policy_is_decided_as_by_the_naive_model(writes in writes()) {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(agree(&writes));
-    }
+fn cases(cases: u32) -> TestRunner {
+    TestRunner::new(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() })
+}
+
+/// Shows what failed with the values that it failed for.
+fn held<E: std::fmt::Display>(outcome: Result<(), E>) {
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn any_policy_is_decided_as_by_the_naive_model_in_sqlite() {
+    held(cases(48).run(&writes(), |writes| {
+        on_a_runtime(async {
+            let fresh = sqlite().await;
+            agree(&*fresh.store, &writes).await;
+        });
+        Ok(())
+    }));
+}
+
+/// One server for all: each policy has a schema of its own.
+#[test]
+fn any_policy_is_decided_as_by_the_naive_model_in_postgres() {
+    let server = Postgres::start(Sync::Off);
+    let number = Cell::new(0);
+    held(cases(24).run(&writes(), |writes| {
+        number.set(number.get() + 1);
+        let settings = PostgresSettings { schema: format!("policy_{}", number.get()), ..schema_on(&server) };
+        on_a_runtime(async {
+            let store = migrated(&settings).await;
+            agree(&store, &writes).await;
+            store.close().await;
+        });
+        Ok(())
+    }));
 }

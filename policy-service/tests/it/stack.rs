@@ -40,9 +40,16 @@ pub struct Client {
 
 impl Stack {
     pub async fn start() -> Stack {
+        Self::start_with(&[]).await
+    }
+
+    /// With settings of the caller's.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Stack {
         let folder = TempDir::new().unwrap();
         let certificates = Certificates::new();
-        let env = environment(&certificates.tls("policy"), &folder.path().join("policy.sqlite"));
+        let mut env = environment(&certificates.tls("policy"), &folder.path().join("policy.sqlite"));
+        env.retain(|(name, _)| !settings.iter().any(|(other, _)| name == other));
+        env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config: Config = chassis::config::load(DEFAULTS, None, env).unwrap();
         let shutdown = Shutdown { settle: Duration::ZERO, drain: Duration::from_secs(10) };
         let lifecycle = Lifecycle::new(shutdown);

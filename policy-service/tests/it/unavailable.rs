@@ -26,7 +26,7 @@ async fn unavailable<T: std::fmt::Debug>(called: impl Future<Output = Result<Res
     assert!(!status.message().contains("table"), "what went wrong is for the log: {status:?}");
 }
 
-async fn everything_is_unavailable(stack: &Stack) {
+pub async fn everything_is_unavailable(stack: &Stack) {
     let Client { mut checks, mut reads, mut admin } = stack.client("gateway");
     let name = || "editor".to_owned();
     let id = || "grt_00000000000000000000000000".to_owned();

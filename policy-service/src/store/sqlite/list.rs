@@ -1,16 +1,9 @@
 //! Roles, grants and groups as lists for administration.
 
-use std::collections::BTreeSet;
-
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
-use super::row;
 use crate::domain::{Grant, GrantFilter, GrantId, Group, GroupName, Page, Role, RoleName, Slice};
-use crate::store::StoreError;
-
-/// How many permissions or members a page holds before it ends early, so that it stays well below the size that a gRPC
-/// client takes (4 MiB).
-const PAGE_PARTS: i64 = 10_000;
+use crate::store::{StoreError, pages, row};
 
 pub(super) async fn role(
     connection: &mut SqliteConnection,
@@ -25,8 +18,7 @@ pub(super) async fn role(
         .bind(name.as_str())
         .fetch_all(&mut *connection)
         .await?;
-    let permissions = patterns.iter().map(|text| row::pattern(text)).collect::<Result<_, _>>()?;
-    Ok(Some(Role { name: name.clone(), permissions, built_in }))
+    pages::role(name, built_in, &patterns).map(Some)
 }
 
 pub(super) async fn roles(
@@ -42,12 +34,8 @@ pub(super) async fn roles(
     .bind(page.size.get() + 1)
     .fetch_all(&mut *connection)
     .await?;
-    let (fitting, more) = fitting(found.iter().map(|(_, _, parts)| *parts), page.size.get() as usize);
-    let mut entries = Vec::with_capacity(fitting);
-    for (name, built_in, _) in found.iter().take(fitting) {
-        entries.push(Role { name: row::role_name(name)?, permissions: BTreeSet::new(), built_in: *built_in });
-    }
-    let last = entries.last().map_or(after, |role| role.name.as_str());
+    let mut slice = pages::roles(&found, page.size)?;
+    let last = slice.entries.last().map_or(after, |role| role.name.as_str());
     let parts: Vec<(String, String)> = sqlx::query_as(
         "SELECT role, pattern FROM role_permissions WHERE role > ?1 AND role <= ?2 ORDER BY role, pattern",
     )
@@ -55,14 +43,8 @@ pub(super) async fn roles(
     .bind(last)
     .fetch_all(&mut *connection)
     .await?;
-    // Both lists are sorted by name: each part belongs to the entry reached so far or to one behind it.
-    let mut parts = parts.into_iter().peekable();
-    for role in &mut entries {
-        while let Some((_, pattern)) = parts.next_if(|(name, _)| name == role.name.as_str()) {
-            role.permissions.insert(row::pattern(&pattern)?);
-        }
-    }
-    Ok(Slice { entries, more })
+    pages::permit(&mut slice.entries, parts)?;
+    Ok(slice)
 }
 
 pub(super) async fn grants(
@@ -84,10 +66,7 @@ pub(super) async fn grants(
     }
     sql.push(" ORDER BY id LIMIT ").push_bind(page.size.get() + 1);
     let rows: Vec<row::GrantRow> = sql.build_query_as().fetch_all(readers).await?;
-    let size = page.size.get() as usize;
-    let more = rows.len() > size;
-    let entries = rows.into_iter().take(size).map(Grant::try_from).collect::<Result<_, _>>()?;
-    Ok(Slice { entries, more })
+    pages::grants(rows, page.size)
 }
 
 pub(super) async fn groups(
@@ -103,12 +82,8 @@ pub(super) async fn groups(
     .bind(page.size.get() + 1)
     .fetch_all(&mut *connection)
     .await?;
-    let (fitting, more) = fitting(found.iter().map(|(_, parts)| *parts), page.size.get() as usize);
-    let mut entries = Vec::with_capacity(fitting);
-    for (name, _) in found.iter().take(fitting) {
-        entries.push(Group { name: row::group_name(name)?, members: BTreeSet::new() });
-    }
-    let last = entries.last().map_or(after, |group| group.name.as_str());
+    let mut slice = pages::groups(&found, page.size)?;
+    let last = slice.entries.last().map_or(after, |group| group.name.as_str());
     let parts: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT group_name, member_kind, member_id FROM group_members
          WHERE group_name > ?1 AND group_name <= ?2 ORDER BY group_name",
@@ -117,41 +92,6 @@ pub(super) async fn groups(
     .bind(last)
     .fetch_all(&mut *connection)
     .await?;
-    let mut parts = parts.into_iter().peekable();
-    for group in &mut entries {
-        while let Some((_, kind, id)) = parts.next_if(|(name, _, _)| name == group.name.as_str()) {
-            group.members.insert(row::subject(&kind, &id)?);
-        }
-    }
-    Ok(Slice { entries, more })
-}
-
-/// How many of the entries, told by their numbers of parts, fit a page, and whether some do not. One always fits.
-fn fitting(parts: impl Iterator<Item = i64>, size: usize) -> (usize, bool) {
-    let mut fitting = 0;
-    let mut held = 0;
-    for parts in parts {
-        held += parts;
-        if fitting == size || (fitting > 0 && held > PAGE_PARTS) {
-            return (fitting, true);
-        }
-        fitting += 1;
-    }
-    (fitting, false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_ends_at_its_size_or_when_it_is_full() {
-        let fits = |parts: &[i64], size| fitting(parts.iter().copied(), size);
-        assert_eq!(fits(&[], 2), (0, false));
-        assert_eq!(fits(&[1, 1], 2), (2, false));
-        assert_eq!(fits(&[1, 1, 1], 2), (2, true));
-        assert_eq!(fits(&[PAGE_PARTS, 1], 2), (1, true));
-        assert_eq!(fits(&[PAGE_PARTS + 1], 2), (1, false));
-        assert_eq!(fits(&[PAGE_PARTS - 1, 1, 1], 9), (2, true));
-    }
+    pages::join(&mut slice.entries, parts)?;
+    Ok(slice)
 }

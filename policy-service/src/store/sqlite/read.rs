@@ -3,9 +3,9 @@
 use serde_json::json;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::row;
-use crate::domain::{At, Grant, Holdings, PermissionPattern, Principal, Question};
-use crate::store::StoreError;
+use crate::domain::{At, Holdings, Principal, Question};
+use crate::store::held::{self, HeldRow, parts};
+use crate::store::{StoreError, row};
 
 // Both are one statement and so one snapshot. They walk up from a principal to its groups (UNION, not UNION ALL, so that it
 // would end even in a circle) and keep the grants that hold everywhere or exactly at the question's place and whose role has
@@ -70,20 +70,6 @@ ORDER BY g.id";
 const PERMISSIONS_OF: &str = "
 SELECT role, pattern FROM role_permissions WHERE role IN (SELECT value FROM json_each(?1)) ORDER BY role, pattern";
 
-/// A row of either: a revision alone, or a grant and a pattern for which it bears on a question.
-#[derive(sqlx::FromRow)]
-struct HeldRow {
-    revision: Option<i64>,
-    question: Option<i64>,
-    id: Option<String>,
-    subject_kind: Option<String>,
-    subject_id: Option<String>,
-    role: Option<String>,
-    within_kind: Option<String>,
-    within_id: Option<String>,
-    pattern: Option<String>,
-}
-
 pub(super) async fn holdings_for(
     readers: &SqlitePool,
     questions: &[Question],
@@ -106,49 +92,7 @@ pub(super) async fn holdings_for(
         }
     };
 
-    let mut revision = None;
-    let mut held = vec![Holdings::default(); questions.len()];
-    for row in rows {
-        if let Some(number) = row.revision {
-            revision = Some(row::revision(number)?);
-            continue;
-        }
-        let (question, grant, pattern) = row.held().ok_or_else(|| row::impossible("grant")("absent"))?;
-        let holdings = usize::try_from(question)
-            .ok()
-            .and_then(|question| held.get_mut(question))
-            .ok_or_else(|| row::impossible("question")(question))?;
-        let grant = Grant::try_from(grant)?;
-        holdings.permissions.entry(grant.role.clone()).or_default().insert(row::pattern(&pattern)?);
-        // A role that has both the permission and its whole kind gives the grant twice, one after the other.
-        if holdings.grants.last() != Some(&grant) {
-            holdings.grants.push(grant);
-        }
-    }
-    let revision = revision.ok_or_else(|| row::impossible("revision")("absent"))?;
-    Ok(At { value: held, revision })
-}
-
-/// A question as the statements take it.
-fn parts<'a>(question: &'a Question, whole_kind: &'a PermissionPattern) -> [&'a str; 6] {
-    let (within_kind, within_id) = row::place(question.resource.as_ref());
-    let principal = &question.principal;
-    let (permission, whole_kind) = (question.permission.as_str(), whole_kind.as_str());
-    [row::principal_kind(principal), principal.id(), within_kind, within_id, permission, whole_kind]
-}
-
-impl HeldRow {
-    fn held(self) -> Option<(i64, row::GrantRow, String)> {
-        let grant = row::GrantRow {
-            id: self.id?,
-            subject_kind: self.subject_kind?,
-            subject_id: self.subject_id?,
-            role: self.role?,
-            within_kind: self.within_kind?,
-            within_id: self.within_id?,
-        };
-        Some((self.question?, grant, self.pattern?))
-    }
+    held::answers(rows, questions.len())
 }
 
 pub(super) async fn holdings_of(
@@ -161,17 +105,10 @@ pub(super) async fn holdings_of(
         .bind(principal.id())
         .fetch_all(&mut *connection)
         .await?;
-    let mut held = Holdings::default();
-    for row in rows {
-        let grant = Grant::try_from(row)?;
-        held.permissions.entry(grant.role.clone()).or_default();
-        held.grants.push(grant);
-    }
+    let mut held = held::grants(rows)?;
     let roles: Vec<&str> = held.permissions.keys().map(|role| role.as_str()).collect();
     let permissions: Vec<(String, String)> =
         sqlx::query_as(PERMISSIONS_OF).bind(json!(roles).to_string()).fetch_all(&mut *connection).await?;
-    for (role, pattern) in permissions {
-        held.permissions.entry(row::role_name(&role)?).or_default().insert(row::pattern(&pattern)?);
-    }
+    held::permit(&mut held, permissions)?;
     Ok(At { value: held, revision: row::revision(number)? })
 }

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
-use super::{list, row};
+use super::list;
 use crate::domain::{At, Grant, GrantId, GroupName, Principal, Revision, Role, RoleName, Subject};
 use crate::store::{
-    GrantCreated, GroupCreated, MemberAdded, MemberRemoved, RoleDeleted, RolePut, StoreError,
+    GrantCreated, GroupCreated, MemberAdded, MemberRemoved, RoleDeleted, RolePut, StoreError, row,
 };
 
 type Write = Transaction<'static, Sqlite>;

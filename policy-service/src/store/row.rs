@@ -1,10 +1,22 @@
-//! Rows as SQLite gives them, and the one place where they become domain values: a row that this service cannot have
-//! written is corruption and never half an answer.
+//! Rows as the databases give them, and the one place where they become domain values: a row that this service cannot
+//! have written is corruption and never half an answer.
+
+use chassis::{postgres, sqlite};
 
 use crate::domain::{
     Grant, GrantId, GroupName, PermissionPattern, Principal, Resource, Revision, RoleName, Subject,
 };
 use crate::store::StoreError;
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if sqlite::is_corruption(&error) || postgres::is_corruption(&error) {
+            Self::Corrupt(error.into())
+        } else {
+            Self::Unavailable(error.into())
+        }
+    }
+}
 
 /// A column that does not parse.
 #[derive(Debug, thiserror::Error)]
