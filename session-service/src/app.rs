@@ -9,7 +9,7 @@ use chassis::clock::{SharedClock, SystemClock};
 use chassis::entropy::{SharedEntropy, SystemEntropy};
 use chassis::grpc::client::{ChannelError, channel};
 use chassis::grpc::server::{Server, bind};
-use chassis::lifecycle::Lifecycle;
+use chassis::lifecycle::{Lifecycle, Readiness};
 use chassis::tls::{Identity, TlsError};
 use chassis::{operations, process, status, telemetry};
 use proto::session::v1::attribute_service_server::AttributeServiceServer;
@@ -27,7 +27,8 @@ use crate::rpc::access::ACCESS;
 use crate::rpc::{self, Admin, Attributes, ByPublicId, BySecret};
 use crate::store::SessionStore;
 use crate::store::memory::MemoryStore;
-use crate::store::sqlite::{OpenError, SqliteStore};
+use crate::store::postgres::{self, Applied, PostgresStore};
+use crate::store::sqlite::{self, SqliteStore};
 use crate::upkeep;
 
 /// What the process says it is, in certificates, logs and health answers.
@@ -77,7 +78,9 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Sqlite(#[from] sqlite::OpenError),
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
     #[error("store.url names no store")]
     StoreUrl,
     #[error("peers.auth: {0}")]
@@ -103,9 +106,9 @@ pub fn run(args: Args) -> ExitCode {
             // Ports first: one that is taken is told before the database is touched.
             let listener = bind("server.listen", config.server.listen)?;
             let probes = bind("operations.listen", config.operations.listen)?;
-            let running = start(config, Injected::system(), &lifecycle, listener).await?;
+            // Probes too: the store may have to be waited for.
             operations::serve(probes, &lifecycle);
-            Ok(running)
+            Ok(start(config, Injected::system(), &lifecycle, listener).await?)
         })
     })
 }
@@ -126,7 +129,7 @@ pub async fn start(
         None => Arc::new(AuthKeys::new(channel(&config.peers.auth.endpoints, &identity, "auth", lifecycle)?)),
     };
     let proofs = Proofs::new(keys, config.expect()?, Arc::clone(&clock));
-    let store = Opened::open(config.backend().ok_or(StartError::StoreUrl)?).await?;
+    let store = Opened::open(config.backend().ok_or(StartError::StoreUrl)?, &readiness).await?;
     let lifetimes = config.sessions.lifetimes();
     let sessions =
         Arc::new(Sessions::new(store.shared(), proofs, clock, entropy, lifetimes, config.sessions.limit()));
@@ -157,16 +160,20 @@ pub async fn start(
 enum Opened {
     Memory(Arc<MemoryStore>),
     Sqlite(SqliteStore),
+    Postgres(PostgresStore),
 }
 
 impl Opened {
-    async fn open(backend: Backend) -> Result<Opened, OpenError> {
+    async fn open(backend: Backend, readiness: &Readiness) -> Result<Opened, StartError> {
         match backend {
             Backend::Memory => {
                 tracing::warn!("sessions are kept in memory: they end with this process");
                 Ok(Opened::Memory(Arc::new(MemoryStore::new())))
             }
             Backend::Sqlite(settings) => Ok(Opened::Sqlite(SqliteStore::open(&settings).await?)),
+            Backend::Postgres(settings) => {
+                Ok(Opened::Postgres(PostgresStore::open(&settings, readiness).await?))
+            }
         }
     }
 
@@ -174,6 +181,7 @@ impl Opened {
         match self {
             Opened::Memory(store) => Arc::clone(store) as Arc<dyn SessionStore>,
             Opened::Sqlite(store) => Arc::new(store.clone()),
+            Opened::Postgres(store) => Arc::new(store.clone()),
         }
     }
 
@@ -181,6 +189,19 @@ impl Opened {
         match self {
             Opened::Memory(_) => {}
             Opened::Sqlite(store) => store.close().await,
+            Opened::Postgres(store) => store.close().await,
         }
+    }
+}
+
+/// Brings the schema up to this version. A SQLite file is brought there by every start, and memory has none.
+pub async fn migrate(config: &Config) -> Result<Applied, StartError> {
+    match config.backend().ok_or(StartError::StoreUrl)? {
+        Backend::Memory => Ok(Applied::default()),
+        Backend::Sqlite(settings) => {
+            SqliteStore::open(&settings).await?.close().await;
+            Ok(Applied::default())
+        }
+        Backend::Postgres(settings) => Ok(PostgresStore::migrate(&settings).await?),
     }
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use token::{Algorithm, Expect, ExpectError, MAX_LEEWAY};
 
 use crate::domain::{AtLimit, Lifetimes, Limit};
+use crate::store::postgres::PostgresSettings;
 use crate::store::sqlite::SqliteSettings;
 
 /// The commented defaults; the reference manual is generated from them.
@@ -80,6 +81,7 @@ pub enum LimitPolicy {
 pub enum Backend {
     Memory,
     Sqlite(SqliteSettings),
+    Postgres(Box<PostgresSettings>),
 }
 
 /// `[sweep]`.
@@ -99,10 +101,12 @@ impl Config {
     /// `None` for a URL that names no store. Never once [`Validate::problems`] is empty.
     pub fn backend(&self) -> Option<Backend> {
         if self.store.url == MEMORY {
-            Some(Backend::Memory)
-        } else {
-            self.store.sqlite().map(Backend::Sqlite)
+            return Some(Backend::Memory);
         }
+        self.store
+            .sqlite()
+            .map(Backend::Sqlite)
+            .or_else(|| self.store.postgres().map(Box::new).map(Backend::Postgres))
     }
 
     /// What a login proof must say.

@@ -7,7 +7,10 @@
 //! - An ending is final: a tombstone stays until the session's absolute expiry, and no later write revives it.
 //! - An error never means "not there": what could not be asked is a [`StoreError`].
 
+mod error;
 pub mod memory;
+pub mod postgres;
+mod row;
 pub mod sqlite;
 
 use std::error::Error;
@@ -19,6 +22,10 @@ use time::OffsetDateTime;
 use crate::domain::{
     Attributes, Cursor, EndReason, Limit, SealedSuccessor, SecretDigest, Session, SessionId, Subject,
 };
+
+/// Rotations whose former secrets are accepted at once. Only a browser that rotates more often than that within one
+/// window notices, on its own parallel requests.
+const MOST_SUCCESSORS: i64 = 16;
 
 /// Neither is an outcome: nobody is told that something does not exist because of one.
 #[derive(Debug, Error)]

@@ -1,9 +1,7 @@
 //! Sessions in one SQLite file, opened by [`chassis::sqlite`]: what was answered survives `kill -9` and a power cut.
 
 mod create;
-mod error;
 mod read;
-mod row;
 mod sweep;
 
 use async_trait::async_trait;
@@ -12,22 +10,18 @@ use sqlx::migrate::Migrator;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use time::OffsetDateTime;
 
-use self::error::failed;
-use self::row::{EndedRow, attributes_text, milliseconds};
+use super::error::failed;
+use super::row::{self, EndedRow, attributes_text, milliseconds};
 use super::{
-    Activity, AttributesSet, Created, Ended, Ending, Found, Listing, NewSession, Rotated, Rotation,
-    SessionStore, StoreError, Sweep, Swept,
+    Activity, AttributesSet, Created, Ended, Ending, Found, Listing, MOST_SUCCESSORS, NewSession, Rotated,
+    Rotation, SessionStore, StoreError, Sweep, Swept,
 };
 use crate::domain::{Attributes, EndReason, SecretDigest, Session, SessionId};
 
 pub use chassis::sqlite::{OpenError, Settings as SqliteSettings};
 
 /// Forward only: a migration that was published is never changed.
-static MIGRATIONS: Migrator = sqlx::migrate!();
-
-/// Rotations whose former secrets are accepted at once. Only a browser that rotates more often than that within one
-/// window notices, on its own parallel requests.
-const MOST_SUCCESSORS: i64 = 16;
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Activity written in one transaction, so that nobody waits long for the write lock.
 const ACTIVITY_BATCH: usize = 500;

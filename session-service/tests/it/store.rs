@@ -3,6 +3,7 @@
 mod attributes;
 mod creation;
 mod endings;
+mod postgres;
 mod reading;
 mod rotation;
 mod sqlite;
@@ -12,11 +13,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::config::Shutdown;
+use chassis::lifecycle::Lifecycle;
+use servers::{Postgres, Sync};
 use session_service::domain::{
     AtLimit, Attributes, EndReason, Lifetimes, Limit, Origin, SealedSuccessor, Session, SessionId,
     SessionSecret, Subject,
 };
 use session_service::store::memory::MemoryStore;
+use session_service::store::postgres::{PostgresSettings, PostgresStore};
 use session_service::store::sqlite::{SqliteSettings, SqliteStore};
 use session_service::store::{Created, Ended, NewSession, Rotated, Rotation, SessionStore, SpentProof};
 use time::OffsetDateTime;
@@ -76,6 +81,23 @@ pub fn login(number: u64, of: &str, now: OffsetDateTime) -> NewSession {
 pub fn sqlite_at(path: &Path) -> SqliteSettings {
     let wait = Duration::from_secs(30);
     SqliteSettings { path: path.to_owned(), readers: 4, read_wait: wait, write_wait: wait }
+}
+
+/// As patient.
+pub fn schema_on(server: &Postgres) -> PostgresSettings {
+    PostgresSettings {
+        server: server.url().parse().unwrap(),
+        password_file: None,
+        schema: "session".to_owned(),
+        connections: 8,
+        timeout: Duration::from_secs(30),
+    }
+}
+
+pub async fn migrated(settings: &PostgresSettings) -> PostgresStore {
+    PostgresStore::migrate(settings).await.unwrap();
+    let lifecycle = Lifecycle::new(Shutdown::default());
+    PostgresStore::open(settings, &lifecycle.readiness("store")).await.unwrap()
 }
 
 pub async fn create(store: &Store, new: NewSession) -> Vec<Ended> {
@@ -144,6 +166,16 @@ macro_rules! on_every_store {
             async fn $promise() {
                 let folder = tempfile::tempdir().unwrap();
                 let store = SqliteStore::open(&sqlite_at(&folder.path().join("session.sqlite"))).await.unwrap();
+                super::$room::$promise(Arc::new(store.clone())).await;
+                store.close().await;
+            })*
+        }
+        mod on_postgres {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $promise() {
+                let server = Postgres::start(Sync::Off);
+                let store = migrated(&schema_on(&server)).await;
                 super::$room::$promise(Arc::new(store.clone())).await;
                 store.close().await;
             })*

@@ -3,10 +3,10 @@
 
 use sqlx::SqliteConnection;
 
-use super::error::{corrupt, failed};
-use super::row::{attributes_text, milliseconds};
 use super::{BindMoment, end_where, finish_ending, record};
 use crate::domain::{AtLimit, EndReason};
+use crate::store::error::{corrupt, failed};
+use crate::store::row::{attributes_text, milliseconds};
 use crate::store::{Created, NewSession, StoreError};
 
 /// The caller commits `Stored` and rolls everything else back.

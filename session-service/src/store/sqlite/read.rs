@@ -3,17 +3,10 @@
 use sqlx::SqlitePool;
 use time::OffsetDateTime;
 
-use super::error::failed;
-use super::row::{SessionRow, milliseconds};
-use crate::domain::{SealedSuccessor, SecretDigest, Session, SessionId};
+use crate::domain::{SecretDigest, Session, SessionId};
+use crate::store::error::failed;
+use crate::store::row::{LinkRow, SessionRow, columns, found, milliseconds};
 use crate::store::{Found, Listing, StoreError};
-
-macro_rules! columns {
-    () => {
-        "s.id, s.subject, s.username, s.epoch, s.methods, s.authenticated_at, s.user_agent, s.client_address, \
-         s.created_at, s.last_active_at, s.absolute_expires_at, s.attributes_version, s.attributes"
-    };
-}
 
 pub(super) async fn find(
     readers: &SqlitePool,
@@ -50,13 +43,7 @@ pub(super) async fn find(
     .fetch_all(readers)
     .await
     .map_err(failed)?;
-    let mut session = None;
-    let mut successors = Vec::with_capacity(chain.len());
-    for link in chain {
-        successors.push(SealedSuccessor::stored(link.sealed));
-        session = Some(link.session);
-    }
-    session.map(|row| Ok(Found { session: row.try_into()?, successors })).transpose()
+    found(chain)
 }
 
 pub(super) async fn get(
@@ -108,11 +95,4 @@ pub(super) async fn list(readers: &SqlitePool, listing: Listing) -> Result<Vec<S
     }
     let rows = query.fetch_all(readers).await.map_err(failed)?;
     rows.into_iter().map(Session::try_from).collect()
-}
-
-#[derive(sqlx::FromRow)]
-struct LinkRow {
-    #[sqlx(flatten)]
-    session: SessionRow,
-    sealed: Vec<u8>,
 }

@@ -2,8 +2,8 @@
 
 use sqlx::SqliteConnection;
 
-use super::error::failed;
-use super::row::milliseconds;
+use crate::store::error::failed;
+use crate::store::row::milliseconds;
 use crate::store::{StoreError, Sweep, Swept};
 
 pub(super) async fn sweep(connection: &mut SqliteConnection, sweep: Sweep) -> Result<Swept, StoreError> {

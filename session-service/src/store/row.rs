@@ -1,4 +1,4 @@
-//! A session as the table holds it. Rows that cannot be are refused in one place, instead of becoming sessions that
+//! A session as the tables hold it. Rows that cannot be are refused in one place, instead of becoming sessions that
 //! cannot be.
 
 use std::collections::BTreeMap;
@@ -8,8 +8,17 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use time::OffsetDateTime;
 
 use super::error::corrupt;
-use crate::domain::{Attributes, EndReason, Origin, Session, SessionId, Subject};
-use crate::store::{Ended, StoreError};
+use crate::domain::{Attributes, EndReason, Origin, SealedSuccessor, Session, SessionId, Subject};
+use crate::store::{Ended, Found, StoreError};
+
+/// What is read of a session, from the table named `s`.
+macro_rules! columns {
+    () => {
+        "s.id, s.subject, s.username, s.epoch, s.methods, s.authenticated_at, s.user_agent, s.client_address, \
+         s.created_at, s.last_active_at, s.absolute_expires_at, s.attributes_version, s.attributes"
+    };
+}
+pub(super) use columns;
 
 #[derive(sqlx::FromRow)]
 pub(super) struct SessionRow {
@@ -50,6 +59,25 @@ impl TryFrom<SessionRow> for Session {
             attributes: attributes(&row.attributes)?,
         })
     }
+}
+
+/// A link from a presented secret to the current one: the session, and a successor.
+#[derive(sqlx::FromRow)]
+pub(super) struct LinkRow {
+    #[sqlx(flatten)]
+    session: SessionRow,
+    sealed: Vec<u8>,
+}
+
+/// All links of a chain, in order.
+pub(super) fn found(chain: Vec<LinkRow>) -> Result<Option<Found>, StoreError> {
+    let mut session = None;
+    let mut successors = Vec::with_capacity(chain.len());
+    for link in chain {
+        successors.push(SealedSuccessor::stored(link.sealed));
+        session = Some(link.session);
+    }
+    session.map(|row| Ok(Found { session: row.try_into()?, successors })).transpose()
 }
 
 #[derive(sqlx::FromRow)]
