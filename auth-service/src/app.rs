@@ -15,7 +15,7 @@ use chassis::{
         client::{ChannelError, channel},
         server::{Server, bind},
     },
-    lifecycle::Lifecycle,
+    lifecycle::{Lifecycle, Readiness},
     operations, process,
     secret::{self, SecretError},
     telemetry,
@@ -53,7 +53,8 @@ use crate::{
     },
     store::{
         Store,
-        sqlite::{OpenError, SqliteStore},
+        postgres::{self, Applied, PostgresStore},
+        sqlite::{self, SqliteStore},
     },
     upkeep::Upkeep,
 };
@@ -110,9 +111,11 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Sqlite(#[from] sqlite::OpenError),
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
     /// Not once the configuration was loaded: that refuses it.
-    #[error("store.url names no SQLite file")]
+    #[error("store.url names neither a SQLite file nor a PostgreSQL database")]
     StoreUrl,
     #[error("signing.master_key: {0}")]
     MasterKeyFile(#[source] SecretError),
@@ -164,9 +167,9 @@ pub fn run(args: Args) -> ExitCode {
             // Ports first: one that is taken is told before the database is touched.
             let listener = bind("server.listen", config.server.listen)?;
             let probes = bind("operations.listen", config.operations.listen)?;
-            let running = start(config, Injected::system(), &lifecycle, listener).await?;
+            // Probes too: the store may have to be waited for.
             operations::serve(probes, &lifecycle);
-            Ok(running)
+            Ok(start(config, Injected::system(), &lifecycle, listener).await?)
         })
     })
 }
@@ -189,9 +192,8 @@ pub async fn start(
             Arc::new(GrpcPolicy::new(channel)) as Arc<dyn Policy>
         }
     };
-    let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
-    let sqlite = SqliteStore::open(&file).await?;
-    let store: Arc<dyn Store> = Arc::new(sqlite.clone());
+    let opened = Opened::open(&config, &readiness).await?;
+    let store = opened.shared();
     let keys =
         Keys::new(Arc::clone(&store), Arc::clone(&injected.entropy), files.master_key, config.key_schedule());
     keys.advance(injected.clock.now()).await?;
@@ -230,11 +232,53 @@ pub async fn start(
     lifecycle.spawn("grpc", async move {
         let served = server.serve(listener).await;
         drop(close);
-        sqlite.close().await;
+        opened.close().await;
         served
     });
     readiness.ready();
     Ok(Running { address, auth })
+}
+
+/// Brings the schema up to this version; a SQLite file is brought there by every start.
+pub async fn migrate(config: &Config) -> Result<Applied, StartError> {
+    match config.store.postgres() {
+        Some(settings) => Ok(PostgresStore::migrate(&settings).await?),
+        None => {
+            let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
+            SqliteStore::open(&file).await?.close().await;
+            Ok(Applied::default())
+        }
+    }
+}
+
+/// The store that was asked for.
+enum Opened {
+    Sqlite(SqliteStore),
+    Postgres(PostgresStore),
+}
+
+impl Opened {
+    async fn open(config: &Config, readiness: &Readiness) -> Result<Opened, StartError> {
+        if let Some(settings) = config.store.postgres() {
+            return Ok(Opened::Postgres(PostgresStore::open(&settings, readiness).await?));
+        }
+        let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
+        Ok(Opened::Sqlite(SqliteStore::open(&file).await?))
+    }
+
+    fn shared(&self) -> Arc<dyn Store> {
+        match self {
+            Opened::Sqlite(store) => Arc::new(store.clone()),
+            Opened::Postgres(store) => Arc::new(store.clone()),
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Opened::Sqlite(store) => store.close().await,
+            Opened::Postgres(store) => store.close().await,
+        }
+    }
 }
 
 struct CloseOnDrop(HashingPool);

@@ -15,15 +15,19 @@ use auth_service::{
     },
     store::{
         Inserted, NewFamily, NewUser, Store,
+        postgres::{PostgresSettings, PostgresStore},
         sqlite::{SqliteSettings, SqliteStore},
     },
 };
+use chassis::{config::Shutdown, lifecycle::Lifecycle};
+use servers::{Postgres, Sync};
 use time::OffsetDateTime;
 use token::Epochs;
 
 mod clients;
 mod families;
 mod files;
+mod replicas;
 mod signing_keys;
 mod sweep;
 mod throttle;
@@ -35,13 +39,41 @@ pub const SECOND: Duration = Duration::from_secs(1);
 /// A store of its own for one test.
 pub struct Fixture {
     pub store: Arc<dyn Store>,
-    _directory: tempfile::TempDir,
+    _place: Place,
+}
+
+#[expect(dead_code, reason = "held until the test is over")]
+enum Place {
+    Folder(tempfile::TempDir),
+    Server(Postgres),
 }
 
 pub async fn sqlite() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&sqlite_settings(&directory.path().join("auth.sqlite"))).await.unwrap();
-    Fixture { store: Arc::new(store), _directory: directory }
+    Fixture { store: Arc::new(store), _place: Place::Folder(directory) }
+}
+
+pub async fn postgres() -> Fixture {
+    let server = Postgres::start(Sync::Off);
+    let store = migrated(&schema_on(&server)).await;
+    Fixture { store: Arc::new(store), _place: Place::Server(server) }
+}
+
+pub fn schema_on(server: &Postgres) -> PostgresSettings {
+    PostgresSettings {
+        server: server.url().parse().unwrap(),
+        password_file: None,
+        schema: "auth".to_owned(),
+        connections: 8,
+        timeout: 30 * SECOND,
+    }
+}
+
+pub async fn migrated(settings: &PostgresSettings) -> PostgresStore {
+    PostgresStore::migrate(settings).await.unwrap();
+    let lifecycle = Lifecycle::new(Shutdown::default());
+    PostgresStore::open(settings, &lifecycle.readiness("store")).await.unwrap()
 }
 
 pub fn sqlite_settings(path: &std::path::Path) -> SqliteSettings {
@@ -220,4 +252,5 @@ macro_rules! conformance {
 
 mod on {
     conformance!(sqlite);
+    conformance!(postgres);
 }
