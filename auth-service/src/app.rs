@@ -38,7 +38,7 @@ use crate::{
         sealing::{NotAMasterKey, SealingKey},
     },
     flows::{
-        Auth, Settings,
+        Auth, Settings, Tries,
         keys::{Keys, KeysError},
     },
     hashing::{
@@ -207,6 +207,7 @@ pub async fn start(
         store,
         policy,
         hashing: Arc::new(pool.clone()),
+        tries: Tries::default(),
         keys,
         clock: injected.clock,
         entropy: injected.entropy,

@@ -38,14 +38,18 @@ pub mod refresh;
 pub mod register;
 pub mod revoke;
 pub mod sweep;
+mod tries;
 pub mod users;
 pub mod verify_password;
+
+pub use tries::Tries;
 
 /// Everything that flows work with. Adapters are chosen in `app`.
 pub struct Auth {
     pub store: Arc<dyn Store>,
     pub policy: Arc<dyn Policy>,
     pub hashing: Arc<dyn PasswordHashing>,
+    pub tries: Tries,
     pub keys: keys::Keys,
     pub clock: SharedClock,
     pub entropy: SharedEntropy,

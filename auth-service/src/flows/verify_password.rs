@@ -41,11 +41,22 @@ impl Auth {
         now: OffsetDateTime,
     ) -> Result<Verified, Failure> {
         let key = ThrottleKey::new(claimed.identifier, claimed.address);
-        if let Attempt::TooMany { until } =
-            self.store.reserve_attempt(&key, &self.settings.throttle, now).await?
-        {
-            return Ok(Verified::TooManyAttempts { until });
-        }
+        let tries = self.tries.under(&key);
+        let _making = loop {
+            // Asked for before looking, so that an end in between is not missed.
+            let one_has_ended = tries.key.ended.notified();
+            let turn = tries.key.turn.lock().await;
+            match self.store.reserve_attempt(&key, &self.settings.throttle, now).await? {
+                Attempt::Reserved => break tries.key.making(),
+                Attempt::TooMany { until } if !tries.key.are_being_made() => {
+                    return Ok(Verified::TooManyAttempts { until });
+                }
+                Attempt::TooMany { .. } => {
+                    drop(turn);
+                    one_has_ended.await;
+                }
+            }
+        };
         let verified = self.verify_reserved(place, &claimed).await;
         match &verified {
             Ok(Verified::Right(_)) => self.store.forget_attempts(&key).await?,

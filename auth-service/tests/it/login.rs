@@ -1,6 +1,6 @@
 //! Logging in: what comes of it, and how often it may be tried.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use proto::auth::v1 as wire;
 use token::{Algorithm, Expect};
@@ -54,6 +54,18 @@ async fn a_login_by_session_is_a_proof_for_session_service_alone() {
     assert!(stack.verify(&proof, "session").await.is_err(), "no access token");
     assert_ne!(stack.login_proof("alice", PASSWORD).await.unwrap(), proof);
     assert!(stack.policy.asked().is_empty(), "a session asks for roles itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p06_right_passwords_at_once_all_get_in() {
+    let stack = Arc::new(Stack::start().await);
+    stack.register("alice", PASSWORD).await.unwrap();
+    let logins = at_once(20, |_| {
+        let stack = Arc::clone(&stack);
+        async move { stack.login("alice", PASSWORD).await.map(drop) }
+    })
+    .await;
+    assert!(logins.iter().all(Result::is_ok), "{logins:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
