@@ -53,7 +53,7 @@ use crate::{
     },
     store::{
         Store,
-        postgres::{self, Applied, PostgresStore},
+        postgres::{self, PostgresStore},
         sqlite::{self, SqliteStore},
     },
     upkeep::Upkeep,
@@ -240,15 +240,11 @@ pub async fn start(
     Ok(Running { address, auth })
 }
 
-/// Brings the schema up to this version; a SQLite file is brought there by every start.
-pub async fn migrate(config: &Config) -> Result<Applied, StartError> {
+/// Brings the schema up to this version and names the migrations that were missing. `None`: a SQLite file is brought there by every start.
+pub async fn migrate(config: &Config) -> Result<Option<Vec<String>>, StartError> {
     match config.store.postgres() {
-        Some(settings) => Ok(PostgresStore::migrate(&settings).await?),
-        None => {
-            let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
-            SqliteStore::open(&file).await?.close().await;
-            Ok(Applied::default())
-        }
+        Some(settings) => Ok(Some(PostgresStore::migrate(&settings).await?.migrations)),
+        None => Ok(None),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::config::{Config, config_from};
 use crate::rpc::access::ACCESS;
 use crate::rpc::{Admin, Behind, CheckCounts, Checks, Reads};
 use crate::store::Store;
-use crate::store::postgres::{self, Applied, PostgresStore};
+use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
 
 /// What the process says it is, in certificates, logs and health answers.
@@ -138,14 +138,10 @@ async fn open(config: &Config, readiness: &Readiness) -> Result<Arc<dyn Store>, 
     Ok(Arc::new(SqliteStore::open(&file).await?))
 }
 
-/// Brings the schema up to this version; a SQLite file is brought there by every start.
-pub async fn migrate(config: &Config) -> Result<Applied, StartError> {
+/// Brings the schema up to this version and names the migrations that were missing. `None`: a SQLite file is brought there by every start.
+pub async fn migrate(config: &Config) -> Result<Option<Vec<String>>, StartError> {
     match config.store.postgres() {
-        Some(settings) => Ok(PostgresStore::migrate(&settings).await?),
-        None => {
-            let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
-            SqliteStore::open(&file).await?.close().await;
-            Ok(Applied::default())
-        }
+        Some(settings) => Ok(Some(PostgresStore::migrate(&settings).await?.migrations)),
+        None => Ok(None),
     }
 }

@@ -27,7 +27,7 @@ use crate::rpc::access::ACCESS;
 use crate::rpc::{self, Admin, Attributes, ByPublicId, BySecret};
 use crate::store::SessionStore;
 use crate::store::memory::MemoryStore;
-use crate::store::postgres::{self, Applied, PostgresStore};
+use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::upkeep;
 
@@ -194,14 +194,10 @@ impl Opened {
     }
 }
 
-/// Brings the schema up to this version. A SQLite file is brought there by every start, and memory has none.
-pub async fn migrate(config: &Config) -> Result<Applied, StartError> {
-    match config.backend().ok_or(StartError::StoreUrl)? {
-        Backend::Memory => Ok(Applied::default()),
-        Backend::Sqlite(settings) => {
-            SqliteStore::open(&settings).await?.close().await;
-            Ok(Applied::default())
-        }
-        Backend::Postgres(settings) => Ok(PostgresStore::migrate(&settings).await?),
+/// Brings the schema up to this version and names the migrations that were missing. `None`: a SQLite file is brought there by every start, and others have none.
+pub async fn migrate(config: &Config) -> Result<Option<Vec<String>>, StartError> {
+    match config.backend() {
+        Some(Backend::Postgres(settings)) => Ok(Some(PostgresStore::migrate(&settings).await?.migrations)),
+        _ => Ok(None),
     }
 }

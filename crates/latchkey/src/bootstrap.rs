@@ -35,8 +35,10 @@ const PASSWORD_CHARACTERS: usize = 20;
 /// Whom to call, and as whom.
 #[derive(Debug, Clone)]
 pub struct Neighbours {
-    pub auth: String,
-    pub policy: String,
+    /// URLs of its replicas.
+    pub auth: Vec<String>,
+    /// URLs of its replicas.
+    pub policy: Vec<String>,
     pub certificate: PathBuf,
     pub key: PathBuf,
     pub authority: PathBuf,
@@ -91,8 +93,8 @@ pub async fn run(neighbours: &Neighbours, request: &Request) -> Result<Bootstrap
         domain: neighbours.domain.clone(),
     })?;
     let lifecycle = Lifecycle::new(Shutdown::default());
-    let auth = channel(std::slice::from_ref(&neighbours.auth), &identity, "auth", &lifecycle)?;
-    let policy = channel(std::slice::from_ref(&neighbours.policy), &identity, "policy", &lifecycle)?;
+    let auth = channel(&neighbours.auth, &identity, "auth", &lifecycle)?;
+    let policy = channel(&neighbours.policy, &identity, "policy", &lifecycle)?;
     let call = Call::new(chassis::entropy::id(&SystemEntropy, "req_"), TIMEOUT).actor(ACTOR);
 
     if administrator_exists(policy.clone(), &call).await? {

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::admin::{self, Access};
 use crate::certificates::{CertificateFolder, LOCAL_DOMAIN};
-use crate::{bootstrap, inspect, serve, up};
+use crate::{bootstrap, inspect, migrate, serve, up};
 
 /// Authentication and authorization for teams that run services.
 ///
@@ -36,6 +36,8 @@ enum Command {
     Up(up::Args),
     /// Run one service as this process.
     Serve(serve::Args),
+    /// Bring a service's schema up to this version, before its replicas start.
+    Migrate(migrate::Args),
     /// Make the first administrator of a new system, over gRPC with the operator's certificate.
     Bootstrap(bootstrap::command::Args),
     /// Administration through the gateway's internal listener.
@@ -85,6 +87,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Up(args) => single_threaded()?.block_on(up::run(args, cli.state_dir)),
         Command::Serve(args) => serve::run(args),
+        Command::Migrate(args) => single_threaded()?.block_on(migrate::run(args)),
         Command::Bootstrap(args) => single_threaded()?.block_on(bootstrap::command::run(args)),
         Command::Administration(command) => single_threaded()?.block_on(admin::run(command, access)),
         Command::Token(command) => inspect::run(command, cli.json),

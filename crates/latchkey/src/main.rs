@@ -10,6 +10,7 @@ mod certificates;
 mod cli;
 mod echo;
 mod inspect;
+mod migrate;
 mod private_file;
 mod serve;
 mod signals;

@@ -16,21 +16,25 @@ use chassis::process::say;
 
 use crate::certificates::LOCAL_DOMAIN;
 use crate::signals::Stop;
-use crate::{bootstrap, private_file};
+use crate::{bootstrap, migrate, private_file};
 
 pub mod addresses;
 mod config;
 mod files;
 pub mod layout;
 mod process;
+mod replicas;
 pub mod stack_file;
+mod stores;
 mod supervise;
 mod welcome;
 
 use addresses::{Addresses, loopback};
 use layout::Layout;
 use process::{Probe, Process};
+use replicas::Replicas;
 use stack_file::{Administrator, StackFile};
+use stores::Stores;
 use supervise::{Members, Rank, Restarts};
 
 /// The first administrator of a local stack.
@@ -38,9 +42,25 @@ const ADMIN: &str = "admin";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Port of the gateway; its internal listener takes the next one. 0: any free ports.
+    /// Port of the first gateway; its internal listener takes the next one. 0: any free ports.
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     port: u16,
+    /// How many of each service and of the gateway: a number, or a list such as auth=2,session=2,policy=2,gateway=3.
+    #[arg(long, default_value = "1", value_name = "N")]
+    replicas: Replicas,
+    /// Where users, tokens, roles, and sessions unless said otherwise, are kept: sqlite (files in the state directory), or
+    /// postgres://ROLE@HOST/DATABASE, in which each service has a schema of its own.
+    #[arg(
+        long,
+        default_value = "sqlite",
+        value_name = "URL",
+        env = "LATCHKEY_DATABASE",
+        hide_env_values = true
+    )]
+    database: String,
+    /// Where sessions are kept: sqlite, memory, or postgres://ROLE@HOST/DATABASE. Without it: where --database says.
+    #[arg(long, value_name = "URL", env = "LATCHKEY_SESSIONS", hide_env_values = true)]
+    sessions: Option<String>,
 }
 
 /// Runs until told to stop.
@@ -51,7 +71,9 @@ pub async fn run(args: Args, state_dir: PathBuf) -> Result<ExitCode> {
     let _lock = layout.lock()?;
     // Left by a stack that was killed.
     StackFile::remove(&layout.stack_file())?;
-    let addresses = prepare(&layout, args.port)?;
+    let stores = Stores::choose(&layout, &args.database, args.sessions.as_deref(), &args.replicas)?;
+    let addresses = prepare(&layout, &args, &stores)?;
+    migrate(&layout).await?;
 
     let program = std::env::current_exe().context("this program's own path is unknown")?;
     let mut members = Members::new(program);
@@ -84,19 +106,15 @@ pub async fn run(args: Args, state_dir: PathBuf) -> Result<ExitCode> {
 }
 
 /// Everything that is needed before a process can start. Nothing runs yet.
-fn prepare(layout: &Layout, port: u16) -> Result<Addresses> {
+fn prepare(layout: &Layout, args: &Args, stores: &Stores) -> Result<Addresses> {
     let before = addresses::remembered(&layout.addresses_file())?;
-    let addresses = addresses::choose(port, before.as_ref(), std::process::id())?;
+    let addresses = addresses::choose(args.port, &args.replicas, before.as_ref(), std::process::id())?;
     layout.certificates().complete(LOCAL_DOMAIN, &[], SystemClock.now())?;
     files::complete_secrets(layout, &SystemEntropy)?;
     files::write_routes(layout, before.as_ref(), &addresses)?;
-    for service in ["auth", "session", "policy", "gateway"] {
-        files::write_config(
-            layout,
-            service,
-            &format!("{service}-0"),
-            config::of(service, layout, &addresses),
-        )?;
+    for (service, replica, _) in processes(&addresses) {
+        let config = config::of(service, replica, layout, &addresses, stores);
+        files::write_config(layout, service, &format!("{service}-{replica}"), config)?;
     }
     if before.as_ref() != Some(&addresses) {
         addresses.remember(&layout.addresses_file())?;
@@ -104,16 +122,30 @@ fn prepare(layout: &Layout, port: u16) -> Result<Addresses> {
     Ok(addresses)
 }
 
+/// Every process of ours: its service, which replica it is, and its operations port.
+fn processes(addresses: &Addresses) -> Vec<(&'static str, usize, u16)> {
+    let backing = ["auth", "session", "policy"].into_iter().flat_map(|service| {
+        let replicas = addresses.of(service).iter().enumerate();
+        replicas.map(move |(replica, listens)| (service, replica, listens.operations))
+    });
+    let gateways = addresses.gateways.iter().enumerate();
+    backing.chain(gateways.map(|(replica, listens)| ("gateway", replica, listens.operations))).collect()
+}
+
+/// Brings shared schemas up to this version: here nobody else does.
+async fn migrate(layout: &Layout) -> Result<()> {
+    for service in migrate::Service::ALL {
+        let file = layout.config_file(&format!("{}-0", service.name()));
+        service.migrate_shared(&file).await?;
+    }
+    Ok(())
+}
+
 async fn start(members: &mut Members, layout: &Layout, addresses: &Addresses) -> Result<StackFile> {
     let mut operations = BTreeMap::new();
-    let services = [
-        ("auth", Rank::Service, addresses.auth.operations),
-        ("session", Rank::Service, addresses.session.operations),
-        ("policy", Rank::Service, addresses.policy.operations),
-        ("gateway", Rank::Gateway, addresses.gateway_operations),
-    ];
-    for (service, rank, port) in services {
-        let name = format!("{service}-0");
+    for (service, replica, port) in processes(addresses) {
+        let name = format!("{service}-{replica}");
+        let rank = if service == "gateway" { Rank::Gateway } else { Rank::Service };
         operations.insert(name.clone(), format!("http://{}", loopback(port)));
         let config = layout.config_file(&name).to_string_lossy().into_owned();
         let arguments = ["serve", "--with-parent", service, "--config", &config].map(str::to_owned).to_vec();
@@ -142,8 +174,8 @@ async fn start(members: &mut Members, layout: &Layout, addresses: &Addresses) ->
             must_change_password: false,
         };
         let neighbours = bootstrap::Neighbours {
-            auth: format!("https://{}", loopback(addresses.auth.grpc)),
-            policy: format!("https://{}", loopback(addresses.policy.grpc)),
+            auth: grpc_urls(&addresses.auth),
+            policy: grpc_urls(&addresses.policy),
             certificate: certificates.certificate("operator"),
             key: certificates.key("operator"),
             authority: certificates.authority(),
@@ -158,15 +190,14 @@ async fn start(members: &mut Members, layout: &Layout, addresses: &Addresses) ->
     };
     members.ready(&["auth-0", "policy-0"], first_administrator).await?;
 
-    let grpc = |port| vec![format!("https://{}", loopback(port))];
+    let services = ["auth", "session", "policy"];
     let stack = StackFile {
-        gateways: vec![addresses.public_url()],
-        internal: vec![addresses.internal_url()],
-        services: BTreeMap::from([
-            ("auth".to_owned(), grpc(addresses.auth.grpc)),
-            ("session".to_owned(), grpc(addresses.session.grpc)),
-            ("policy".to_owned(), grpc(addresses.policy.grpc)),
-        ]),
+        gateways: addresses.public_urls(),
+        internal: addresses.internal_urls(),
+        services: services
+            .map(|service| (service.to_owned(), grpc_urls(addresses.of(service))))
+            .into_iter()
+            .collect(),
         operations,
         pids: members.pids().collect(),
         echo: addresses.echo_urls(),
@@ -174,6 +205,10 @@ async fn start(members: &mut Members, layout: &Layout, addresses: &Addresses) ->
     };
     stack.write(&layout.stack_file())?;
     Ok(stack)
+}
+
+fn grpc_urls(replicas: &[addresses::Service]) -> Vec<String> {
+    replicas.iter().map(|replica| format!("https://{}", loopback(replica.grpc))).collect()
 }
 
 /// Tells the terminal and `stack.json` what happens to the processes.

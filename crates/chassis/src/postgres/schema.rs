@@ -11,7 +11,7 @@ use super::open::server;
 use super::{Database, OpenError, Settings};
 
 /// What [`Database::migrate`] did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// Their descriptions, in order; empty where nothing was left to do.
     pub migrations: Vec<String>,

@@ -14,12 +14,12 @@ const EXISTS: u8 = 3;
 /// Exits with 0 when the administrator was made, with 3 when there is one already, with 1 when it could not be done.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// gRPC URL of auth-service.
-    #[arg(long, value_name = "URL")]
-    auth: String,
-    /// gRPC URL of policy-service.
-    #[arg(long, value_name = "URL")]
-    policy: String,
+    /// gRPC URL of auth-service; may be repeated, once for each replica.
+    #[arg(long, value_name = "URL", required = true)]
+    auth: Vec<String>,
+    /// gRPC URL of policy-service; may be repeated.
+    #[arg(long, value_name = "URL", required = true)]
+    policy: Vec<String>,
     /// Folder with operator.crt, operator.key and ca.crt.
     #[arg(long, value_name = "DIR")]
     certificates: PathBuf,

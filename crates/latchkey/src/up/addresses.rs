@@ -8,14 +8,15 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::replicas::Replicas;
 use crate::private_file;
 
 /// Below the ports that Linux and macOS hand out to outgoing connections: one of those could be taken between our look and
 /// the child's bind.
 const CHOSEN_FROM: std::ops::Range<u16> = 15_000..30_000;
 
-/// How many ports each process that chooses has to itself: at least as many as a stack has.
-const BLOCK: u16 = 16;
+/// How many ports each process that chooses has to itself: more than most stacks have.
+const BLOCK: u16 = 64;
 
 /// How many echo applications stand behind the gateway.
 pub const ECHOES: usize = 2;
@@ -23,13 +24,19 @@ pub const ECHOES: usize = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Addresses {
-    pub gateway_public: u16,
-    pub gateway_internal: u16,
-    pub gateway_operations: u16,
-    pub auth: Service,
-    pub session: Service,
-    pub policy: Service,
+    pub gateways: Vec<Gateway>,
+    pub auth: Vec<Service>,
+    pub session: Vec<Service>,
+    pub policy: Vec<Service>,
     pub echo: [u16; ECHOES],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gateway {
+    pub public: u16,
+    pub internal: u16,
+    pub operations: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,38 +62,42 @@ pub fn remembered(file: &Path) -> Result<Option<Addresses>> {
         .with_context(|| format!("{} is damaged: remove it to have other ports chosen", file.display()))
 }
 
-/// The addresses of this run. `port` is the gateway's public one, the internal one follows it; 0: any free ones.
+/// The addresses of this run. `port` is the first gateway's public one, its internal one follows it; 0: any free ones.
 /// `process` is the number of the process that chooses.
-pub fn choose(port: u16, before: Option<&Addresses>, process: u32) -> Result<Addresses> {
+pub fn choose(port: u16, replicas: &Replicas, before: Option<&Addresses>, process: u32) -> Result<Addresses> {
     let mut free = Free::of(process);
-    let (gateway_public, gateway_internal) = if port == 0 {
-        (
-            free.same_or_another(before.map(|before| before.gateway_public))?,
-            free.same_or_another(before.map(|before| before.gateway_internal))?,
-        )
-    } else {
-        let Some(internal) = port.checked_add(1) else {
-            bail!("--port {port} leaves no port after it for the gateway's internal listener");
+    let mut gateways = Vec::with_capacity(replicas.gateway);
+    for replica in 0..replicas.gateway {
+        let before = before.and_then(|before| before.gateways.get(replica));
+        let (public, internal) = if replica == 0 && port != 0 {
+            free.demand_two(port)?
+        } else {
+            (
+                free.same_or_another(before.map(|before| before.public))?,
+                free.same_or_another(before.map(|before| before.internal))?,
+            )
         };
-        free.demand(port, "for the gateway's public listener: choose another with --port")?;
-        free.demand(internal, "for the gateway's internal listener, the port after --port")?;
-        (port, internal)
+        let operations = free.same_or_another(before.map(|before| before.operations))?;
+        gateways.push(Gateway { public, internal, operations });
+    }
+    let mut services = |replicas: usize, before: Option<&Vec<Service>>| -> Result<Vec<Service>> {
+        let before = |replica: usize| before.and_then(|before| before.get(replica));
+        let service = |replica| {
+            Ok(Service {
+                grpc: free.same_or_another(before(replica).map(|before| before.grpc))?,
+                operations: free.same_or_another(before(replica).map(|before| before.operations))?,
+            })
+        };
+        (0..replicas).map(service).collect()
     };
-    let mut service = |before: Option<&Service>| -> Result<Service> {
-        Ok(Service {
-            grpc: free.same_or_another(before.map(|before| before.grpc))?,
-            operations: free.same_or_another(before.map(|before| before.operations))?,
-        })
-    };
-    let auth = service(before.map(|before| &before.auth))?;
-    let session = service(before.map(|before| &before.session))?;
-    let policy = service(before.map(|before| &before.policy))?;
+    let auth = services(replicas.auth, before.map(|before| &before.auth))?;
+    let session = services(replicas.session, before.map(|before| &before.session))?;
+    let policy = services(replicas.policy, before.map(|before| &before.policy))?;
     let mut echo = [0; ECHOES];
     for (replica, port) in echo.iter_mut().enumerate() {
         *port = free.same_or_another(before.and_then(|before| before.echo.get(replica).copied()))?;
     }
-    let gateway_operations = free.same_or_another(before.map(|before| before.gateway_operations))?;
-    Ok(Addresses { gateway_public, gateway_internal, gateway_operations, auth, session, policy, echo })
+    Ok(Addresses { gateways, auth, session, policy, echo })
 }
 
 impl Addresses {
@@ -95,12 +106,27 @@ impl Addresses {
         private_file::write_public(file, &text)
     }
 
-    pub fn public_url(&self) -> String {
-        format!("http://{}", loopback(self.gateway_public))
+    /// The replicas of a backing service.
+    pub fn of(&self, service: &str) -> &[Service] {
+        match service {
+            "auth" => &self.auth,
+            "session" => &self.session,
+            "policy" => &self.policy,
+            _ => &[],
+        }
     }
 
-    pub fn internal_url(&self) -> String {
-        format!("http://{}", loopback(self.gateway_internal))
+    /// The first gateway's: what the outside knows, and every token's issuer.
+    pub fn public_url(&self) -> String {
+        self.public_urls().into_iter().next().unwrap_or_default()
+    }
+
+    pub fn public_urls(&self) -> Vec<String> {
+        self.gateways.iter().map(|gateway| format!("http://{}", loopback(gateway.public))).collect()
+    }
+
+    pub fn internal_urls(&self) -> Vec<String> {
+        self.gateways.iter().map(|gateway| format!("http://{}", loopback(gateway.internal))).collect()
     }
 
     pub fn echo_urls(&self) -> Vec<String> {
@@ -121,6 +147,15 @@ impl Free {
         let blocks = u32::from((CHOSEN_FROM.end - CHOSEN_FROM.start) / BLOCK);
         let block = u16::try_from(process % blocks).unwrap_or_default();
         Self { next: CHOSEN_FROM.start + block * BLOCK, held: Vec::new() }
+    }
+
+    fn demand_two(&mut self, port: u16) -> Result<(u16, u16)> {
+        let Some(internal) = port.checked_add(1) else {
+            bail!("--port {port} leaves no port after it for the gateway's internal listener");
+        };
+        self.demand(port, "for the gateway's public listener: choose another with --port")?;
+        self.demand(internal, "for the gateway's internal listener, the port after --port")?;
+        Ok((port, internal))
     }
 
     fn demand(&mut self, port: u16, purpose: &str) -> Result<()> {
@@ -165,14 +200,19 @@ mod tests {
     use super::*;
 
     fn all(addresses: &Addresses) -> Vec<u16> {
-        let Addresses { gateway_public, gateway_internal, gateway_operations, auth, session, policy, echo } =
-            addresses;
-        let mut all = vec![*gateway_public, *gateway_internal, *gateway_operations];
-        for Service { grpc, operations } in [auth, session, policy] {
+        let Addresses { gateways, auth, session, policy, echo } = addresses;
+        let mut all: Vec<u16> = echo.to_vec();
+        for Gateway { public, internal, operations } in gateways {
+            all.extend([*public, *internal, *operations]);
+        }
+        for Service { grpc, operations } in [auth, session, policy].into_iter().flatten() {
             all.extend([*grpc, *operations]);
         }
-        all.extend(echo);
         all
+    }
+
+    fn choose(port: u16, before: Option<&Addresses>, process: u32) -> Result<Addresses> {
+        super::choose(port, &"1".parse().unwrap(), before, process)
     }
 
     #[test]
@@ -180,6 +220,15 @@ mod tests {
         let first = choose(0, None, 1).unwrap();
         assert_eq!(all(&first).iter().collect::<HashSet<_>>().len(), 11);
         assert_eq!(choose(0, Some(&first), 2).unwrap(), first);
+    }
+
+    #[test]
+    fn more_replicas_leave_the_first_where_they_are() {
+        let one = choose(0, None, 7).unwrap();
+        let three = super::choose(0, &"3".parse().unwrap(), Some(&one), 8).unwrap();
+        assert_eq!(all(&three).iter().collect::<HashSet<_>>().len(), 2 + 3 * 9);
+        assert_eq!((&three.gateways[0], &three.auth[0]), (&one.gateways[0], &one.auth[0]));
+        assert_eq!(three.public_url(), one.public_url(), "the issuer stays");
     }
 
     #[test]
@@ -192,10 +241,10 @@ mod tests {
     #[test]
     fn a_remembered_port_that_was_taken_meanwhile_is_replaced_alone() {
         let first = choose(0, None, 3).unwrap();
-        let _taken = TcpListener::bind(loopback(first.policy.grpc)).unwrap();
+        let _taken = TcpListener::bind(loopback(first.policy[0].grpc)).unwrap();
         let second = choose(0, Some(&first), 4).unwrap();
-        assert_ne!(second.policy.grpc, first.policy.grpc);
-        assert_eq!(second.gateway_public, first.gateway_public);
+        assert_ne!(second.policy[0].grpc, first.policy[0].grpc);
+        assert_eq!(second.gateways, first.gateways);
         assert_eq!(second.echo, first.echo);
     }
 

@@ -4,19 +4,31 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::addresses::{Addresses, Service, loopback};
+use super::addresses::{Addresses, Gateway, Service, loopback};
 use super::files::{GATEWAY_KEY, GATEWAY_PUBLIC_KEY, MASTER_KEY};
 use super::layout::Layout;
+use super::stores::Stores;
 use crate::certificates::LOCAL_DOMAIN;
 
-/// The configuration of `service`'s only replica.
-pub fn of(service: &str, layout: &Layout, addresses: &Addresses) -> Table {
+/// The configuration of one replica of `service`.
+pub fn of(service: &str, replica: usize, layout: &Layout, addresses: &Addresses, stores: &Stores) -> Table {
     let mut config = match service {
-        "auth" => auth(layout, addresses),
-        "session" => session(layout, addresses),
-        "policy" => backing("policy", layout, &addresses.policy),
-        _ => gateway(layout, addresses),
-    };
+        "gateway" => addresses.gateways.get(replica).map(|gateway| self::gateway(gateway, layout, addresses)),
+        backing => addresses.of(backing).get(replica).map(|listens| {
+            let mut config = Table::from_iter([
+                ("server".to_owned(), table([("listen", address(listens.grpc))])),
+                ("operations".to_owned(), table([("listen", address(listens.operations))])),
+                ("store".to_owned(), stores.of(backing, layout)),
+            ]);
+            match backing {
+                "auth" => auth(&mut config, layout, addresses),
+                "session" => session(&mut config, addresses),
+                _ => {}
+            }
+            config
+        }),
+    }
+    .unwrap_or_default();
     let certificates = layout.certificates();
     config.insert(
         "tls".into(),
@@ -33,53 +45,45 @@ pub fn of(service: &str, layout: &Layout, addresses: &Addresses) -> Table {
     config
 }
 
-fn backing(name: &str, layout: &Layout, service: &Service) -> Table {
-    Table::from_iter([
-        ("server".to_owned(), table([("listen", address(service.grpc))])),
-        ("operations".to_owned(), table([("listen", address(service.operations))])),
-        ("store".to_owned(), table([("url", format!("sqlite:{}", layout.database(name).display()).into())])),
-    ])
-}
-
-fn auth(layout: &Layout, addresses: &Addresses) -> Table {
-    let mut config = backing("auth", layout, &addresses.auth);
+fn auth(config: &mut Table, layout: &Layout, addresses: &Addresses) {
     config.insert("issuer".into(), addresses.public_url().into());
-    config.insert("peers".into(), table([("policy", peer(addresses.policy.grpc))]));
+    config.insert("peers".into(), table([("policy", peer(&addresses.policy))]));
     config.insert("first_party".into(), table([("encrypt_to", path(&layout.secret(GATEWAY_PUBLIC_KEY)))]));
     config.insert("signing".into(), table([("master_key", path(&layout.secret(MASTER_KEY)))]));
     // On one's own machine anybody may try it out.
     config.insert("registration".into(), table([("open", true.into())]));
-    config
 }
 
-fn session(layout: &Layout, addresses: &Addresses) -> Table {
-    let mut config = backing("session", layout, &addresses.session);
+fn session(config: &mut Table, addresses: &Addresses) {
     config.insert("issuer".into(), addresses.public_url().into());
-    config.insert("peers".into(), table([("auth", peer(addresses.auth.grpc))]));
-    config
+    config.insert("peers".into(), table([("auth", peer(&addresses.auth))]));
 }
 
-fn gateway(layout: &Layout, addresses: &Addresses) -> Table {
+fn gateway(gateway: &Gateway, layout: &Layout, addresses: &Addresses) -> Table {
+    // To a browser each gateway's port is a site of its own, where elsewhere a balancer makes them one.
+    let others = addresses.public_urls().into_iter().skip(1).map(Value::from).collect();
     Table::from_iter([
         ("public_url".to_owned(), addresses.public_url().into()),
+        ("origins".to_owned(), Value::Array(others)),
         ("routes".to_owned(), path(&layout.routes_file())),
-        ("server".to_owned(), table([("listen", address(addresses.gateway_public))])),
-        ("internal".to_owned(), table([("listen", address(addresses.gateway_internal))])),
-        ("operations".to_owned(), table([("listen", address(addresses.gateway_operations))])),
+        ("server".to_owned(), table([("listen", address(gateway.public))])),
+        ("internal".to_owned(), table([("listen", address(gateway.internal))])),
+        ("operations".to_owned(), table([("listen", address(gateway.operations))])),
         ("token".to_owned(), table([("keys", Value::Array(vec![path(&layout.secret(GATEWAY_KEY))]))])),
         (
             "peers".to_owned(),
             table([
-                ("auth", peer(addresses.auth.grpc)),
-                ("session", peer(addresses.session.grpc)),
-                ("policy", peer(addresses.policy.grpc)),
+                ("auth", peer(&addresses.auth)),
+                ("session", peer(&addresses.session)),
+                ("policy", peer(&addresses.policy)),
             ]),
         ),
     ])
 }
 
-fn peer(port: u16) -> Value {
-    table([("endpoints", Value::Array(vec![format!("https://{}", loopback(port)).into()]))])
+fn peer(replicas: &[Service]) -> Value {
+    let urls = replicas.iter().map(|replica| format!("https://{}", loopback(replica.grpc)).into());
+    table([("endpoints", Value::Array(urls.collect()))])
 }
 
 fn address(port: u16) -> Value {

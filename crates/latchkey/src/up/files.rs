@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn the_users_routes_stay_and_follow_the_ports() {
         let (_temp, layout) = layout();
-        let before = addresses::choose(0, None, 1).unwrap();
+        let before = addresses::choose(0, &"1".parse().unwrap(), None, 1).unwrap();
         write_routes(&layout, None, &before).unwrap();
         let mut routes = fs::read_to_string(layout.routes_file()).unwrap();
         assert!(routes.contains(&before.echo_urls()[0]) && !routes.contains('@'), "{routes}");

@@ -185,3 +185,29 @@ fn checking_a_configuration_opens_nothing() {
     assert!(said.contains(&address.to_string()), "{said}");
     assert!(!database.exists());
 }
+
+#[tokio::test]
+async fn replicas_that_cannot_be_are_named() {
+    for (replicas, said) in
+        [("web=2", "\"web\" is none of auth"), ("0", "\"0\" is no number"), ("auth=2,3", "list")]
+    {
+        Builder::new()
+            .fail(&["--port", "0", "--replicas", replicas])
+            .await
+            .assert_clean(&["--replicas", said]);
+    }
+    let failed = Builder::new().fail(&["--port", "0", "--replicas", "2", "--sessions", "memory"]).await;
+    failed.assert_clean(&["--sessions memory", "one session-service"]);
+}
+
+#[tokio::test]
+async fn stores_that_cannot_be_are_named() {
+    for (option, url) in [("--database", "mysql://localhost/x"), ("--sessions", "somewhere")] {
+        Builder::new().fail(&["--port", "0", option, url]).await.assert_clean(&[option, url]);
+    }
+    let port = servers::free_port();
+    let url = format!("postgres://latchkey:very-secret@127.0.0.1:{port}/latchkey");
+    let failed = Builder::new().fail(&["--port", "0", "--database", &url]).await;
+    failed.assert_clean(&["auth cannot bring its schema up to date", &port.to_string()]);
+    assert!(!failed.stderr.contains("very-secret"), "{}", failed.stderr);
+}

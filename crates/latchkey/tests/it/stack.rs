@@ -49,6 +49,7 @@ pub struct Builder {
     folder: TempDir,
     state_dir: PathBuf,
     port: u16,
+    arguments: Vec<String>,
     variables: Vec<(String, String)>,
 }
 
@@ -93,7 +94,7 @@ impl Builder {
         let state_dir = folder.path().join("state");
         // Every process of this stack inherits it: how a test finds one that was left behind.
         let mark = (MARK.to_owned(), folder.path().to_str().unwrap().to_owned());
-        Self { folder, state_dir, port: 0, variables: vec![mark] }
+        Self { folder, state_dir, port: 0, arguments: Vec::new(), variables: vec![mark] }
     }
 
     /// The state directory. May not exist yet.
@@ -133,14 +134,22 @@ impl Builder {
         self
     }
 
+    /// Arguments of `latchkey up`.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.into(), value.into()));
         self
     }
 
     pub async fn start(self) -> Stack {
-        let mut up =
-            up(self.folder.path(), &self.state_dir, &["--port", &self.port.to_string()], &self.variables);
+        let port = self.port.to_string();
+        let mut arguments = vec!["--port", &port];
+        arguments.extend(self.arguments.iter().map(String::as_str));
+        let mut up = up(self.folder.path(), &self.state_dir, &arguments, &self.variables);
         match started(&mut up, &self.state_dir).await {
             Ok(file) => {
                 Stack { folder: self.folder, state_dir: self.state_dir, variables: self.variables, up, file }
