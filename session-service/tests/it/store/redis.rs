@@ -1,6 +1,7 @@
 //! What is Redis's own: replicas on one server, what is left lying around, what survives, and what becomes of it when the
 //! server is ill.
 
+mod encrypted;
 mod faults;
 mod replies;
 
