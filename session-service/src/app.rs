@@ -28,6 +28,7 @@ use crate::rpc::{self, Admin, Attributes, ByPublicId, BySecret};
 use crate::store::SessionStore;
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::{self, PostgresStore};
+use crate::store::redis::{self, RedisStore};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::upkeep;
 
@@ -81,6 +82,8 @@ pub enum StartError {
     Sqlite(#[from] sqlite::OpenError),
     #[error(transparent)]
     Postgres(#[from] postgres::OpenError),
+    #[error(transparent)]
+    Redis(#[from] redis::OpenError),
     #[error("store.url names no store")]
     StoreUrl,
     #[error("peers.auth: {0}")]
@@ -129,7 +132,7 @@ pub async fn start(
         None => Arc::new(AuthKeys::new(channel(&config.peers.auth.endpoints, &identity, "auth", lifecycle)?)),
     };
     let proofs = Proofs::new(keys, config.expect()?, Arc::clone(&clock));
-    let store = Opened::open(config.backend().ok_or(StartError::StoreUrl)?, &readiness).await?;
+    let store = Opened::open(config.backend().ok_or(StartError::StoreUrl)?, lifecycle, &readiness).await?;
     let lifetimes = config.sessions.lifetimes();
     let sessions =
         Arc::new(Sessions::new(store.shared(), proofs, clock, entropy, lifetimes, config.sessions.limit()));
@@ -161,10 +164,15 @@ enum Opened {
     Memory(Arc<MemoryStore>),
     Sqlite(SqliteStore),
     Postgres(PostgresStore),
+    Redis(RedisStore),
 }
 
 impl Opened {
-    async fn open(backend: Backend, readiness: &Readiness) -> Result<Opened, StartError> {
+    async fn open(
+        backend: Backend,
+        lifecycle: &Lifecycle,
+        readiness: &Readiness,
+    ) -> Result<Opened, StartError> {
         match backend {
             Backend::Memory => {
                 tracing::warn!("sessions are kept in memory: they end with this process");
@@ -174,6 +182,7 @@ impl Opened {
             Backend::Postgres(settings) => {
                 Ok(Opened::Postgres(PostgresStore::open(&settings, readiness).await?))
             }
+            Backend::Redis(settings) => Ok(Opened::Redis(RedisStore::open(&settings, lifecycle).await?)),
         }
     }
 
@@ -182,12 +191,14 @@ impl Opened {
             Opened::Memory(store) => Arc::clone(store) as Arc<dyn SessionStore>,
             Opened::Sqlite(store) => Arc::new(store.clone()),
             Opened::Postgres(store) => Arc::new(store.clone()),
+            Opened::Redis(store) => Arc::new(store.clone()),
         }
     }
 
     async fn close(&self) {
         match self {
-            Opened::Memory(_) => {}
+            // Redis is left with the process.
+            Opened::Memory(_) | Opened::Redis(_) => {}
             Opened::Sqlite(store) => store.close().await,
             Opened::Postgres(store) => store.close().await,
         }

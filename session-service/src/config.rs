@@ -11,6 +11,7 @@ use token::{Algorithm, Expect, ExpectError, MAX_LEEWAY};
 
 use crate::domain::{AtLimit, Lifetimes, Limit};
 use crate::store::postgres::PostgresSettings;
+use crate::store::redis::RedisSettings;
 use crate::store::sqlite::SqliteSettings;
 
 /// The commented defaults; the reference manual is generated from them.
@@ -18,6 +19,9 @@ pub const DEFAULTS: &str = include_str!("../config/default.toml");
 
 /// The store URL without a file.
 const MEMORY: &str = "memory";
+
+/// What one of Redis looks like.
+const REDIS: &str = "redis://HOST:PORT/DATABASE";
 
 /// The audience that login proofs name.
 const AUDIENCE: &str = "session";
@@ -82,6 +86,7 @@ pub enum Backend {
     Memory,
     Sqlite(SqliteSettings),
     Postgres(Box<PostgresSettings>),
+    Redis(Box<RedisSettings>),
 }
 
 /// `[sweep]`.
@@ -102,6 +107,9 @@ impl Config {
     pub fn backend(&self) -> Option<Backend> {
         if self.store.url == MEMORY {
             return Some(Backend::Memory);
+        }
+        if RedisSettings::are_meant_by(&self.store.url) {
+            return redis(&self.store).ok().map(Box::new).map(Backend::Redis);
         }
         self.store
             .sqlite()
@@ -152,11 +160,26 @@ impl Validate for Config {
             prefixed("peers.auth", peers.auth.problems()),
             prefixed("proof", proof.problems()),
             prefixed("sessions", sessions.problems()),
-            prefixed("store", store.problems(&[MEMORY])),
+            prefixed("store", problems_of_store(store)),
             prefixed("sweep", sweep.problems()),
         ]
         .concat()
     }
+}
+
+fn redis(store: &Store) -> Result<RedisSettings, String> {
+    let password_file = Some(store.password_file.clone()).filter(|path| !path.as_os_str().is_empty());
+    RedisSettings::new(&store.url, password_file, store.timeout)
+}
+
+fn problems_of_store(store: &Store) -> Vec<String> {
+    if !RedisSettings::are_meant_by(&store.url) {
+        return store.problems(&[MEMORY, REDIS]);
+    }
+    let of_redis = redis(store).err().map(|problem| format!("url: {problem}"));
+    // The other keys, under a URL that is nothing to complain of.
+    let others = Store { url: MEMORY.to_owned(), ..store.clone() };
+    of_redis.into_iter().chain(others.problems(&[MEMORY])).collect()
 }
 
 impl Validate for Proof {

@@ -10,6 +10,7 @@
 mod error;
 pub mod memory;
 pub mod postgres;
+pub mod redis;
 mod row;
 pub mod sqlite;
 

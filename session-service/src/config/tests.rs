@@ -75,4 +75,11 @@ fn urls() {
     let Ok(Some(Backend::Sqlite(settings))) = backend("sqlite:/var/lib/session.sqlite") else { panic!() };
     assert_eq!(settings.path, Path::new("/var/lib/session.sqlite"));
     assert_eq!(backend("memory:").unwrap_err().len(), 1);
+    assert!(matches!(backend("redis://latchkey@localhost:6379/0"), Ok(Some(Backend::Redis(_)))));
+    assert!(matches!(backend("rediss://cache.internal"), Ok(Some(Backend::Redis(_)))));
+    for bad in ["redis://", "redis://:secret@localhost/0", "redis:localhost"] {
+        assert_eq!(backend(bad).unwrap_err(), ["store.url"], "{bad}");
+    }
+    let two = [("LATCHKEY__STORE__URL", "redis://localhost/x"), ("LATCHKEY__STORE__TIMEOUT", "0s")];
+    assert_eq!(loaded(&two).unwrap_err(), ["store.url", "store.timeout"]);
 }

@@ -22,19 +22,19 @@ pub(super) use columns;
 
 #[derive(sqlx::FromRow)]
 pub(super) struct SessionRow {
-    id: String,
-    subject: String,
-    username: String,
-    epoch: i64,
-    methods: String,
-    authenticated_at: i64,
-    user_agent: String,
-    client_address: String,
-    created_at: i64,
-    last_active_at: i64,
-    absolute_expires_at: i64,
-    attributes_version: i64,
-    attributes: String,
+    pub(super) id: String,
+    pub(super) subject: String,
+    pub(super) username: String,
+    pub(super) epoch: i64,
+    pub(super) methods: String,
+    pub(super) authenticated_at: i64,
+    pub(super) user_agent: String,
+    pub(super) client_address: String,
+    pub(super) created_at: i64,
+    pub(super) last_active_at: i64,
+    pub(super) absolute_expires_at: i64,
+    pub(super) attributes_version: i64,
+    pub(super) attributes: String,
 }
 
 impl TryFrom<SessionRow> for Session {
@@ -82,9 +82,9 @@ pub(super) fn found(chain: Vec<LinkRow>) -> Result<Option<Found>, StoreError> {
 
 #[derive(sqlx::FromRow)]
 pub(super) struct EndedRow {
-    id: String,
-    subject: String,
-    last_active_at: i64,
+    pub(super) id: String,
+    pub(super) subject: String,
+    pub(super) last_active_at: i64,
 }
 
 impl EndedRow {

@@ -9,3 +9,4 @@ mod server;
 mod stack;
 mod start;
 mod store;
+mod waiting;

@@ -4,6 +4,7 @@ mod access;
 mod creating;
 mod ending;
 mod failing;
+mod outage;
 mod reading;
 mod resolving;
 mod restarting;

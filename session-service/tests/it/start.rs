@@ -57,12 +57,13 @@ fn everything_wrong_with_the_configuration_is_told_at_once() {
     let (success, said) = started(&[
         ("LATCHKEY__SESSIONS__LIMIT", "0"),
         ("LATCHKEY__SESSIONS__IDLE", "30m"),
-        ("LATCHKEY__STORE__URL", "redis://localhost"),
+        ("LATCHKEY__STORE__URL", "redis://:password@localhost"),
     ]);
     assert!(!success);
-    for part in ["sessions.limit", "sessions.idle", "store.url"] {
+    for part in ["sessions.limit", "sessions.idle", "store.url", "store.password_file"] {
         assert!(said.contains(part), "{said}");
     }
+    assert!(!said.contains(":password@"), "{said}");
 }
 
 #[test]
@@ -74,4 +75,15 @@ fn checking_the_configuration_opens_nothing() {
     assert!(success, "{said}");
     assert!(said.contains("would listen on 127.0.0.1:0"), "{said}");
     assert!(!database.exists());
+}
+
+#[test]
+fn f11_a_redis_that_would_evict_sessions_is_one_clear_line() {
+    let server = servers::Redis::start_with(&["maxmemory-policy volatile-lru"]);
+    let (success, said) = started(&[("LATCHKEY__STORE__URL", &server.url())]);
+    assert!(!success);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for part in ["maxmemory-policy volatile-lru", "noeviction", &server.port().to_string()] {
+        assert!(said.contains(part), "{said}");
+    }
 }

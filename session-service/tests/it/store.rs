@@ -5,6 +5,7 @@ mod creation;
 mod endings;
 mod postgres;
 mod reading;
+mod redis;
 mod rotation;
 mod sqlite;
 mod sweeping;
@@ -15,13 +16,14 @@ use std::time::Duration;
 
 use chassis::config::Shutdown;
 use chassis::lifecycle::Lifecycle;
-use servers::{Postgres, Sync};
+use servers::{Postgres, Redis, Sync};
 use session_service::domain::{
     AtLimit, Attributes, EndReason, Lifetimes, Limit, Origin, SealedSuccessor, Session, SessionId,
     SessionSecret, Subject,
 };
 use session_service::store::memory::MemoryStore;
 use session_service::store::postgres::{PostgresSettings, PostgresStore};
+use session_service::store::redis::{RedisSettings, RedisStore};
 use session_service::store::sqlite::{SqliteSettings, SqliteStore};
 use session_service::store::{Created, Ended, NewSession, Rotated, Rotation, SessionStore, SpentProof};
 use time::OffsetDateTime;
@@ -98,6 +100,12 @@ pub async fn migrated(settings: &PostgresSettings) -> PostgresStore {
     PostgresStore::migrate(settings).await.unwrap();
     let lifecycle = Lifecycle::new(Shutdown::default());
     PostgresStore::open(settings, &lifecycle.readiness("store")).await.unwrap()
+}
+
+/// A store on `server`, kept by a life that the caller holds.
+pub async fn store_on(server: &Redis, life: &Lifecycle, timeout: Duration) -> RedisStore {
+    let settings = RedisSettings::new(&server.url(), None, timeout).unwrap();
+    RedisStore::open(&settings, life).await.unwrap()
 }
 
 pub async fn create(store: &Store, new: NewSession) -> Vec<Ended> {
@@ -178,6 +186,16 @@ macro_rules! on_every_store {
                 let store = migrated(&schema_on(&server)).await;
                 super::$room::$promise(Arc::new(store.clone())).await;
                 store.close().await;
+            })*
+        }
+        mod on_redis {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $promise() {
+                let server = Redis::start();
+                let life = Lifecycle::new(Shutdown::default());
+                let store = store_on(&server, &life, Duration::from_secs(30)).await;
+                super::$room::$promise(Arc::new(store)).await;
             })*
         }
     };

@@ -110,6 +110,7 @@ fn key_crates_have_one_version() {
         "hyper",
         "opentelemetry",
         "prost",
+        "redis",
         "rustls",
         "sqlx",
         "tokio",
@@ -250,6 +251,7 @@ fn drivers_and_dangerous_crates_have_few_users() {
     let may_use = [
         // The chassis opens a file, for whoever asks it to; see `only_services_open_databases`.
         ("sqlx", &["auth-service", "session-service", "policy-service", "latchkey-chassis"][..]),
+        ("redis", &["session-service"]),
         ("jsonwebtoken", &["latchkey-token"]),
         ("argon2", &["auth-service"]),
         ("rcgen", &["latchkey"]),
@@ -330,6 +332,7 @@ const ROOMS: [(&str, &[&str]); 6] = [
             "crate::rpc",
             "crate::store::sqlite",
             "crate::store::postgres",
+            "crate::store::redis",
         ],
     ),
     ("peers.rs", &["sqlx::", "tonic::", "proto::", "crate::flows", "crate::rpc", "crate::store"]),
@@ -344,6 +347,7 @@ const ROOMS: [(&str, &[&str]); 6] = [
             "crate::app",
             "store::sqlite",
             "store::postgres",
+            "store::redis",
         ],
     ),
     ("store", &["crate::flows", "crate::rpc", "crate::peers", "crate::app", "tonic::", "proto::"]),
@@ -358,7 +362,7 @@ fn rooms_see_what_they_may() {
         let rooms = ROOMS
             .iter()
             .copied()
-            .chain([("rpc", &["sqlx::", "store::sqlite", "store::postgres", "crate::app"][..])]);
+            .chain([("rpc", &["sqlx::", "store::sqlite", "store::postgres", "store::redis", "crate::app"][..])]);
         for (room, never) in rooms {
             looked_at += look(&source.join(room), never);
             if !room.ends_with(".rs") && !matches!(room, "store" | "peers") {

@@ -1,0 +1,145 @@
+//! What scripts answer, as what the store's callers know. An answer that no script gives is a store that holds what cannot be.
+
+use std::collections::HashMap;
+
+use redis::Value;
+
+use super::error::Failure;
+use crate::domain::{EndReason, SealedSuccessor, Session};
+use crate::store::row::{EndedRow, SessionRow};
+use crate::store::{AttributesSet, Created, Ended, Found, Rotated, Swept};
+
+pub(super) fn session(value: Value) -> Result<Session, Failure> {
+    let mut fields = HashMap::new();
+    let mut items = array(value)?.into_iter();
+    while let (Some(name), Some(field)) = (items.next(), items.next()) {
+        fields.insert(text(name)?, field);
+    }
+    let mut take = |name: &str| {
+        let field = fields.remove(name);
+        text(field.ok_or_else(|| Failure::impossible(format!("a session without its {name}")))?)
+    };
+    let row = SessionRow {
+        id: take("id")?,
+        subject: take("subject")?,
+        username: take("username")?,
+        epoch: number(&take("epoch")?)?,
+        methods: take("methods")?,
+        authenticated_at: number(&take("authenticated_at")?)?,
+        user_agent: take("user_agent")?,
+        client_address: take("client_address")?,
+        created_at: number(&take("created_at")?)?,
+        last_active_at: number(&take("last_active_at")?)?,
+        absolute_expires_at: number(&take("absolute_expires_at")?)?,
+        attributes_version: number(&take("attributes_version")?)?,
+        attributes: take("attributes")?,
+    };
+    Ok(Session::try_from(row)?)
+}
+
+pub(super) fn session_if_any(value: Value) -> Result<Option<Session>, Failure> {
+    if value == Value::Nil { Ok(None) } else { session(value).map(Some) }
+}
+
+pub(super) fn found(value: Value) -> Result<Option<Found>, Failure> {
+    if value == Value::Nil {
+        return Ok(None);
+    }
+    let [found, chain] = items(value)?;
+    let sealed = array(chain)?.into_iter().map(|link| bytes(link).map(SealedSuccessor::stored));
+    Ok(Some(Found { session: session(found)?, successors: sealed.collect::<Result<_, _>>()? }))
+}
+
+pub(super) fn sessions(value: Value) -> Result<Vec<Session>, Failure> {
+    array(value)?.into_iter().map(session).collect()
+}
+
+pub(super) fn created(value: Value) -> Result<Created, Failure> {
+    let mut parts = array(value)?.into_iter();
+    let said = text(parts.next().unwrap_or_default())?;
+    match (said.as_str(), parts.next()) {
+        ("spent", None) => Ok(Created::ProofSpent),
+        ("limit", None) => Ok(Created::LimitReached),
+        ("stored", Some(sessions)) => Ok(Created::Stored { ended: ended(sessions)? }),
+        _ => Err(unknown()),
+    }
+}
+
+pub(super) fn ended(value: Value) -> Result<Vec<Ended>, Failure> {
+    array(value)?
+        .into_iter()
+        .map(|one| {
+            let [id, subject, last_active_at, reason] = items(one)?;
+            let reason = text(reason)?;
+            let reason = EndReason::ALL.into_iter().find(|known| known.as_str() == reason);
+            let row =
+                EndedRow { id: text(id)?, subject: text(subject)?, last_active_at: integer(last_active_at)? };
+            Ok(row.ended(reason.ok_or_else(unknown)?)?)
+        })
+        .collect()
+}
+
+pub(super) fn rotated(value: Value) -> Result<Rotated, Failure> {
+    match integer(value)? {
+        0 => Ok(Rotated::NotCurrent),
+        1 => Ok(Rotated::Done),
+        _ => Err(unknown()),
+    }
+}
+
+pub(super) fn attributes_set(value: Value) -> Result<AttributesSet, Failure> {
+    let mut parts = array(value)?.into_iter();
+    let said = text(parts.next().unwrap_or_default())?;
+    let version = parts.next().map(|version| number(&text(version)?)).transpose()?;
+    match (said.as_str(), version) {
+        ("missing", None) => Ok(AttributesSet::NotFound),
+        ("mismatch", Some(current)) => Ok(AttributesSet::VersionMismatch { current }),
+        ("done", Some(version)) => Ok(AttributesSet::Done { version }),
+        _ => Err(unknown()),
+    }
+}
+
+pub(super) fn swept(value: Value) -> Result<Swept, Failure> {
+    let [sessions, successors, proofs] = items(value)?;
+    let count = |value| u64::try_from(integer(value)?).map_err(Failure::impossible);
+    Ok(Swept { sessions: count(sessions)?, successors: count(successors)?, proofs: count(proofs)? })
+}
+
+pub(super) fn bytes_if_any(value: Value) -> Result<Option<Vec<u8>>, Failure> {
+    if value == Value::Nil { Ok(None) } else { bytes(value).map(Some) }
+}
+
+pub(super) fn integer(value: Value) -> Result<i64, Failure> {
+    if let Value::Int(number) = value { Ok(number) } else { Err(unknown()) }
+}
+
+pub(super) fn array(value: Value) -> Result<Vec<Value>, Failure> {
+    if let Value::Array(items) = value { Ok(items) } else { Err(unknown()) }
+}
+
+pub(super) fn items<const N: usize>(value: Value) -> Result<[Value; N], Failure> {
+    array(value)?.try_into().map_err(|_| unknown())
+}
+
+pub(super) fn text(value: Value) -> Result<String, Failure> {
+    String::from_utf8(bytes(value)?).map_err(Failure::impossible)
+}
+
+fn bytes(value: Value) -> Result<Vec<u8>, Failure> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        Value::SimpleString(text) => Ok(text.into_bytes()),
+        _ => Err(unknown()),
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, Failure>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    text.parse().map_err(Failure::impossible)
+}
+
+fn unknown() -> Failure {
+    Failure::impossible("an answer that no script gives")
+}

@@ -1,0 +1,269 @@
+//! What is Redis's own: replicas on one server, what is left lying around, what survives, and what becomes of it when the
+//! server is ill.
+
+mod encrypted;
+mod faults;
+mod replies;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::config::Shutdown;
+use chassis::lifecycle::Lifecycle;
+use redis::Value;
+use servers::Redis;
+use session_service::domain::{AtLimit, EndReason, Limit, SealedSuccessor, SessionSecret};
+use session_service::store::{Created, Ending, NewSession, Rotated, Rotation, Sweep};
+
+use super::{
+    LIFETIMES, START, Store, all_at_once, at, attributes, create, found, id, login, rotate, rotation, secret,
+    store_on,
+};
+
+const PATIENT: Duration = Duration::from_secs(30);
+
+fn life() -> Lifecycle {
+    Lifecycle::new(Shutdown::default())
+}
+
+async fn shared_on(server: &Redis, life: &Lifecycle) -> Store {
+    Arc::new(store_on(server, life, PATIENT).await)
+}
+
+async fn two_on(server: &Redis, lives: &[Lifecycle; 2]) -> [Store; 2] {
+    [shared_on(server, &lives[0]).await, shared_on(server, &lives[1]).await]
+}
+
+/// Everything that the server holds: keys, milliseconds they may live, and their contents.
+async fn contents(server: &Redis) -> Vec<(String, i64, Value)> {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut to = client.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut to).await.unwrap();
+    let mut all = Vec::new();
+    for key in keys {
+        let lives: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut to).await.unwrap();
+        let kind: String = redis::cmd("TYPE").arg(&key).query_async(&mut to).await.unwrap();
+        let read = match kind.as_str() {
+            "hash" => redis::cmd("HGETALL").arg(&key).clone(),
+            "zset" => redis::cmd("ZRANGE").arg(&key).arg(0).arg(-1).clone(),
+            "string" => redis::cmd("GET").arg(&key).clone(),
+            other => panic!("{key} is a {other}"),
+        };
+        all.push((key, lives, read.query_async(&mut to).await.unwrap()));
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s11_the_limit_holds_over_replicas() {
+    let (server, lives) = (Redis::start(), [life(), life()]);
+    let stores = two_on(&server, &lives).await;
+    for (subject, at_limit) in [("alice", AtLimit::Refuse), ("bob", AtLimit::EndOldest)] {
+        let limit = Limit { most: 3, at_limit };
+        let numbers = if subject == "alice" { 0..100_u64 } else { 100..200 };
+        let created =
+            all_at_once(
+                numbers.map(|number| {
+                    let store = stores[usize::try_from(number % 2).unwrap()].clone();
+                    async move {
+                        store.create(NewSession { limit, ..login(number, subject, at(0)) }).await.unwrap()
+                    }
+                }),
+            )
+            .await;
+        let ended = created.iter().filter_map(|one| match one {
+            Created::Stored { ended } => Some(ended.len()),
+            Created::ProofSpent | Created::LimitReached => None,
+        });
+        let (stored, ended) = (ended.clone().count(), ended.sum::<usize>());
+        assert_eq!(stored - ended, 3, "{subject}: {created:?}");
+        assert_eq!(stored, if at_limit == AtLimit::Refuse { 3 } else { 100 });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_happens_once_happens_once_over_replicas() {
+    let (server, lives) = (Redis::start(), [life(), life()]);
+    let stores = two_on(&server, &lives).await;
+    let of = |number: u64| stores[usize::try_from(number % 2).unwrap()].clone();
+    let proof = login(1, "alice", at(0)).proof;
+    let created =
+        all_at_once((1..=60).map(|number| {
+            let (store, proof) = (of(number), proof.clone());
+            async move {
+                (number, store.create(NewSession { proof, ..login(number, "alice", at(0)) }).await.unwrap())
+            }
+        }))
+        .await;
+    let winners: Vec<u64> = created
+        .iter()
+        .filter(|(_, one)| matches!(one, Created::Stored { .. }))
+        .map(|(number, _)| *number)
+        .collect();
+    let [winner] = winners[..] else { panic!("{created:?}") };
+
+    let rotated = all_at_once((0..60).map(|number| {
+        let store = of(number);
+        async move { store.rotate(rotation(winner, winner, 1_000 + number, at(1))).await.unwrap() }
+    }))
+    .await;
+    assert_eq!(rotated.iter().filter(|one| **one == Rotated::Done).count(), 1, "{rotated:?}");
+
+    let ended = all_at_once((0..60).map(|number| {
+        let store = of(number);
+        async move { store.end(Ending::One(id(winner)), EndReason::Logout, at(2)).await.unwrap().len() }
+    }))
+    .await;
+    assert_eq!(ended.into_iter().sum::<usize>(), 1);
+}
+
+/// Subjects in one bucket and in two: the second is two transitions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s03_the_former_session_ends_although_it_rotates_at_that_moment() {
+    let (server, lives) = (Redis::start(), [life(), life()]);
+    let [one, other] = two_on(&server, &lives).await;
+    for round in 0..60_u64 {
+        let of = if round % 2 == 0 { "usr_1" } else { "usr_2" };
+        let (old, rotated, new) = (1000 + round, 2000 + round, 3000 + round);
+        create(&one, login(old, of, at(0))).await;
+        let replacing = NewSession { former: Some(secret(old).digest()), ..login(new, "usr_1", at(1)) };
+        let (created, _) =
+            tokio::join!(one.create(replacing), other.rotate(rotation(old, old, rotated, at(1))));
+        let Created::Stored { ended } = created.unwrap() else { panic!("round {round}") };
+        assert_eq!(super::ids(&ended), [(id(old), EndReason::Replaced)], "round {round}");
+        for former in [old, rotated] {
+            assert_eq!(found(&one, former, at(2)).await, None, "round {round}");
+        }
+        assert_eq!(found(&other, new, at(2)).await, Some(id(new)));
+        one.end(Ending::One(id(new)), EndReason::Logout, at(3)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn s02_no_secret_is_in_redis() {
+    let (server, life) = (Redis::start(), life());
+    let store = shared_on(&server, &life).await;
+    let bytes: [u8; 32] = std::array::from_fn(|position| position as u8 ^ 0xa5);
+    let successor: [u8; 32] = std::array::from_fn(|position| position as u8 ^ 0x5a);
+    let (first, second) = (SessionSecret::new(bytes), SessionSecret::new(successor));
+    create(&store, NewSession { secret: first.digest(), ..login(1, "usr_1", START) }).await;
+    let rotation = Rotation {
+        from: first.digest(),
+        to: second.digest(),
+        sealed: SealedSuccessor::seal(&second, &first, &id(1), [7; 12]).unwrap(),
+        ..rotation(1, 1, 2, at(1))
+    };
+    assert_eq!(store.rotate(rotation).await.unwrap(), Rotated::Done);
+    let all = contents(&server).await;
+    let mut held = Vec::new();
+    for (key, _, value) in &all {
+        held.push(key.as_bytes());
+        let items = match value {
+            Value::Array(items) => items.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        held.extend(items.iter().map(|item| {
+            let Value::BulkString(bytes) = item else { panic!("{key}: {item:?}") };
+            bytes.as_slice()
+        }));
+    }
+    let contains =
+        |needle: &[u8]| held.iter().any(|one| one.windows(needle.len()).any(|part| part == needle));
+    assert!(contains(id(1).as_str().as_bytes()), "the search finds what is there");
+    assert!(contains(second.digest().as_bytes()));
+    for (bytes, secret) in [(bytes, first), (successor, second)] {
+        assert!(!contains(&bytes));
+        assert!(!contains(secret.expose().as_bytes()));
+    }
+}
+
+/// No session may outlive the pointer by which it is ended.
+#[tokio::test]
+async fn every_key_has_a_time_to_live_and_pointers_the_longest() {
+    let (server, life) = (Redis::start(), life());
+    let store = shared_on(&server, &life).await;
+    create(&store, login(1, "usr_1", START)).await;
+    rotate(&store, 1, 1, 11, at(1)).await;
+    create(&store, login(2, "usr_2", START)).await;
+    store.end(Ending::One(id(2)), EndReason::Logout, at(1)).await.unwrap();
+    let all = contents(&server).await;
+    let day = 24 * 60 * 60 * 1_000;
+    let absolute = i64::try_from(LIFETIMES.absolute.as_millis()).unwrap();
+    for (key, lives, _) in &all {
+        assert!(*lives > day / 2, "{key} lives for {lives}");
+        let is_pointer = key.starts_with("latchkey:session:");
+        assert_eq!(is_pointer, *lives > absolute + day, "{key} lives for {lives}");
+    }
+    assert_eq!(all.iter().filter(|(key, _, _)| key.starts_with("latchkey:session:")).count(), 5);
+
+    let over = Sweep { now: START + LIFETIMES.absolute, idle_before: None, most: 100 };
+    assert_eq!(store.sweep(over).await.unwrap().sessions, 2);
+    let left: Vec<String> = contents(&server).await.into_iter().map(|(key, _, _)| key).collect();
+    assert!(left.iter().all(|key| key.starts_with("latchkey:session:")), "{left:?}");
+}
+
+/// What a refused login or rotation would have pointed to is not left for a day.
+#[tokio::test]
+async fn what_is_refused_leaves_no_pointer() {
+    let (server, life) = (Redis::start(), life());
+    let store = shared_on(&server, &life).await;
+    let first = login(1, "usr_1", START);
+    create(&store, first.clone()).await;
+    let before = contents(&server).await.len();
+    let again = NewSession { proof: first.proof.clone(), ..login(2, "usr_1", at(1)) };
+    assert_eq!(store.create(again).await.unwrap(), Created::ProofSpent);
+    let limit = Limit { most: 1, at_limit: AtLimit::Refuse };
+    let refused = NewSession { limit, ..login(3, "usr_1", at(1)) };
+    assert_eq!(store.create(refused).await.unwrap(), Created::LimitReached);
+    assert_eq!(store.rotate(rotation(1, 9, 10, at(1))).await.unwrap(), Rotated::NotCurrent);
+    assert_eq!(contents(&server).await.len(), before);
+    // The very same login once more takes nothing from the first.
+    assert_eq!(store.create(first).await.unwrap(), Created::ProofSpent);
+    assert_eq!(found(&store, 1, at(1)).await, Some(id(1)));
+}
+
+#[tokio::test]
+async fn an_ending_does_not_depend_on_its_pointer() {
+    let (server, life) = (Redis::start(), life());
+    let store = shared_on(&server, &life).await;
+    create(&store, login(1, "usr_1", START)).await;
+    assert_eq!(server.command(&format!("DEL latchkey:session:id:{}", id(1))).unwrap(), ":1");
+    let ended = store.end(Ending::One(id(1)), EndReason::Administration, at(1)).await.unwrap();
+    assert_eq!(super::ids(&ended), [(id(1), EndReason::Administration)]);
+    assert_eq!(found(&store, 1, at(1)).await, None);
+}
+
+/// Kill after kill: with its file nothing that was answered is lost; without it everything is, or this test shows nothing.
+#[tokio::test]
+async fn f08_what_was_answered_survives_the_kill_of_the_server_if_it_has_its_file() {
+    for (settings, survives) in [(&[][..], true), (&["appendonly no"][..], false)] {
+        let mut server = Redis::start_with(settings);
+        for round in 1..=5 {
+            let life = life();
+            let store = shared_on(&server, &life).await;
+            let cart = attributes(&[("cart", b"3")]);
+            create(&store, login(round, "usr_1", START)).await;
+            rotate(&store, round, round, 10 + round, at(1)).await;
+            store.set_attributes(&id(round), 0, &cart, at(1)).await.unwrap();
+            create(&store, login(100 + round, "usr_1", START)).await;
+            assert_eq!(
+                store.end(Ending::One(id(100 + round)), EndReason::Logout, at(1)).await.unwrap().len(),
+                1
+            );
+            server.kill();
+            server.restart();
+            let store = shared_on(&server, &life).await;
+            for known in [round, 10 + round] {
+                assert_eq!(found(&store, known, at(2)).await.is_some(), survives, "round {round}");
+            }
+            assert_eq!(found(&store, 100 + round, at(2)).await, None);
+            if survives {
+                let read = store.get(&id(round), at(2)).await.unwrap().unwrap();
+                assert_eq!(read.attributes, cart);
+                let proof = login(round, "usr_1", START).proof;
+                let again = NewSession { proof, ..login(200 + round, "usr_1", at(2)) };
+                assert_eq!(store.create(again).await.unwrap(), Created::ProofSpent);
+            }
+        }
+    }
+}

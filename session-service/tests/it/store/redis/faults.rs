@@ -1,0 +1,235 @@
+//! The server that stops, hangs, is not there yet, or would delete what is needed: what is said meanwhile, and that it
+//! heals by itself.
+
+use session_service::store::redis::{OpenError, RedisSettings, RedisStore};
+use session_service::store::{Activity, Listing, StoreError};
+
+use super::*;
+
+const PROMPT: Duration = Duration::from_millis(500);
+
+fn settings(server: &Redis) -> RedisSettings {
+    RedisSettings::new(&server.url(), None, PROMPT).unwrap()
+}
+
+async fn get(store: &Store) -> Result<bool, String> {
+    match store.get(&id(1), at(1)).await {
+        Ok(session) => Ok(session.is_some()),
+        Err(StoreError::Unavailable(source)) => Err(source.to_string()),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// What the condition `store` says, until `is_it`.
+async fn until(life: &Lifecycle, is_it: impl Fn(&Result<(), String>) -> bool) -> Result<(), String> {
+    loop {
+        let conditions = life.conditions();
+        if let Some(store) = conditions.into_iter().find(|one| &*one.name == "store" && is_it(&one.state)) {
+            return store.state;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn prompt_on(server: &Redis, life: &Lifecycle) -> Store {
+    let store = store_on(server, life, PROMPT).await;
+    life.readiness("store").ready();
+    Arc::new(store)
+}
+
+#[tokio::test]
+async fn f08_a_server_that_was_killed_is_said_at_once_and_found_again() {
+    let (mut server, life) = (Redis::start(), life());
+    let store = prompt_on(&server, &life).await;
+    create(&store, login(1, "usr_1", START)).await;
+    server.kill();
+    // Ten times as many calls as could wait for a deadline each, if any did.
+    let said = all_at_once((0..500).map(|_| {
+        let store = store.clone();
+        async move { get(&store).await }
+    }))
+    .await;
+    assert!(said.iter().all(Result::is_err), "nobody hears of a session that it is not there");
+    let reason = until(&life, Result::is_err).await.unwrap_err();
+    assert!(reason.contains("refused"), "{reason}");
+    server.restart();
+    until(&life, Result::is_ok).await.unwrap();
+    assert_eq!(get(&store).await, Ok(true));
+}
+
+#[tokio::test]
+async fn f09_a_frozen_server_is_waited_for_by_few_and_not_for_long() {
+    let (server, life) = (Redis::start(), life());
+    let store = prompt_on(&server, &life).await;
+    create(&store, login(1, "usr_1", START)).await;
+    server.freeze();
+    let mut waited = 0;
+    while !get(&store).await.unwrap_err().starts_with("not asked") {
+        waited += 1;
+    }
+    assert!(waited <= 3, "{waited} calls waited, and then still nobody knew");
+    for _ in 0..1_000 {
+        let said = get(&store).await.unwrap_err();
+        assert!(said.starts_with("not asked"), "{said}");
+    }
+    let told = until(&life, Result::is_err).await.unwrap_err();
+    assert!(told.contains("no answer within 500ms"), "{told}");
+    server.resume();
+    until(&life, Result::is_ok).await.unwrap();
+    assert_eq!(get(&store).await, Ok(true));
+}
+
+#[tokio::test]
+async fn f09_what_timed_out_is_there_in_whole_or_not_at_all() {
+    let (server, life) = (Redis::start(), life());
+    let store = prompt_on(&server, &life).await;
+    create(&store, login(1, "usr_1", START)).await;
+    server.freeze();
+    let (created, ended) = tokio::join!(
+        store.create(login(2, "usr_1", at(0))),
+        store.end(Ending::One(id(1)), EndReason::Logout, at(1)),
+    );
+    assert!(matches!(created, Err(StoreError::Unavailable(_))), "{created:?}");
+    assert!(matches!(ended, Err(StoreError::Unavailable(_))), "{ended:?}");
+    server.resume();
+    while store.get(&id(1), at(1)).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Neither was sent twice; each may be done again.
+    store.create(login(2, "usr_1", at(0))).await.unwrap();
+    assert_eq!(found(&store, 2, at(1)).await, Some(id(2)));
+    store.end(Ending::One(id(1)), EndReason::Logout, at(1)).await.unwrap();
+    assert_eq!(found(&store, 1, at(1)).await, None);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_yet_is_waited_for() {
+    let (mut server, life) = (Redis::start(), life());
+    server.kill();
+    let (settings, of) = (settings(&server), life.clone());
+    let mut opening = Box::pin(RedisStore::open(&settings, &of));
+    let reason = tokio::select! {
+        opened = &mut opening => panic!("{:?}", opened.err()),
+        reason = until(&life, |state| state.as_ref().is_err_and(|reason| reason.contains("waiting"))) => reason,
+    };
+    let reason = reason.unwrap_err();
+    assert!(reason.contains(&format!("the Redis at 127.0.0.1:{}", server.port())), "{reason}");
+    server.restart();
+    let store: Store = Arc::new(opening.await.unwrap());
+    create(&store, login(1, "usr_1", START)).await;
+}
+
+#[tokio::test]
+async fn f11_a_server_that_may_evict_is_refused_at_the_start() {
+    for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-ttl"] {
+        let server = Redis::start_with(&[&format!("maxmemory-policy {policy}"), "maxmemory 100mb"]);
+        let refused = RedisStore::open(&settings(&server), &life()).await.err().unwrap();
+        assert!(matches!(refused, OpenError::Unfit { .. }), "{refused:?}");
+        let said = refused.to_string();
+        assert!(
+            said.contains(&format!("maxmemory-policy {policy}")) && said.contains("noeviction"),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn f11_a_server_that_begins_to_evict_is_not_used_until_it_stops() {
+    let (server, life) = (Redis::start(), life());
+    let store = prompt_on(&server, &life).await;
+    create(&store, login(1, "usr_1", START)).await;
+    assert_eq!(server.command("CONFIG SET maxmemory-policy allkeys-lru").unwrap(), "+OK");
+    let told = until(&life, Result::is_err).await.unwrap_err();
+    assert!(told.contains("maxmemory-policy allkeys-lru"), "{told}");
+    assert!(get(&store).await.unwrap_err().contains("maxmemory-policy allkeys-lru"));
+    assert_eq!(server.command("CONFIG SET maxmemory-policy noeviction").unwrap(), "+OK");
+    until(&life, Result::is_ok).await.unwrap();
+    assert_eq!(get(&store).await, Ok(true));
+}
+
+/// The negative control of the two before: what an evicting server does to sessions that nobody ended.
+#[tokio::test]
+async fn f11_an_evicting_server_loses_what_was_answered() {
+    let (server, life) = (Redis::start(), life());
+    let store = shared_on(&server, &life).await;
+    for number in 1..=200 {
+        create(&store, login(number, &format!("usr_{number}"), START)).await;
+    }
+    // Faster than it is looked at, and by hand: the store would not go on.
+    assert_eq!(server.command("CONFIG SET maxmemory-policy allkeys-random").unwrap(), "+OK");
+    assert_eq!(server.command("CONFIG SET maxmemory 1mb").unwrap(), "+OK");
+    server.command("SET one-more 1").unwrap();
+    assert_eq!(server.command("CONFIG SET maxmemory 0").unwrap(), "+OK");
+    assert_eq!(server.command("CONFIG SET maxmemory-policy noeviction").unwrap(), "+OK");
+    let mut lost = 0;
+    for number in 1..=200 {
+        loop {
+            match store.find(secret(number).digest(), at(1)).await {
+                Ok(found) => break lost += usize::from(found.is_none()),
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+    assert!(lost > 0, "nothing was lost: the control shows nothing");
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_does_not_wait() {
+    let server = Redis::start_with(&["requirepass right"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    let open = async |password: Option<&str>| {
+        let of_file = password.map(|password| private(&file, password));
+        let settings = RedisSettings::new(&server.url(), of_file, PROMPT).unwrap();
+        let life = life();
+        RedisStore::open(&settings, &life).await.map(|store| (Arc::new(store) as Store, life))
+    };
+    for wrong in [None, Some("wrong")] {
+        let refused = open(wrong).await.err().unwrap();
+        assert!(matches!(refused, OpenError::Refused { .. }), "{refused:?}");
+        let said = refused.to_string();
+        assert!(said.contains("store.password_file"), "{said}");
+    }
+    let (store, _life) = open(Some("right")).await.unwrap();
+    create(&store, login(1, "usr_1", START)).await;
+    assert_eq!(get(&store).await, Ok(true));
+}
+
+/// As docs/operations.md says it.
+const RIGHTS: &str = "+info +get +set +del +pttl +script|load +evalsha +hget +hmget +hgetall +hkeys +hset +hdel +hincrby \
+    +zadd +zrem +zrange +zrangebyscore +zrevrangebyscore +zscore +pexpire";
+
+#[tokio::test]
+async fn a_user_with_the_documented_rights_is_enough() {
+    let server = Redis::start();
+    let user = format!("ACL SETUSER latchkey reset on >right ~latchkey:* {RIGHTS}");
+    assert_eq!(server.command(&user).unwrap(), "+OK");
+    let folder = tempfile::tempdir().unwrap();
+    let file = private(&folder.path().join("password"), "right");
+    let url = server.url().replace("redis://", "redis://latchkey@");
+    let (life, settings) = (life(), RedisSettings::new(&url, Some(file), PROMPT).unwrap());
+    let store: Store = Arc::new(RedisStore::open(&settings, &life).await.unwrap());
+    create(&store, login(1, "usr_1", START)).await;
+    let former = Some(secret(1).digest());
+    create(&store, NewSession { former, ..login(2, "usr_2", START) }).await;
+    rotate(&store, 2, 2, 12, at(1)).await;
+    store.record_activity(&[Activity { id: id(2), at: at(2) }]).await.unwrap();
+    store.set_attributes(&id(2), 0, &attributes(&[("cart", b"3")]), at(2)).await.unwrap();
+    for known in [2, 12] {
+        assert_eq!(found(&store, known, at(3)).await, Some(id(2)));
+    }
+    let listing = Listing { subject: None, after: None, most: 10, idle_since: START, now: at(3) };
+    assert_eq!(store.list(listing).await.unwrap().len(), 1);
+    let refused = NewSession { proof: login(1, "usr_1", START).proof, ..login(3, "usr_1", START) };
+    assert_eq!(store.create(refused).await.unwrap(), Created::ProofSpent);
+    assert_eq!(store.end(Ending::One(id(2)), EndReason::Logout, at(4)).await.unwrap().len(), 1);
+    let over = Sweep { now: START + LIFETIMES.absolute, idle_before: Some(at(4)), most: 100 };
+    assert_eq!(store.sweep(over).await.unwrap().sessions, 2);
+}
+
+fn private(path: &std::path::Path, text: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path.to_owned()
+}
