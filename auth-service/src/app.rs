@@ -1,4 +1,4 @@
-//! Puts the service together: the only file that names the adapters of store, hashing and peer, and the chassis's server.
+//! Puts the service together: the only place that names the adapters of store, hashing and peer, and the chassis's server.
 
 use std::{
     collections::BTreeMap,
@@ -51,12 +51,14 @@ use crate::{
     rpc::{
         Behind, ClientAdmin, ClientReads, Logins, TokenReads, Tokens, UserAdmin, UserReads, access::ACCESS,
     },
-    store::{
-        Store,
-        sqlite::{OpenError, SqliteStore},
-    },
+    store::{postgres, sqlite},
     upkeep::Upkeep,
 };
+
+mod opened;
+
+use opened::Opened;
+pub use opened::migrate;
 
 /// What the process says it is, in certificates, logs and health answers.
 pub const NAME: &str = "auth";
@@ -110,9 +112,11 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Sqlite(#[from] sqlite::OpenError),
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
     /// Not once the configuration was loaded: that refuses it.
-    #[error("store.url names no SQLite file")]
+    #[error("store.url names neither a SQLite file nor a PostgreSQL database")]
     StoreUrl,
     #[error("signing.master_key: {0}")]
     MasterKeyFile(#[source] SecretError),
@@ -164,9 +168,9 @@ pub fn run(args: Args) -> ExitCode {
             // Ports first: one that is taken is told before the database is touched.
             let listener = bind("server.listen", config.server.listen)?;
             let probes = bind("operations.listen", config.operations.listen)?;
-            let running = start(config, Injected::system(), &lifecycle, listener).await?;
+            // Probes too: the store may have to be waited for.
             operations::serve(probes, &lifecycle);
-            Ok(running)
+            Ok(start(config, Injected::system(), &lifecycle, listener).await?)
         })
     })
 }
@@ -189,12 +193,11 @@ pub async fn start(
             Arc::new(GrpcPolicy::new(channel)) as Arc<dyn Policy>
         }
     };
-    let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
-    let sqlite = SqliteStore::open(&file).await?;
-    let store: Arc<dyn Store> = Arc::new(sqlite.clone());
+    let opened = Opened::open(&config, &readiness).await?;
+    let store = opened.shared();
     let keys =
         Keys::new(Arc::clone(&store), Arc::clone(&injected.entropy), files.master_key, config.key_schedule());
-    keys.advance(injected.clock.now()).await?;
+    opened.first_look(&keys, &injected.clock, &readiness).await?;
 
     let size = PoolSize::new(config.hashing.threads, config.hashing.queue);
     let pool = HashingPool::start(size, &injected.kdf, lifecycle).map_err(StartError::Threads)?;
@@ -230,7 +233,7 @@ pub async fn start(
     lifecycle.spawn("grpc", async move {
         let served = server.serve(listener).await;
         drop(close);
-        sqlite.close().await;
+        opened.close().await;
         served
     });
     readiness.ready();

@@ -8,6 +8,8 @@
 //! - "Not there" is said only when it was seen. Everything that keeps the store from seeing is [`StoreError`].
 //! - Times have milliseconds. `now` is always an argument: the database's clock decides nothing.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
@@ -24,7 +26,12 @@ use crate::domain::{
     username::Username,
 };
 
+pub mod postgres;
+mod row;
 pub mod sqlite;
+
+/// So long an ended family is kept: whoever uses one of its tokens again is then audited by name.
+const ENDED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why a store could not answer. Never an outcome.
 #[derive(Debug, thiserror::Error)]

@@ -4,12 +4,9 @@
 use chassis::sqlite::Database;
 use sqlx::migrate::Migrator;
 
-use super::StoreError;
-
 mod adapter;
 mod clients;
 mod families;
-mod row;
 mod signing_keys;
 mod sweep;
 mod throttle;
@@ -34,18 +31,4 @@ impl SqliteStore {
     pub async fn close(&self) {
         self.0.close().await;
     }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Corrupt("column"),
-            other => Self::Unavailable(Box::new(other)),
-        }
-    }
-}
-
-/// Whether a `UNIQUE` or primary key constraint forbade the statement.
-fn is_taken(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.is_unique_violation())
 }

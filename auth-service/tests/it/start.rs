@@ -85,6 +85,6 @@ async fn a_damaged_database_is_told() {
     let place = Place::new();
     std::fs::write(place.path("auth.sqlite"), [0x5a; 8192]).unwrap();
     let error = place.try_start(place.config(&[])).await.err().unwrap();
-    assert!(matches!(error, StartError::Store(OpenError::Damaged { .. })), "{error:?}");
+    assert!(matches!(error, StartError::Sqlite(OpenError::Damaged { .. })), "{error:?}");
     assert!(one_line(&error).contains("auth.sqlite"));
 }

@@ -15,15 +15,20 @@ use auth_service::{
     },
     store::{
         Inserted, NewFamily, NewUser, Store,
+        postgres::{PostgresSettings, PostgresStore},
         sqlite::{SqliteSettings, SqliteStore},
     },
 };
+use chassis::{config::Shutdown, lifecycle::Lifecycle};
+use servers::{Postgres, Sync};
 use time::OffsetDateTime;
 use token::Epochs;
 
 mod clients;
+mod durability;
 mod families;
 mod files;
+mod replicas;
 mod signing_keys;
 mod sweep;
 mod throttle;
@@ -35,13 +40,41 @@ pub const SECOND: Duration = Duration::from_secs(1);
 /// A store of its own for one test.
 pub struct Fixture {
     pub store: Arc<dyn Store>,
-    _directory: tempfile::TempDir,
+    _place: Place,
+}
+
+#[expect(dead_code, reason = "held until the test is over")]
+enum Place {
+    Folder(tempfile::TempDir),
+    Server(Postgres),
 }
 
 pub async fn sqlite() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&sqlite_settings(&directory.path().join("auth.sqlite"))).await.unwrap();
-    Fixture { store: Arc::new(store), _directory: directory }
+    Fixture { store: Arc::new(store), _place: Place::Folder(directory) }
+}
+
+pub async fn postgres() -> Fixture {
+    let server = Postgres::start(Sync::Off);
+    let store = migrated(&schema_on(&server)).await;
+    Fixture { store: Arc::new(store), _place: Place::Server(server) }
+}
+
+pub fn schema_on(server: &Postgres) -> PostgresSettings {
+    PostgresSettings {
+        server: server.url().parse().unwrap(),
+        password_file: None,
+        schema: "auth".to_owned(),
+        connections: 8,
+        timeout: 30 * SECOND,
+    }
+}
+
+pub async fn migrated(settings: &PostgresSettings) -> PostgresStore {
+    PostgresStore::migrate(settings).await.unwrap();
+    let lifecycle = Lifecycle::new(Shutdown::default());
+    PostgresStore::open(settings, &lifecycle.readiness("store")).await.unwrap()
 }
 
 pub fn sqlite_settings(path: &std::path::Path) -> SqliteSettings {
@@ -166,6 +199,7 @@ macro_rules! conformance {
                 a_name_is_unique_in_all_its_spellings,
                 of_many_insertions_of_one_name_one_wins,
                 pages_follow_one_another,
+                what_no_row_can_hold_is_not_found,
                 disabling_raises_the_epoch_once,
                 a_password_is_replaced_only_while_the_epoch_holds,
                 of_many_changes_of_one_password_one_wins,
@@ -174,6 +208,7 @@ macro_rules! conformance {
             );
             promises!(
                 $adapter, clients:
+                a_name_that_no_row_can_hold_is_not_found,
                 the_built_in_client_is_there_and_is_not_changed,
                 a_client_is_found_as_it_was_inserted,
                 a_secret_is_replaced_at_once_and_raises_the_epoch,
@@ -220,4 +255,5 @@ macro_rules! conformance {
 
 mod on {
     conformance!(sqlite);
+    conformance!(postgres);
 }

@@ -1,63 +1,21 @@
 //! Clients. Built-in ones are rows of the first migration: read like others, never changed.
 
-use sqlx::FromRow;
 use time::OffsetDateTime;
 
-use super::{SqliteStore, families, is_taken, row};
+use super::{SqliteStore, families};
 use crate::{
     domain::{
-        client::{Audience, Client, ClientKind, ClientName},
+        client::{Audience, Client, ClientKind},
         id::ClientId,
         page::{Page, PageRequest},
-        scope::Scope,
         secret::Digest,
         user::{Key, Status},
     },
-    store::{Inserted, StoreError},
+    store::{
+        Inserted, StoreError,
+        row::{self, ClientRow, is_taken},
+    },
 };
-
-#[derive(FromRow)]
-pub(super) struct ClientRow {
-    pub id: String,
-    pub name: String,
-    pub status: String,
-    pub audiences: String,
-    pub scopes: String,
-    pub secret_digest: Option<Vec<u8>>,
-    pub epoch: i64,
-    pub created_at: i64,
-}
-
-impl TryFrom<ClientRow> for Client {
-    type Error = StoreError;
-
-    fn try_from(row: ClientRow) -> Result<Self, StoreError> {
-        let audiences = row::strings(&row.audiences)?
-            .iter()
-            .map(|audience| Audience::parse(audience).map_err(|_| StoreError::Corrupt("audience")))
-            .collect::<Result<_, _>>()?;
-        let scopes = Scope::of(row::strings(&row.scopes)?.iter().map(String::as_str))
-            .map_err(|_| StoreError::Corrupt("scope"))?;
-        let kind = match row.secret_digest {
-            None => ClientKind::Public,
-            Some(digest) => ClientKind::Confidential { secret: digest_of(digest)? },
-        };
-        Ok(Self {
-            id: ClientId::parse(&row.id).ok_or(StoreError::Corrupt("client id"))?,
-            name: ClientName::parse(&row.name).map_err(|_| StoreError::Corrupt("client name"))?,
-            status: row::status(&row.status)?,
-            audiences,
-            scopes,
-            kind,
-            epoch: row::epoch(row.epoch)?,
-            created_at: row::time(row.created_at)?,
-        })
-    }
-}
-
-pub(super) fn digest_of(column: Vec<u8>) -> Result<Digest, StoreError> {
-    column.try_into().map(Digest::from_bytes).map_err(|_| StoreError::Corrupt("digest"))
-}
 
 impl SqliteStore {
     pub(super) async fn insert_client(&self, client: &Client) -> Result<Inserted, StoreError> {

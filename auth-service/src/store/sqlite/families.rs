@@ -1,71 +1,22 @@
 //! Refresh families and their tokens.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::SqliteConnection;
 use time::OffsetDateTime;
-use token::Epochs;
 
-use super::{
-    SqliteStore,
-    clients::{ClientRow, digest_of},
-    row,
-    users::UserRow,
-};
+use super::SqliteStore;
 use crate::{
     domain::{
         client::Client,
         id::{ClientId, FamilyId, UserId},
-        refresh::{Family, Link, Standing, Use},
-        scope::Scope,
+        refresh::Standing,
         secret::Digest,
         user::User,
     },
-    store::{FamilyEnd, NewFamily, Rotation, StoreError},
+    store::{
+        FamilyEnd, NewFamily, Rotation, StoreError,
+        row::{self, ClientRow, StandingRow, UserRow},
+    },
 };
-
-#[derive(FromRow)]
-struct StandingRow {
-    digest: Vec<u8>,
-    idle_until: i64,
-    spent_at: Option<i64>,
-    successor: Option<Vec<u8>>,
-    family: String,
-    subject: String,
-    client: String,
-    subject_epoch: i64,
-    client_epoch: i64,
-    scope: String,
-    audience: String,
-    amr: String,
-    family_created_at: i64,
-    family_expires_at: i64,
-    ended_at: Option<i64>,
-}
-
-impl StandingRow {
-    fn link_and_family(self) -> Result<(Link, Family), StoreError> {
-        let use_ = match self.spent_at {
-            None => Use::Unspent,
-            Some(at) => Use::Spent { at: row::time(at)?, successor: self.successor },
-        };
-        let link = Link { digest: digest_of(self.digest)?, expires_at: row::time(self.idle_until)?, use_ };
-        let family = Family {
-            id: FamilyId::parse(&self.family).ok_or(StoreError::Corrupt("family id"))?,
-            subject: UserId::parse(&self.subject).ok_or(StoreError::Corrupt("user id"))?,
-            client: ClientId::parse(&self.client).ok_or(StoreError::Corrupt("client id"))?,
-            epochs: Epochs {
-                subject: row::epoch(self.subject_epoch)?,
-                client: row::epoch(self.client_epoch)?,
-            },
-            scope: Scope::parse(&self.scope).map_err(|_| StoreError::Corrupt("scope"))?,
-            audience: self.audience,
-            amr: row::strings(&self.amr)?,
-            created_at: row::time(self.family_created_at)?,
-            expires_at: row::time(self.family_expires_at)?,
-            ended: self.ended_at.is_some(),
-        };
-        Ok((link, family))
-    }
-}
 
 impl SqliteStore {
     pub(super) async fn begin_family(&self, new: &NewFamily) -> Result<bool, StoreError> {

@@ -1,48 +1,15 @@
 //! Signing keys. Two partial unique indexes hold that at most one is active and at most one announced.
 
-use sqlx::FromRow;
 use time::OffsetDateTime;
 
-use super::{SqliteStore, is_taken, row};
+use super::SqliteStore;
 use crate::{
-    domain::signing_key::{KeyRecord, KeyState, SealedKey},
-    store::StoreError,
+    domain::signing_key::SealedKey,
+    store::{
+        StoreError,
+        row::{self, KeyRow, columns, is_taken},
+    },
 };
-
-#[derive(FromRow)]
-struct KeyRow {
-    kid: String,
-    algorithm: String,
-    state: String,
-    moment: i64,
-    sealed: Vec<u8>,
-}
-
-impl TryFrom<KeyRow> for SealedKey {
-    type Error = StoreError;
-
-    fn try_from(row: KeyRow) -> Result<Self, StoreError> {
-        let moment = row::time(row.moment)?;
-        let state = match row.state.as_str() {
-            "announced" => KeyState::Announced { at: moment },
-            "active" => KeyState::Active { since: moment },
-            "retiring" => KeyState::Retiring { until: moment },
-            "gone" => KeyState::Gone { at: moment },
-            _ => return Err(StoreError::Corrupt("key state")),
-        };
-        let algorithm = row.algorithm.parse().map_err(|_| StoreError::Corrupt("algorithm"))?;
-        Ok(Self { record: KeyRecord { kid: row.kid, algorithm, state }, sealed: row.sealed })
-    }
-}
-
-fn columns(state: KeyState) -> (&'static str, OffsetDateTime) {
-    match state {
-        KeyState::Announced { at } => ("announced", at),
-        KeyState::Active { since } => ("active", since),
-        KeyState::Retiring { until } => ("retiring", until),
-        KeyState::Gone { at } => ("gone", at),
-    }
-}
 
 impl SqliteStore {
     pub(super) async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {

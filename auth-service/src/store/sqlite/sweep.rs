@@ -1,14 +1,9 @@
 //! Removing what time has made useless, a bounded number of rows at a time so that writers wait only briefly.
 
-use std::time::Duration;
-
 use time::OffsetDateTime;
 
-use super::{SqliteStore, row};
-use crate::store::{StoreError, Swept};
-
-/// So long an ended family is kept: whoever uses one of its tokens again is then audited by name.
-const ENDED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+use super::SqliteStore;
+use crate::store::{ENDED_KEPT, StoreError, Swept, row};
 
 impl SqliteStore {
     pub(super) async fn sweep(

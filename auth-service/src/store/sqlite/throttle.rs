@@ -1,18 +1,15 @@
 //! Counters of failed logins.
 
-use std::time::Duration;
-
 use time::OffsetDateTime;
 
-use super::{SqliteStore, row};
+use super::SqliteStore;
 use crate::{
     domain::throttle::{Attempt, ThrottleKey, ThrottlePolicy},
-    store::StoreError,
+    store::{
+        StoreError,
+        row::{self, duration_column},
+    },
 };
-
-fn duration_column(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
 
 impl SqliteStore {
     pub(super) async fn reserve_attempt(

@@ -1,65 +1,21 @@
 //! Users.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::SqliteConnection;
 use time::OffsetDateTime;
 
-use super::{SqliteStore, families, is_taken, row};
+use super::{SqliteStore, families};
 use crate::{
     domain::{
         id::UserId,
         page::{Page, PageRequest},
         phc::PasswordHash,
         user::{Account, Key, Status, User},
-        username::Username,
     },
-    store::{Inserted, NewUser, StoreError},
+    store::{
+        Inserted, NewUser, StoreError,
+        row::{self, AccountRow, UserRow, is_taken, phc},
+    },
 };
-
-#[derive(FromRow)]
-pub(super) struct UserRow {
-    pub id: String,
-    pub username: String,
-    pub status: String,
-    pub must_change_password: bool,
-    pub epoch: i64,
-    pub created_at: i64,
-}
-
-#[derive(FromRow)]
-struct AccountRow {
-    #[sqlx(flatten)]
-    user: UserRow,
-    password_hash: String,
-}
-
-impl TryFrom<UserRow> for User {
-    type Error = StoreError;
-
-    fn try_from(row: UserRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: UserId::parse(&row.id).ok_or(StoreError::Corrupt("user id"))?,
-            username: Username::parse(&row.username).map_err(|_| StoreError::Corrupt("username"))?,
-            status: row::status(&row.status)?,
-            must_change_password: row.must_change_password,
-            epoch: row::epoch(row.epoch)?,
-            created_at: row::time(row.created_at)?,
-        })
-    }
-}
-
-impl TryFrom<AccountRow> for Account {
-    type Error = StoreError;
-
-    fn try_from(row: AccountRow) -> Result<Self, StoreError> {
-        let password_hash =
-            PasswordHash::parse(&row.password_hash).map_err(|_| StoreError::Corrupt("password hash"))?;
-        Ok(Self { user: row.user.try_into()?, password_hash })
-    }
-}
-
-fn phc(hash: &PasswordHash) -> Result<String, StoreError> {
-    hash.to_phc().map_err(|_| StoreError::Corrupt("password hash"))
-}
 
 impl SqliteStore {
     pub(super) async fn insert_user(&self, user: NewUser) -> Result<Inserted, StoreError> {

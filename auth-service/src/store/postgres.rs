@@ -1,0 +1,226 @@
+//! The store in one PostgreSQL schema, for any number of replicas; how it is reached is [`chassis::postgres`]'s.
+
+use async_trait::async_trait;
+use chassis::{lifecycle::Readiness, postgres::Database};
+use sqlx::migrate::Migrator;
+use time::OffsetDateTime;
+
+use super::{FamilyEnd, Inserted, NewFamily, NewUser, Rotation, Store, StoreError, Swept};
+use crate::domain::{
+    client::Client,
+    id::{ClientId, FamilyId, UserId},
+    page::{Page, PageRequest},
+    phc::PasswordHash,
+    refresh::Standing,
+    secret::Digest,
+    signing_key::SealedKey,
+    throttle::{Attempt, ThrottleKey, ThrottlePolicy},
+    user::{Account, Key, Status, User},
+};
+
+mod clients;
+mod families;
+mod signing_keys;
+mod sweep;
+mod throttle;
+mod users;
+
+pub use chassis::postgres::{Applied, OpenError, Settings as PostgresSettings};
+
+/// Forward only: a migration that was published is never changed.
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
+
+/// A pool of connections to the schema.
+#[derive(Clone, Debug)]
+pub struct PostgresStore(Database);
+
+impl PostgresStore {
+    /// Waits for the database and its schema, and says on `readiness` what for.
+    pub async fn open(settings: &PostgresSettings, readiness: &Readiness) -> Result<Self, OpenError> {
+        Database::open(settings, &MIGRATIONS, readiness).await.map(Self)
+    }
+
+    /// Brings the schema up to this version.
+    pub async fn migrate(settings: &PostgresSettings) -> Result<Applied, OpenError> {
+        Database::migrate(settings, &MIGRATIONS).await
+    }
+
+    /// Finishes what is under way and lets the connections go.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+/// Whether a text can be in a column at all: PostgreSQL's have no NUL, and it takes a question for one as an error. What
+/// cannot be there is not found.
+fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
+}
+
+/// What an id that comes after this one in order comes after, too, and that can be asked for: no id has a NUL.
+fn storable_part(after: &str) -> &str {
+    after.split('\0').next().unwrap_or_default()
+}
+
+// Whatever a method of the trait does is a function of one attempt in the files beside this one.
+#[async_trait]
+impl Store for PostgresStore {
+    async fn insert_user(&self, user: NewUser) -> Result<Inserted, StoreError> {
+        let user = &user;
+        self.0.run(|attempt| users::insert(attempt, user)).await
+    }
+
+    async fn user(&self, key: &Key<UserId>) -> Result<Option<User>, StoreError> {
+        self.0.run(|attempt| users::by_key(attempt, key)).await
+    }
+
+    async fn account(&self, username_key: &str) -> Result<Option<Account>, StoreError> {
+        self.0.run(|attempt| users::account(attempt, username_key)).await
+    }
+
+    async fn users(&self, page: &PageRequest) -> Result<Page<User>, StoreError> {
+        self.0.run(|attempt| users::page(attempt, page)).await
+    }
+
+    async fn set_user_status(
+        &self,
+        id: &UserId,
+        status: Status,
+        now: OffsetDateTime,
+    ) -> Result<Option<User>, StoreError> {
+        self.0.run(|attempt| users::set_status(attempt, id, status, now)).await
+    }
+
+    async fn set_password(
+        &self,
+        id: &UserId,
+        epoch: Option<u64>,
+        hash: &PasswordHash,
+        must_change: bool,
+        now: OffsetDateTime,
+    ) -> Result<Option<User>, StoreError> {
+        self.0.run(|attempt| users::set_password(attempt, id, epoch, hash, must_change, now)).await
+    }
+
+    async fn upgrade_hash(
+        &self,
+        id: &UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        self.0.run(|attempt| users::upgrade_hash(attempt, id, old, new)).await
+    }
+
+    async fn delete_user(&self, id: &UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.0.run(|attempt| users::delete(attempt, id, now)).await
+    }
+
+    async fn insert_client(&self, client: &Client) -> Result<Inserted, StoreError> {
+        self.0.run(|attempt| clients::insert(attempt, client)).await
+    }
+
+    async fn client(&self, key: &Key<ClientId>) -> Result<Option<Client>, StoreError> {
+        self.0.run(|attempt| clients::by_key(attempt, key)).await
+    }
+
+    async fn clients(&self, page: &PageRequest) -> Result<Page<Client>, StoreError> {
+        self.0.run(|attempt| clients::page(attempt, page)).await
+    }
+
+    async fn set_client_secret(&self, id: &ClientId, secret: &Digest) -> Result<Option<Client>, StoreError> {
+        self.0.run(|attempt| clients::set_secret(attempt, id, secret)).await
+    }
+
+    async fn set_client_status(
+        &self,
+        id: &ClientId,
+        status: Status,
+        now: OffsetDateTime,
+    ) -> Result<Option<Client>, StoreError> {
+        self.0.run(|attempt| clients::set_status(attempt, id, status, now)).await
+    }
+
+    async fn delete_client(&self, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.0.run(|attempt| clients::delete(attempt, id, now)).await
+    }
+
+    async fn begin_family(&self, new: &NewFamily) -> Result<bool, StoreError> {
+        self.0.run(|attempt| families::begin(attempt, new)).await
+    }
+
+    async fn standing(&self, token: &Digest) -> Result<Option<Standing>, StoreError> {
+        self.0.run(|attempt| families::standing(attempt, token)).await
+    }
+
+    async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError> {
+        self.0.run(|attempt| families::rotate(attempt, rotation)).await
+    }
+
+    async fn end_family(
+        &self,
+        id: &FamilyId,
+        subject: Option<&UserId>,
+        why: FamilyEnd,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        self.0.run(|attempt| families::end(attempt, id, subject, why, now)).await
+    }
+
+    async fn family_is_alive(&self, id: &FamilyId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.0.run(|attempt| families::is_alive(attempt, id, now)).await
+    }
+
+    async fn reserve_attempt(
+        &self,
+        key: &ThrottleKey,
+        policy: &ThrottlePolicy,
+        now: OffsetDateTime,
+    ) -> Result<Attempt, StoreError> {
+        self.0.run(|attempt| throttle::reserve(attempt, key, policy, now)).await
+    }
+
+    async fn return_attempt(&self, key: &ThrottleKey, policy: &ThrottlePolicy) -> Result<(), StoreError> {
+        self.0.run(|attempt| throttle::give_back(attempt, key, policy)).await
+    }
+
+    async fn forget_attempts(&self, key: &ThrottleKey) -> Result<(), StoreError> {
+        self.0.run(|attempt| throttle::forget(attempt, key)).await
+    }
+
+    async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        self.0.run(signing_keys::all).await
+    }
+
+    async fn insert_signing_key(&self, key: &SealedKey) -> Result<bool, StoreError> {
+        self.0.run(|attempt| signing_keys::insert(attempt, key)).await
+    }
+
+    async fn activate_signing_key(
+        &self,
+        kid: &str,
+        retire: Option<&str>,
+        until: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        self.0.run(|attempt| signing_keys::activate(attempt, kid, retire, until, now)).await
+    }
+
+    async fn remove_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.0.run(|attempt| signing_keys::remove(attempt, kid, now)).await
+    }
+
+    async fn sweep(
+        &self,
+        now: OffsetDateTime,
+        window_closed: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Swept, StoreError> {
+        // Each with a deadline of its own: a sweep that is behind must not fail for being so.
+        Ok(Swept {
+            successors: self.0.run(|attempt| sweep::successors(attempt, window_closed, limit)).await?,
+            families: self.0.run(|attempt| sweep::families(attempt, now, limit)).await?
+                + self.0.run(|attempt| sweep::idle(attempt, now, limit)).await?,
+            throttles: self.0.run(|attempt| sweep::throttles(attempt, now, limit)).await?,
+        })
+    }
+}

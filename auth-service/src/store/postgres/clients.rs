@@ -1,0 +1,139 @@
+//! Clients. Built-in ones are rows of the first migration: read like others, never changed.
+
+use chassis::postgres::Attempt;
+use time::OffsetDateTime;
+
+use super::{families, is_storable, storable_part};
+use crate::{
+    domain::{
+        client::{Audience, Client, ClientKind},
+        id::ClientId,
+        page::{Page, PageRequest},
+        secret::Digest,
+        user::{Key, Status},
+    },
+    store::{
+        Inserted, StoreError,
+        row::{self, ClientRow},
+    },
+};
+
+pub(super) async fn insert(attempt: Attempt, client: &Client) -> Result<Inserted, StoreError> {
+    let secret = match &client.kind {
+        ClientKind::Public => None,
+        ClientKind::Confidential { secret } => Some(secret.as_bytes().as_slice()),
+    };
+    let inserted = sqlx::query(
+        "INSERT INTO clients (id, name, status, audiences, scopes, secret_digest, built_in, epoch, created_at) \
+         VALUES ($1, $2, 'active', $3, $4, $5, false, 0, $6) ON CONFLICT DO NOTHING",
+    )
+    .bind(client.id.as_str())
+    .bind(client.name.as_str())
+    .bind(row::strings_column(client.audiences.iter().map(Audience::as_str)))
+    .bind(row::strings_column(client.scopes.words()))
+    .bind(secret)
+    .bind(row::millis(client.created_at))
+    .execute(&mut *attempt.connection().await?)
+    .await?;
+    Ok(if inserted.rows_affected() == 1 { Inserted::Done } else { Inserted::Taken })
+}
+
+pub(super) async fn by_key(attempt: Attempt, key: &Key<ClientId>) -> Result<Option<Client>, StoreError> {
+    let query = match key {
+        Key::Id(id) => sqlx::query_as::<_, ClientRow>(
+            "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at FROM clients WHERE id = $1",
+        )
+        .bind(id.as_str()),
+        Key::Name(name) if !is_storable(name) => return Ok(None),
+        Key::Name(name) => sqlx::query_as::<_, ClientRow>(
+            "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at FROM clients WHERE name = $1",
+        )
+        .bind(name),
+    };
+    query.fetch_optional(&mut *attempt.connection().await?).await?.map(Client::try_from).transpose()
+}
+
+pub(super) async fn page(attempt: Attempt, page: &PageRequest) -> Result<Page<Client>, StoreError> {
+    let rows = sqlx::query_as::<_, ClientRow>(
+        "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at \
+         FROM clients WHERE id > $1 ORDER BY id LIMIT $2",
+    )
+    .bind(storable_part(&page.after))
+    .bind(i64::from(page.size) + 1)
+    .fetch_all(&mut *attempt.connection().await?)
+    .await?;
+    let clients = rows.into_iter().map(Client::try_from).collect::<Result<_, _>>()?;
+    Ok(Page::cut(clients, page, |client: &Client| client.id.as_str()))
+}
+
+pub(super) async fn set_secret(
+    attempt: Attempt,
+    id: &ClientId,
+    secret: &Digest,
+) -> Result<Option<Client>, StoreError> {
+    sqlx::query_as::<_, ClientRow>(
+        "UPDATE clients SET secret_digest = $2, epoch = epoch + 1 \
+         WHERE id = $1 AND secret_digest IS NOT NULL AND NOT built_in \
+         RETURNING id, name, status, audiences, scopes, secret_digest, epoch, created_at",
+    )
+    .bind(id.as_str())
+    .bind(secret.as_bytes().as_slice())
+    .fetch_optional(&mut *attempt.connection().await?)
+    .await?
+    .map(Client::try_from)
+    .transpose()
+}
+
+pub(super) async fn set_status(
+    attempt: Attempt,
+    id: &ClientId,
+    status: Status,
+    now: OffsetDateTime,
+) -> Result<Option<Client>, StoreError> {
+    let mut transaction = attempt.begin().await?;
+    match status {
+        Status::Active => {
+            sqlx::query(
+                "UPDATE clients SET status = 'active' WHERE id = $1 AND status = 'disabled' AND NOT built_in",
+            )
+            .bind(id.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        }
+        Status::Disabled => {
+            let disabled = sqlx::query(
+                "UPDATE clients SET status = 'disabled', epoch = epoch + 1 \
+                 WHERE id = $1 AND status = 'active' AND NOT built_in",
+            )
+            .bind(id.as_str())
+            .execute(&mut *transaction)
+            .await?;
+            if disabled.rows_affected() == 1 {
+                families::end_of_client(&mut transaction, id, "disabled", now).await?;
+            }
+        }
+    }
+    let row = sqlx::query_as::<_, ClientRow>(
+        "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at \
+         FROM clients WHERE id = $1 AND NOT built_in",
+    )
+    .bind(id.as_str())
+    .fetch_optional(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    row.map(Client::try_from).transpose()
+}
+
+pub(super) async fn delete(attempt: Attempt, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError> {
+    let mut transaction = attempt.begin().await?;
+    let deleted = sqlx::query("DELETE FROM clients WHERE id = $1 AND NOT built_in")
+        .bind(id.as_str())
+        .execute(&mut *transaction)
+        .await?;
+    if deleted.rows_affected() == 0 {
+        return Ok(false);
+    }
+    families::end_of_client(&mut transaction, id, "deleted", now).await?;
+    transaction.commit().await?;
+    Ok(true)
+}

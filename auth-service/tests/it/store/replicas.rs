@@ -1,0 +1,207 @@
+//! Races of two replicas on one PostgreSQL schema.
+
+use std::collections::BTreeSet;
+
+use auth_service::{
+    domain::{
+        signing_key::{KeyRecord, KeySchedule, KeyState, SealedKey},
+        throttle::{Attempt, ThrottleKey, ThrottlePolicy},
+    },
+    flows::keys::Keys,
+    store::Rotation,
+};
+use chassis::entropy::TestEntropy;
+
+use super::*;
+
+async fn two_on(server: &Postgres) -> [Arc<dyn Store>; 2] {
+    [Arc::new(migrated(&schema_on(server)).await), Arc::new(migrated(&schema_on(server)).await)]
+}
+
+fn rotation(spent: u8, successor: u8) -> Rotation {
+    Rotation {
+        spent: digest(spent),
+        client: ClientId::first_party(),
+        successor: digest(successor),
+        sealed: Some(vec![successor]),
+        idle_until: T0 + 101 * SECOND,
+        now: T0 + SECOND,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_rotations_that_race_on_replicas_one_wins() {
+    let server = Postgres::start(Sync::Off);
+    let stores = two_on(&server).await;
+    stores[0].insert_user(new_user(1, "alice")).await.unwrap();
+    assert!(stores[0].begin_family(&new_family(1, 1)).await.unwrap());
+    let rotated = at_once(32, |number| {
+        let store = Arc::clone(&stores[number % 2]);
+        let successor = 10 + u8::try_from(number).unwrap();
+        async move { store.rotate(&rotation(1, successor)).await.unwrap() }
+    })
+    .await;
+    assert_eq!(rotated.iter().filter(|won| **won).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_first_keys_that_race_on_replicas_one_wins() {
+    let server = Postgres::start(Sync::Off);
+    let stores = two_on(&server).await;
+    let inserted = at_once(32, |number| {
+        let store = Arc::clone(&stores[number % 2]);
+        let record = KeyRecord {
+            kid: format!("key-{number}"),
+            algorithm: token::Algorithm::Es256,
+            state: KeyState::Active { since: T0 },
+        };
+        async move { store.insert_signing_key(&SealedKey { record, sealed: vec![1] }).await.unwrap() }
+    })
+    .await;
+    assert_eq!(inserted.iter().filter(|won| **won).count(), 1);
+}
+
+/// What eight replicas do that start at once on a new schema, and all want to sign.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_that_start_at_once_agree_on_one_key() {
+    let server = Postgres::start(Sync::Off);
+    let stores = two_on(&server).await;
+    let signing = at_once(8, |number| {
+        let store = Arc::clone(&stores[number % 2]);
+        async move {
+            let schedule = KeySchedule {
+                algorithm: token::Algorithm::Es256,
+                rotate_every: 1_000 * SECOND,
+                announce_for: 100 * SECOND,
+                outlives: 10 * SECOND,
+            };
+            let entropy = Arc::new(TestEntropy::new(u64::try_from(number).unwrap()));
+            let keys = Keys::new(store, entropy, crate::stack::master_key(), schedule);
+            keys.advance(T0).await.unwrap();
+            keys.ring().unwrap().active().kid().to_owned()
+        }
+    })
+    .await;
+    assert_eq!(signing.iter().collect::<BTreeSet<_>>().len(), 1, "{signing:?}");
+    assert_eq!(stores[0].signing_keys().await.unwrap().len(), 1);
+}
+
+/// Logins of one user that race with what ends them all: a family either is seen and ended by the change, or does not
+/// begin.
+async fn no_family_outlives<F>(change: impl Fn(Arc<dyn Store>, UserId) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let server = Postgres::start(Sync::Off);
+    let stores = two_on(&server).await;
+    for round in 0..10 {
+        let id = user_id(round + 1);
+        let user = NewUser { id: id.clone(), ..new_user(1, &format!("user{round}")) };
+        assert_eq!(stores[0].insert_user(user).await.unwrap(), Inserted::Done);
+        let family = |number: usize| {
+            let mut new = new_family(100 * round + number, 0);
+            let mut token = [0; 32];
+            token[..8].copy_from_slice(&(100 * round + number).to_be_bytes());
+            (new.family.subject, new.token) = (id.clone(), Digest::from_bytes(token));
+            new
+        };
+        at_once(32, |number| {
+            let store = Arc::clone(&stores[number % 2]);
+            let (new, changed) = (family(number), change(Arc::clone(&store), id.clone()));
+            async move {
+                match number {
+                    16 => changed.await,
+                    _ => drop(store.begin_family(&new).await.unwrap()),
+                }
+            }
+        })
+        .await;
+        for number in 0..32 {
+            let id = family(number).family.id;
+            assert!(!stores[0].family_is_alive(&id, T0).await.unwrap(), "round {round}: {number}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_family_outlives_a_password_change_that_races_with_its_login() {
+    no_family_outlives(|store, id| async move {
+        store.set_password(&id, Some(0), &hash(9), false, T0).await.unwrap().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_family_outlives_the_user_whose_deletion_races_with_its_login() {
+    no_family_outlives(|store, id| async move { assert!(store.delete_user(&id, T0).await.unwrap()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_family_outlives_the_user_whose_disabling_races_with_its_login() {
+    no_family_outlives(|store, id| async move {
+        store.set_user_status(&id, Status::Disabled, T0).await.unwrap().unwrap();
+    })
+    .await;
+}
+
+/// Whoever of them was first: once both are answered, no token of the family is good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_token_outlives_the_user_whose_deletion_races_with_its_rotation() {
+    let server = Postgres::start(Sync::Off);
+    let stores = two_on(&server).await;
+    for round in 0..20 {
+        let id = user_id(round + 1);
+        let user = NewUser { id: id.clone(), ..new_user(1, &format!("user{round}")) };
+        stores[0].insert_user(user).await.unwrap();
+        let mut new = new_family(round, 0);
+        let token = |number: u8| {
+            let mut token = [number; 32];
+            token[..8].copy_from_slice(&round.to_be_bytes());
+            Digest::from_bytes(token)
+        };
+        (new.family.subject, new.token) = (id.clone(), token(0));
+        assert!(stores[0].begin_family(&new).await.unwrap());
+        let rotate = |spent: u8, successor: u8| Rotation {
+            spent: token(spent),
+            successor: token(successor),
+            ..rotation(0, 0)
+        };
+        at_once(32, |number| {
+            let (store, id) = (Arc::clone(&stores[number % 2]), id.clone());
+            let rotate = rotate(0, u8::try_from(number).unwrap() + 1);
+            async move {
+                match number {
+                    16 => assert!(store.delete_user(&id, T0).await.unwrap()),
+                    _ => drop(store.rotate(&rotate).await.unwrap()),
+                }
+            }
+        })
+        .await;
+        assert!(!stores[1].family_is_alive(&new.family.id, T0).await.unwrap(), "round {round}");
+        for number in 0..=33 {
+            assert!(!stores[1].rotate(&rotate(number, 100)).await.unwrap(), "round {round}: {number}");
+        }
+    }
+}
+
+/// Login attempts are counted for all replicas together (P06).
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn p06_a_burst_over_replicas_gets_no_more_than_the_limit() {
+    let server = Postgres::start(Sync::Off);
+    let stores = two_on(&server).await;
+    let policy = ThrottlePolicy {
+        free: 5,
+        first_delay: SECOND,
+        max_delay: 900 * SECOND,
+        forget_after: 86_400 * SECOND,
+    };
+    let reserved = at_once(40, |number| {
+        let store = Arc::clone(&stores[number % 2]);
+        async move {
+            let key = ThrottleKey { account: [7; 32], address: "192.0.2.1".into() };
+            store.reserve_attempt(&key, &policy, T0).await.unwrap()
+        }
+    })
+    .await;
+    assert_eq!(reserved.iter().filter(|one| **one == Attempt::Reserved).count(), 5);
+}
