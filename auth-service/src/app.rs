@@ -1,4 +1,4 @@
-//! Puts the service together: the only file that names the adapters of store, hashing and peer, and the chassis's server.
+//! Puts the service together: the only place that names the adapters of store, hashing and peer, and the chassis's server.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use chassis::{
         client::{ChannelError, channel},
         server::{Server, bind},
     },
-    lifecycle::{Lifecycle, Readiness},
+    lifecycle::Lifecycle,
     operations, process,
     secret::{self, SecretError},
     telemetry,
@@ -51,13 +51,14 @@ use crate::{
     rpc::{
         Behind, ClientAdmin, ClientReads, Logins, TokenReads, Tokens, UserAdmin, UserReads, access::ACCESS,
     },
-    store::{
-        Store,
-        postgres::{self, PostgresStore},
-        sqlite::{self, SqliteStore},
-    },
+    store::{postgres, sqlite},
     upkeep::Upkeep,
 };
+
+mod opened;
+
+use opened::Opened;
+pub use opened::migrate;
 
 /// What the process says it is, in certificates, logs and health answers.
 pub const NAME: &str = "auth";
@@ -196,7 +197,7 @@ pub async fn start(
     let store = opened.shared();
     let keys =
         Keys::new(Arc::clone(&store), Arc::clone(&injected.entropy), files.master_key, config.key_schedule());
-    keys.advance(injected.clock.now()).await?;
+    opened.first_look(&keys, &injected.clock, &readiness).await?;
 
     let size = PoolSize::new(config.hashing.threads, config.hashing.queue);
     let pool = HashingPool::start(size, &injected.kdf, lifecycle).map_err(StartError::Threads)?;
@@ -238,44 +239,6 @@ pub async fn start(
     });
     readiness.ready();
     Ok(Running { address, auth })
-}
-
-/// Brings the schema up to this version and names the migrations that were missing. `None`: a SQLite file is brought there by every start.
-pub async fn migrate(config: &Config) -> Result<Option<Vec<String>>, StartError> {
-    match config.store.postgres() {
-        Some(settings) => Ok(Some(PostgresStore::migrate(&settings).await?.migrations)),
-        None => Ok(None),
-    }
-}
-
-/// The store that was asked for.
-enum Opened {
-    Sqlite(SqliteStore),
-    Postgres(PostgresStore),
-}
-
-impl Opened {
-    async fn open(config: &Config, readiness: &Readiness) -> Result<Opened, StartError> {
-        if let Some(settings) = config.store.postgres() {
-            return Ok(Opened::Postgres(PostgresStore::open(&settings, readiness).await?));
-        }
-        let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
-        Ok(Opened::Sqlite(SqliteStore::open(&file).await?))
-    }
-
-    fn shared(&self) -> Arc<dyn Store> {
-        match self {
-            Opened::Sqlite(store) => Arc::new(store.clone()),
-            Opened::Postgres(store) => Arc::new(store.clone()),
-        }
-    }
-
-    async fn close(&self) {
-        match self {
-            Opened::Sqlite(store) => store.close().await,
-            Opened::Postgres(store) => store.close().await,
-        }
-    }
 }
 
 struct CloseOnDrop(HashingPool);

@@ -1,11 +1,11 @@
 -- Times are milliseconds since 1970, UTC. Secrets are SHA-256 digests, argon2id PHC strings or sealed with AES-256-GCM.
--- Ids are compared byte by byte: pages are cut by them.
+-- What is unique or ordered is compared byte by byte: pages are cut by it, and no index depends on the machine's language.
 
 CREATE TABLE users (
     id                   TEXT COLLATE "C" PRIMARY KEY,
     username             TEXT    NOT NULL,
     -- NFC, case-folded: what is unique.
-    username_key         TEXT    NOT NULL UNIQUE,
+    username_key         TEXT COLLATE "C" NOT NULL UNIQUE,
     password_hash        TEXT    NOT NULL,
     status               TEXT    NOT NULL CHECK (status IN ('active', 'disabled')),
     must_change_password BOOLEAN NOT NULL,
@@ -15,7 +15,7 @@ CREATE TABLE users (
 
 CREATE TABLE clients (
     id            TEXT COLLATE "C" PRIMARY KEY,
-    name          TEXT    NOT NULL UNIQUE,
+    name          TEXT COLLATE "C" NOT NULL UNIQUE,
     status        TEXT    NOT NULL CHECK (status IN ('active', 'disabled')),
     -- JSON arrays of strings.
     audiences     TEXT    NOT NULL,
@@ -72,7 +72,7 @@ CREATE INDEX refresh_tokens_with_successor ON refresh_tokens (spent_at) WHERE su
 -- Failed logins of an account (SHA-256 of what was typed, folded) from an address.
 CREATE TABLE login_throttle (
     account    BYTEA   NOT NULL,
-    address    TEXT    NOT NULL,
+    address    TEXT COLLATE "C" NOT NULL,
     failures   BIGINT  NOT NULL,
     not_before BIGINT  NOT NULL,
     expires_at BIGINT  NOT NULL,

@@ -51,6 +51,17 @@ impl PostgresStore {
     }
 }
 
+/// Whether a text can be in a column at all: PostgreSQL's have no NUL, and it takes a question for one as an error. What
+/// cannot be there is not found.
+fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
+}
+
+/// What an id that comes after this one in order comes after, too, and that can be asked for: no id has a NUL.
+fn storable_part(after: &str) -> &str {
+    after.split('\0').next().unwrap_or_default()
+}
+
 // Whatever a method of the trait does is a function of one attempt in the files beside this one.
 #[async_trait]
 impl Store for PostgresStore {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chassis::{postgres, sqlite};
 use time::OffsetDateTime;
 
 use crate::{
@@ -21,9 +22,10 @@ pub(super) use users::{AccountRow, UserRow, phc};
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Corrupt("column"),
-            other => Self::Unavailable(Box::new(other)),
+        if sqlite::is_corruption(&error) || postgres::is_corruption(&error) {
+            Self::Corrupt("row")
+        } else {
+            Self::Unavailable(Box::new(error))
         }
     }
 }

@@ -12,6 +12,7 @@ mod login;
 mod passwords;
 mod policy;
 mod pool;
+mod postgres;
 mod refresh;
 mod stack;
 mod start;

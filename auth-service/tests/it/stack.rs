@@ -127,6 +127,11 @@ impl Place {
     }
 
     pub fn config(&self, env: Env<'_>) -> Config {
+        chassis::config::load(DEFAULTS, None, self.environment(env)).unwrap()
+    }
+
+    /// Everything that the service's own binary needs.
+    pub fn environment(&self, env: Env<'_>) -> Vec<(String, String)> {
         let tls = self.authority.tls("auth");
         let text = |path: PathBuf| path.display().to_string();
         let mut all = vec![
@@ -145,7 +150,7 @@ impl Place {
             all.retain(|(known, _)| known != name);
             all.push(((*name).to_owned(), (*value).to_owned()));
         }
-        chassis::config::load(DEFAULTS, None, all).unwrap()
+        all
     }
 
     pub fn injected(&self) -> Injected {

@@ -25,6 +25,7 @@ use time::OffsetDateTime;
 use token::Epochs;
 
 mod clients;
+mod durability;
 mod families;
 mod files;
 mod replicas;
@@ -198,6 +199,7 @@ macro_rules! conformance {
                 a_name_is_unique_in_all_its_spellings,
                 of_many_insertions_of_one_name_one_wins,
                 pages_follow_one_another,
+                what_no_row_can_hold_is_not_found,
                 disabling_raises_the_epoch_once,
                 a_password_is_replaced_only_while_the_epoch_holds,
                 of_many_changes_of_one_password_one_wins,
@@ -206,6 +208,7 @@ macro_rules! conformance {
             );
             promises!(
                 $adapter, clients:
+                a_name_that_no_row_can_hold_is_not_found,
                 the_built_in_client_is_there_and_is_not_changed,
                 a_client_is_found_as_it_was_inserted,
                 a_secret_is_replaced_at_once_and_raises_the_epoch,

@@ -3,7 +3,7 @@
 use chassis::postgres::Attempt;
 use time::OffsetDateTime;
 
-use super::families;
+use super::{families, is_storable, storable_part};
 use crate::{
     domain::{
         client::{Audience, Client, ClientKind},
@@ -44,6 +44,7 @@ pub(super) async fn by_key(attempt: Attempt, key: &Key<ClientId>) -> Result<Opti
             "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at FROM clients WHERE id = $1",
         )
         .bind(id.as_str()),
+        Key::Name(name) if !is_storable(name) => return Ok(None),
         Key::Name(name) => sqlx::query_as::<_, ClientRow>(
             "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at FROM clients WHERE name = $1",
         )
@@ -57,7 +58,7 @@ pub(super) async fn page(attempt: Attempt, page: &PageRequest) -> Result<Page<Cl
         "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at \
          FROM clients WHERE id > $1 ORDER BY id LIMIT $2",
     )
-    .bind(&page.after)
+    .bind(storable_part(&page.after))
     .bind(i64::from(page.size) + 1)
     .fetch_all(&mut *attempt.connection().await?)
     .await?;

@@ -1,7 +1,7 @@
 //! Refresh families and their tokens.
 
 use chassis::postgres::Attempt;
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 
 use crate::{
@@ -18,17 +18,77 @@ use crate::{
     },
 };
 
+/// A token with its family, and with user and client where they are still there.
+#[derive(FromRow)]
+struct JoinedRow {
+    #[sqlx(flatten)]
+    standing: StandingRow,
+    user_id: Option<String>,
+    username: Option<String>,
+    user_status: Option<String>,
+    must_change_password: Option<bool>,
+    user_epoch: Option<i64>,
+    user_created_at: Option<i64>,
+    client_id: Option<String>,
+    client_name: Option<String>,
+    client_status: Option<String>,
+    audiences: Option<String>,
+    scopes: Option<String>,
+    secret_digest: Option<Vec<u8>>,
+    epoch_of_client: Option<i64>,
+    client_created_at: Option<i64>,
+}
+
+impl JoinedRow {
+    fn user(&mut self) -> Option<UserRow> {
+        Some(UserRow {
+            id: self.user_id.take()?,
+            username: self.username.take()?,
+            status: self.user_status.take()?,
+            must_change_password: self.must_change_password?,
+            epoch: self.user_epoch?,
+            created_at: self.user_created_at?,
+        })
+    }
+
+    fn client(&mut self) -> Option<ClientRow> {
+        Some(ClientRow {
+            id: self.client_id.take()?,
+            name: self.client_name.take()?,
+            status: self.client_status.take()?,
+            audiences: self.audiences.take()?,
+            scopes: self.scopes.take()?,
+            secret_digest: self.secret_digest.take(),
+            epoch: self.epoch_of_client?,
+            created_at: self.client_created_at?,
+        })
+    }
+}
+
+impl TryFrom<JoinedRow> for Standing {
+    type Error = StoreError;
+
+    fn try_from(mut row: JoinedRow) -> Result<Self, StoreError> {
+        let user = row.user().map(User::try_from).transpose()?;
+        let client = row.client().map(Client::try_from).transpose()?;
+        let (link, family) = row.standing.link_and_family()?;
+        Ok(Self { link, family, user, client })
+    }
+}
+
 pub(super) async fn begin(attempt: Attempt, new: &NewFamily) -> Result<bool, StoreError> {
     let family = &new.family;
-    let mut transaction = attempt.begin().await?;
-    // INVARIANT: epochs and status are repeated here: a password change that was committed since they were read wins. One that
-    // is under way is waited for, and one that comes later waits, and then sees this family, which it ends.
+    // INVARIANT: epochs and status are repeated here, on rows that are locked until the family is there. A change of them that
+    // is under way is waited for and then seen; one that comes later waits, and then sees this family, which it ends.
     let begun = sqlx::query(
-        "INSERT INTO families (id, subject, client, subject_epoch, client_epoch, scope, audience, amr, created_at, expires_at) \
-         SELECT $1, users.id, clients.id, users.epoch, clients.epoch, $6, $7, $8, $9, $10 FROM users, clients \
-         WHERE users.id = $2 AND users.epoch = $3 AND users.status = 'active' \
-           AND clients.id = $4 AND clients.epoch = $5 AND clients.status = 'active' \
-         FOR SHARE OF users, clients",
+        "WITH begun AS ( \
+           INSERT INTO families (id, subject, client, subject_epoch, client_epoch, scope, audience, amr, created_at, expires_at) \
+           SELECT $1, users.id, clients.id, users.epoch, clients.epoch, $6, $7, $8, $9, $10 FROM users, clients \
+           WHERE users.id = $2 AND users.epoch = $3 AND users.status = 'active' \
+             AND clients.id = $4 AND clients.epoch = $5 AND clients.status = 'active' \
+           FOR SHARE OF users, clients \
+           RETURNING id) \
+         INSERT INTO refresh_tokens (digest, family, expires_at) SELECT $11, id, $12 FROM begun",
     )
     .bind(family.id.as_str())
     .bind(family.subject.as_str())
@@ -40,68 +100,58 @@ pub(super) async fn begin(attempt: Attempt, new: &NewFamily) -> Result<bool, Sto
     .bind(row::strings_column(family.amr.iter().map(String::as_str)))
     .bind(row::millis(family.created_at))
     .bind(row::millis(family.expires_at))
-    .execute(&mut *transaction)
+    .bind(new.token.as_bytes().as_slice())
+    .bind(row::millis(new.idle_until))
+    .execute(&mut *attempt.connection().await?)
     .await?;
-    if begun.rows_affected() == 0 {
-        return Ok(false);
-    }
-    insert_token(&mut transaction, &new.token, family.id.as_str(), new.idle_until).await?;
-    transaction.commit().await?;
-    Ok(true)
+    Ok(begun.rows_affected() == 1)
 }
 
 pub(super) async fn standing(attempt: Attempt, token: &Digest) -> Result<Option<Standing>, StoreError> {
-    // One read transaction: token, family, user and client as they were at one moment.
-    let mut snapshot = attempt.snapshot().await?;
-    let row = sqlx::query_as::<_, StandingRow>(
+    // One statement: token, family, user and client as they were at one moment.
+    sqlx::query_as::<_, JoinedRow>(
         "SELECT t.digest, t.expires_at AS idle_until, t.spent_at, t.successor, \
                 f.id AS family, f.subject, f.client, f.subject_epoch, f.client_epoch, f.scope, f.audience, f.amr, \
-                f.created_at AS family_created_at, f.expires_at AS family_expires_at, f.ended_at \
-         FROM refresh_tokens t JOIN families f ON f.id = t.family WHERE t.digest = $1",
+                f.created_at AS family_created_at, f.expires_at AS family_expires_at, f.ended_at, \
+                u.id AS user_id, u.username, u.status AS user_status, u.must_change_password, \
+                u.epoch AS user_epoch, u.created_at AS user_created_at, \
+                c.id AS client_id, c.name AS client_name, c.status AS client_status, c.audiences, c.scopes, \
+                c.secret_digest, c.epoch AS epoch_of_client, c.created_at AS client_created_at \
+         FROM refresh_tokens t JOIN families f ON f.id = t.family \
+         LEFT JOIN users u ON u.id = f.subject LEFT JOIN clients c ON c.id = f.client WHERE t.digest = $1",
     )
     .bind(token.as_bytes().as_slice())
-    .fetch_optional(&mut *snapshot)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let user = sqlx::query_as::<_, UserRow>(
-        "SELECT id, username, status, must_change_password, epoch, created_at FROM users WHERE id = $1",
-    )
-    .bind(&row.subject)
-    .fetch_optional(&mut *snapshot)
-    .await?;
-    let client = sqlx::query_as::<_, ClientRow>(
-        "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at FROM clients WHERE id = $1",
-    )
-    .bind(&row.client)
-    .fetch_optional(&mut *snapshot)
-    .await?;
-    let (link, family) = row.link_and_family()?;
-    let user = user.map(User::try_from).transpose()?;
-    let client = client.map(Client::try_from).transpose()?;
-    Ok(Some(Standing { link, family, user, client }))
+    .fetch_optional(&mut *attempt.connection().await?)
+    .await?
+    .map(Standing::try_from)
+    .transpose()
 }
 
 pub(super) async fn rotate(attempt: Attempt, rotation: &Rotation) -> Result<bool, StoreError> {
-    let mut transaction = attempt.begin().await?;
-    // INVARIANT: this statement alone decides who rotates. It repeats every rule of `Standing::judge`.
-    let family: Option<String> = sqlx::query_scalar(
-        "UPDATE refresh_tokens SET spent_at = $2, successor = $3 \
-         WHERE digest = $1 AND spent_at IS NULL AND expires_at > $2 AND EXISTS ( \
-           SELECT 1 FROM families f JOIN users u ON u.id = f.subject JOIN clients c ON c.id = f.client \
-           WHERE f.id = refresh_tokens.family AND f.client = $4 AND f.ended_at IS NULL AND f.expires_at > $2 \
-             AND u.status = 'active' AND u.epoch = f.subject_epoch AND c.status = 'active' AND c.epoch = f.client_epoch) \
-         RETURNING family",
+    // INVARIANT: this statement alone decides who rotates. It repeats every rule of `Standing::judge`. The token's row is
+    // locked by its change, so that a second rotation waits and then finds it spent. The family's, user's and client's are
+    // not: an ending that was answered before this began is seen, and one that comes meanwhile finds the successor in the
+    // family that it ends.
+    let rotated = sqlx::query(
+        "WITH spent AS ( \
+           UPDATE refresh_tokens SET spent_at = $2, successor = $3 \
+           WHERE digest = $1 AND spent_at IS NULL AND expires_at > $2 AND EXISTS ( \
+             SELECT 1 FROM families f JOIN users u ON u.id = f.subject JOIN clients c ON c.id = f.client \
+             WHERE f.id = refresh_tokens.family AND f.client = $4 AND f.ended_at IS NULL AND f.expires_at > $2 \
+               AND u.status = 'active' AND u.epoch = f.subject_epoch \
+               AND c.status = 'active' AND c.epoch = f.client_epoch) \
+           RETURNING family) \
+         INSERT INTO refresh_tokens (digest, family, expires_at) SELECT $5, family, $6 FROM spent",
     )
     .bind(rotation.spent.as_bytes().as_slice())
     .bind(row::millis(rotation.now))
     .bind(rotation.sealed.as_deref())
     .bind(rotation.client.as_str())
-    .fetch_optional(&mut *transaction)
+    .bind(rotation.successor.as_bytes().as_slice())
+    .bind(row::millis(rotation.idle_until))
+    .execute(&mut *attempt.connection().await?)
     .await?;
-    let Some(family) = family else { return Ok(false) };
-    insert_token(&mut transaction, &rotation.successor, &family, rotation.idle_until).await?;
-    transaction.commit().await?;
-    Ok(true)
+    Ok(rotated.rows_affected() == 1)
 }
 
 pub(super) async fn end(
@@ -137,21 +187,6 @@ pub(super) async fn is_alive(
     .fetch_one(&mut *attempt.connection().await?)
     .await?;
     Ok(is_alive)
-}
-
-async fn insert_token(
-    connection: &mut PgConnection,
-    digest: &Digest,
-    family: &str,
-    idle_until: OffsetDateTime,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO refresh_tokens (digest, family, expires_at) VALUES ($1, $2, $3)")
-        .bind(digest.as_bytes().as_slice())
-        .bind(family)
-        .bind(row::millis(idle_until))
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 /// Within the transaction that raises the subject's epoch or deletes it.

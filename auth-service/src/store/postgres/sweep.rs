@@ -1,4 +1,6 @@
 //! Removing what time has made useless, a bounded number of rows at a time, leaving to other replicas what they are at.
+//!
+//! What goes is chosen once, as an array: a subquery after `IN` may be run again for each row, and the bound with it.
 
 use chassis::postgres::Attempt;
 use time::OffsetDateTime;
@@ -11,9 +13,9 @@ pub(super) async fn successors(
     limit: u32,
 ) -> Result<u64, StoreError> {
     let wiped = sqlx::query(
-        "UPDATE refresh_tokens SET successor = NULL WHERE digest IN ( \
+        "UPDATE refresh_tokens SET successor = NULL WHERE digest = ANY (ARRAY( \
            SELECT digest FROM refresh_tokens WHERE successor IS NOT NULL AND spent_at <= $1 LIMIT $2 \
-           FOR UPDATE SKIP LOCKED)",
+           FOR UPDATE SKIP LOCKED))",
     )
     .bind(row::millis(window_closed))
     .bind(i64::from(limit))
@@ -24,8 +26,8 @@ pub(super) async fn successors(
 
 pub(super) async fn families(attempt: Attempt, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
     let removed = sqlx::query(
-        "DELETE FROM families WHERE id IN ( \
-           SELECT id FROM families WHERE expires_at <= $1 OR ended_at <= $2 LIMIT $3 FOR UPDATE SKIP LOCKED)",
+        "DELETE FROM families WHERE id = ANY (ARRAY( \
+           SELECT id FROM families WHERE expires_at <= $1 OR ended_at <= $2 LIMIT $3 FOR UPDATE SKIP LOCKED))",
     )
     .bind(row::millis(now))
     .bind(row::millis(now - ENDED_KEPT))
@@ -40,8 +42,8 @@ pub(super) async fn families(attempt: Attempt, now: OffsetDateTime, limit: u32) 
 pub(super) async fn idle(attempt: Attempt, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
     let mut transaction = attempt.begin().await?;
     let families: Vec<String> = sqlx::query_scalar(
-        "DELETE FROM refresh_tokens WHERE digest IN ( \
-           SELECT digest FROM refresh_tokens WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING family",
+        "DELETE FROM refresh_tokens WHERE digest = ANY (ARRAY( \
+           SELECT digest FROM refresh_tokens WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING family",
     )
     .bind(row::millis(now))
     .bind(i64::from(limit))
@@ -60,8 +62,8 @@ pub(super) async fn idle(attempt: Attempt, now: OffsetDateTime, limit: u32) -> R
 
 pub(super) async fn throttles(attempt: Attempt, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
     let removed = sqlx::query(
-        "DELETE FROM login_throttle WHERE (account, address) IN ( \
-           SELECT account, address FROM login_throttle WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        "DELETE FROM login_throttle WHERE ctid = ANY (ARRAY( \
+           SELECT ctid FROM login_throttle WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))",
     )
     .bind(row::millis(now))
     .bind(i64::from(limit))

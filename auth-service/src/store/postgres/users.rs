@@ -4,7 +4,7 @@ use chassis::postgres::Attempt;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::families;
+use super::{families, is_storable, storable_part};
 use crate::{
     domain::{
         id::UserId,
@@ -40,6 +40,7 @@ pub(super) async fn by_key(attempt: Attempt, key: &Key<UserId>) -> Result<Option
             "SELECT id, username, status, must_change_password, epoch, created_at FROM users WHERE id = $1",
         )
         .bind(id.as_str()),
+        Key::Name(name) if !is_storable(name) => return Ok(None),
         Key::Name(name) => sqlx::query_as::<_, UserRow>(
             "SELECT id, username, status, must_change_password, epoch, created_at FROM users WHERE username_key = $1",
         )
@@ -49,6 +50,9 @@ pub(super) async fn by_key(attempt: Attempt, key: &Key<UserId>) -> Result<Option
 }
 
 pub(super) async fn account(attempt: Attempt, username_key: &str) -> Result<Option<Account>, StoreError> {
+    if !is_storable(username_key) {
+        return Ok(None);
+    }
     sqlx::query_as::<_, AccountRow>(
         "SELECT id, username, status, must_change_password, epoch, created_at, password_hash \
          FROM users WHERE username_key = $1",
@@ -65,7 +69,7 @@ pub(super) async fn page(attempt: Attempt, page: &PageRequest) -> Result<Page<Us
         "SELECT id, username, status, must_change_password, epoch, created_at \
          FROM users WHERE id > $1 ORDER BY id LIMIT $2",
     )
-    .bind(&page.after)
+    .bind(storable_part(&page.after))
     .bind(i64::from(page.size) + 1)
     .fetch_all(&mut *attempt.connection().await?)
     .await?;

@@ -13,14 +13,14 @@ use crate::{
 
 #[derive(FromRow)]
 pub(in crate::store) struct ClientRow {
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) status: String,
-    pub(super) audiences: String,
-    pub(super) scopes: String,
-    pub(super) secret_digest: Option<Vec<u8>>,
-    pub(super) epoch: i64,
-    pub(super) created_at: i64,
+    pub(in crate::store) id: String,
+    pub(in crate::store) name: String,
+    pub(in crate::store) status: String,
+    pub(in crate::store) audiences: String,
+    pub(in crate::store) scopes: String,
+    pub(in crate::store) secret_digest: Option<Vec<u8>>,
+    pub(in crate::store) epoch: i64,
+    pub(in crate::store) created_at: i64,
 }
 
 impl TryFrom<ClientRow> for Client {

@@ -14,12 +14,12 @@ use crate::{
 
 #[derive(FromRow)]
 pub(in crate::store) struct UserRow {
-    pub(super) id: String,
-    pub(super) username: String,
-    pub(super) status: String,
-    pub(super) must_change_password: bool,
-    pub(super) epoch: i64,
-    pub(super) created_at: i64,
+    pub(in crate::store) id: String,
+    pub(in crate::store) username: String,
+    pub(in crate::store) status: String,
+    pub(in crate::store) must_change_password: bool,
+    pub(in crate::store) epoch: i64,
+    pub(in crate::store) created_at: i64,
 }
 
 #[derive(FromRow)]

@@ -26,6 +26,10 @@ pub async fn a_client_is_found_as_it_was_inserted(it: Fixture) {
     assert_eq!((page.items, page.next), (vec![client.clone()], client.id.to_string()));
 }
 
+pub async fn a_name_that_no_row_can_hold_is_not_found(it: Fixture) {
+    assert!(it.store.client(&Key::Name("first-party\0".into())).await.unwrap().is_none());
+}
+
 pub async fn a_secret_is_replaced_at_once_and_raises_the_epoch(it: Fixture) {
     it.store.insert_client(&new_client(1, "reports")).await.unwrap();
     let client = it.store.set_client_secret(&client_id(1), &digest(7)).await.unwrap().unwrap();

@@ -1,13 +1,16 @@
-//! Two replicas on one PostgreSQL schema, and what survives the kill of the server.
+//! Races of two replicas on one PostgreSQL schema.
+
+use std::collections::BTreeSet;
 
 use auth_service::{
     domain::{
-        signing_key::{KeyRecord, KeyState, SealedKey},
+        signing_key::{KeyRecord, KeySchedule, KeyState, SealedKey},
         throttle::{Attempt, ThrottleKey, ThrottlePolicy},
-        user::Key,
     },
-    store::{FamilyEnd, Rotation},
+    flows::keys::Keys,
+    store::Rotation,
 };
+use chassis::entropy::TestEntropy;
 
 use super::*;
 
@@ -45,7 +48,7 @@ async fn of_rotations_that_race_on_replicas_one_wins() {
 async fn of_first_keys_that_race_on_replicas_one_wins() {
     let server = Postgres::start(Sync::Off);
     let stores = two_on(&server).await;
-    let inserted = at_once(16, |number| {
+    let inserted = at_once(32, |number| {
         let store = Arc::clone(&stores[number % 2]);
         let record = KeyRecord {
             kid: format!("key-{number}"),
@@ -58,27 +61,126 @@ async fn of_first_keys_that_race_on_replicas_one_wins() {
     assert_eq!(inserted.iter().filter(|won| **won).count(), 1);
 }
 
-/// A family that began under the former epoch is either seen and ended by the change, or does not begin.
+/// What eight replicas do that start at once on a new schema, and all want to sign.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_family_outlives_a_password_change_that_races_with_its_login() {
+async fn replicas_that_start_at_once_agree_on_one_key() {
     let server = Postgres::start(Sync::Off);
     let stores = two_on(&server).await;
-    for round in 0..40_u8 {
-        let id = user_id(usize::from(round) + 1);
-        stores[0]
-            .insert_user(NewUser { id: id.clone(), ..new_user(1, &format!("user{round}")) })
-            .await
-            .unwrap();
-        let mut new = new_family(usize::from(round), round);
-        new.family.subject = id.clone();
-        let other = hash(9);
-        let (begun, changed) = tokio::join!(
-            stores[0].begin_family(&new),
-            stores[1].set_password(&id, None, &other, false, T0 + SECOND)
-        );
-        assert!(changed.unwrap().is_some());
-        let alive = stores[0].family_is_alive(&new.family.id, T0 + SECOND).await.unwrap();
-        assert!(!alive, "round {round}, begun: {}", begun.unwrap());
+    let signing = at_once(8, |number| {
+        let store = Arc::clone(&stores[number % 2]);
+        async move {
+            let schedule = KeySchedule {
+                algorithm: token::Algorithm::Es256,
+                rotate_every: 1_000 * SECOND,
+                announce_for: 100 * SECOND,
+                outlives: 10 * SECOND,
+            };
+            let entropy = Arc::new(TestEntropy::new(u64::try_from(number).unwrap()));
+            let keys = Keys::new(store, entropy, crate::stack::master_key(), schedule);
+            keys.advance(T0).await.unwrap();
+            keys.ring().unwrap().active().kid().to_owned()
+        }
+    })
+    .await;
+    assert_eq!(signing.iter().collect::<BTreeSet<_>>().len(), 1, "{signing:?}");
+    assert_eq!(stores[0].signing_keys().await.unwrap().len(), 1);
+}
+
+/// Logins of one user that race with what ends them all: a family either is seen and ended by the change, or does not
+/// begin.
+async fn no_family_outlives<F>(change: impl Fn(Arc<dyn Store>, UserId) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let server = Postgres::start(Sync::Off);
+    let stores = two_on(&server).await;
+    for round in 0..10 {
+        let id = user_id(round + 1);
+        let user = NewUser { id: id.clone(), ..new_user(1, &format!("user{round}")) };
+        assert_eq!(stores[0].insert_user(user).await.unwrap(), Inserted::Done);
+        let family = |number: usize| {
+            let mut new = new_family(100 * round + number, 0);
+            let mut token = [0; 32];
+            token[..8].copy_from_slice(&(100 * round + number).to_be_bytes());
+            (new.family.subject, new.token) = (id.clone(), Digest::from_bytes(token));
+            new
+        };
+        at_once(32, |number| {
+            let store = Arc::clone(&stores[number % 2]);
+            let (new, changed) = (family(number), change(Arc::clone(&store), id.clone()));
+            async move {
+                match number {
+                    16 => changed.await,
+                    _ => drop(store.begin_family(&new).await.unwrap()),
+                }
+            }
+        })
+        .await;
+        for number in 0..32 {
+            let id = family(number).family.id;
+            assert!(!stores[0].family_is_alive(&id, T0).await.unwrap(), "round {round}: {number}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_family_outlives_a_password_change_that_races_with_its_login() {
+    no_family_outlives(|store, id| async move {
+        store.set_password(&id, Some(0), &hash(9), false, T0).await.unwrap().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_family_outlives_the_user_whose_deletion_races_with_its_login() {
+    no_family_outlives(|store, id| async move { assert!(store.delete_user(&id, T0).await.unwrap()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_family_outlives_the_user_whose_disabling_races_with_its_login() {
+    no_family_outlives(|store, id| async move {
+        store.set_user_status(&id, Status::Disabled, T0).await.unwrap().unwrap();
+    })
+    .await;
+}
+
+/// Whoever of them was first: once both are answered, no token of the family is good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_token_outlives_the_user_whose_deletion_races_with_its_rotation() {
+    let server = Postgres::start(Sync::Off);
+    let stores = two_on(&server).await;
+    for round in 0..20 {
+        let id = user_id(round + 1);
+        let user = NewUser { id: id.clone(), ..new_user(1, &format!("user{round}")) };
+        stores[0].insert_user(user).await.unwrap();
+        let mut new = new_family(round, 0);
+        let token = |number: u8| {
+            let mut token = [number; 32];
+            token[..8].copy_from_slice(&round.to_be_bytes());
+            Digest::from_bytes(token)
+        };
+        (new.family.subject, new.token) = (id.clone(), token(0));
+        assert!(stores[0].begin_family(&new).await.unwrap());
+        let rotate = |spent: u8, successor: u8| Rotation {
+            spent: token(spent),
+            successor: token(successor),
+            ..rotation(0, 0)
+        };
+        at_once(32, |number| {
+            let (store, id) = (Arc::clone(&stores[number % 2]), id.clone());
+            let rotate = rotate(0, u8::try_from(number).unwrap() + 1);
+            async move {
+                match number {
+                    16 => assert!(store.delete_user(&id, T0).await.unwrap()),
+                    _ => drop(store.rotate(&rotate).await.unwrap()),
+                }
+            }
+        })
+        .await;
+        assert!(!stores[1].family_is_alive(&new.family.id, T0).await.unwrap(), "round {round}");
+        for number in 0..=33 {
+            assert!(!stores[1].rotate(&rotate(number, 100)).await.unwrap(), "round {round}: {number}");
+        }
     }
 }
 
@@ -102,30 +204,4 @@ async fn p06_a_burst_over_replicas_gets_no_more_than_the_limit() {
     })
     .await;
     assert_eq!(reserved.iter().filter(|one| **one == Attempt::Reserved).count(), 5);
-}
-
-#[tokio::test]
-async fn what_was_answered_survives_the_kill_of_the_server() {
-    let mut server = Postgres::start(Sync::On);
-    for round in 1..=5_u8 {
-        let store: Arc<dyn Store> = Arc::new(migrated(&schema_on(&server)).await);
-        let id = user_id(usize::from(round));
-        let named = NewUser { id: id.clone(), ..new_user(1, &format!("user{round}")) };
-        assert_eq!(store.insert_user(named).await.unwrap(), Inserted::Done);
-        let family = |number: u8| {
-            let mut new = new_family(usize::from(number), number);
-            new.family.subject = id.clone();
-            new
-        };
-        let (kept, ended) = (family(round), family(100 + round));
-        assert!(store.begin_family(&kept).await.unwrap());
-        assert!(store.begin_family(&ended).await.unwrap());
-        assert!(store.end_family(&ended.family.id, None, FamilyEnd::Logout, T0).await.unwrap());
-        server.kill();
-        server.restart();
-        let store: Arc<dyn Store> = Arc::new(migrated(&schema_on(&server)).await);
-        assert!(store.user(&Key::Id(id.clone())).await.unwrap().is_some());
-        assert!(store.family_is_alive(&kept.family.id, T0).await.unwrap());
-        assert!(!store.family_is_alive(&ended.family.id, T0).await.unwrap());
-    }
 }

@@ -59,6 +59,20 @@ pub async fn pages_follow_one_another(it: Fixture) {
     assert_eq!(seen.len(), 7);
 }
 
+/// A NUL is no error: whoever types one is told the same as whoever types any other wrong name.
+pub async fn what_no_row_can_hold_is_not_found(it: Fixture) {
+    it.store.insert_user(new_user(1, "alice")).await.unwrap();
+    assert!(it.store.account("alice\0").await.unwrap().is_none());
+    assert!(it.store.user(&Key::Name("\0".into())).await.unwrap().is_none());
+    for (after, found) in [("usr_\0", 1), ("\0", 1), ("usr_z\0", 0)] {
+        let page = it.store.users(&PageRequest { size: 10, after: after.into() }).await.unwrap();
+        assert_eq!(page.items.len(), found, "{after:?}");
+    }
+    let after = format!("{}\0", user_id(1));
+    let page = it.store.users(&PageRequest { size: 10, after }).await.unwrap();
+    assert!(page.items.is_empty());
+}
+
 pub async fn disabling_raises_the_epoch_once(it: Fixture) {
     let it = it.with_family().await;
     let id = user_id(1);

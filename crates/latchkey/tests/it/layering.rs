@@ -359,10 +359,10 @@ fn rooms_see_what_they_may() {
     let mut looked_at = 0;
     for service in SERVICES {
         let source = root().join(service).join("src");
-        let rooms = ROOMS
-            .iter()
-            .copied()
-            .chain([("rpc", &["sqlx::", "store::sqlite", "store::postgres", "store::redis", "crate::app"][..])]);
+        let rooms = ROOMS.iter().copied().chain([(
+            "rpc",
+            &["sqlx::", "store::sqlite", "store::postgres", "store::redis", "crate::app"][..],
+        )]);
         for (room, never) in rooms {
             looked_at += look(&source.join(room), never);
             if !room.ends_with(".rs") && !matches!(room, "store" | "peers") {
