@@ -18,6 +18,7 @@ use chassis::tls::{Identity, TlsError};
 use chassis::{operations, process, secret, telemetry};
 use guard::{Settings, TokenGuard};
 use token::{Expect, ExpectError, KeyError, RecipientKey};
+use tokio::sync::watch;
 
 use crate::config::Config;
 pub use crate::config::config_from;
@@ -30,8 +31,10 @@ use crate::peers::dial::{Endpoints, dial};
 use crate::peers::keys::AuthKeys;
 use crate::proxy::counters::{self, Counters};
 use crate::proxy::worker::{Surface, Worker, WorkerError};
+use crate::reload::RouteFile;
 use crate::routing::{OwnPaths, RouteFileError, load};
 use crate::state::{Guard, Shared};
+use crate::upstreams::Table;
 
 /// What the process says it is, in certificates and logs.
 pub const NAME: &str = "gateway";
@@ -135,7 +138,7 @@ fn check(config: &Config) -> Result<ExitCode, StartError> {
 pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) -> Result<Running, StartError> {
     let Injected { clock, entropy, peers } = injected;
     let listening = lifecycle.readiness("listeners");
-    let routes = load(&config.routes, OwnPaths::new(&config.own.prefix))?;
+    let (file, routes) = RouteFile::open(&config.routes, &config.own.prefix, lifecycle)?;
     let identity = Identity::load(&config.tls)?;
     let settings = guard_settings(&config)?;
 
@@ -154,7 +157,6 @@ pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) ->
         cookies: Cookies::new(config.public_url.is_https(), &config.own.prefix),
         sites: Sites::new(config.public_url.origin().clone(), config.origins.clone()),
         trusted: TrustedProxies::new(config.trusted_proxies.iter().map(|network| network.0).collect()),
-        routes,
         guard,
         clock,
         entropy,
@@ -164,6 +166,9 @@ pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) ->
     lifecycle.spawn_support("signing keys", async move {
         keeper.guard.refresh_keys_loop().await;
     });
+
+    let (tables, table) = watch::channel(Arc::new(Table::new(routes, None)));
+    lifecycle.spawn_support("route file", file.follow(tables));
 
     let mut all = Vec::new();
     let listeners = public.sockets.into_iter().map(|socket| (Surface::Public, socket));
@@ -178,6 +183,7 @@ pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) ->
             surface,
             listener,
             shared: Arc::clone(&shared),
+            tables: table.clone(),
             counters,
             lifecycle: lifecycle.clone(),
         };

@@ -13,6 +13,7 @@ mod connection;
 pub mod counters;
 mod forward;
 mod patience;
+mod plan;
 mod pool;
 mod reached;
 mod service;

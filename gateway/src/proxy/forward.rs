@@ -106,9 +106,9 @@ pub(super) async fn send(
     let Some(sender) = leased.lease.sender() else { return Err(unreachable(upstream, Unreachable::None)) };
     // Most requests have no body. What waits for one that is moving is larger, and boxed.
     let sent = match transfer {
-        None => timeout(upstream.timeout, sender.try_send_request(request)).await.ok(),
+        None => timeout(upstream.rule().timeout, sender.try_send_request(request)).await.ok(),
         Some(transfer) => {
-            Box::pin(within(sender.try_send_request(request), upstream.timeout, transfer)).await
+            Box::pin(within(sender.try_send_request(request), upstream.rule().timeout, transfer)).await
         }
     };
     match sent {
@@ -137,8 +137,8 @@ async fn again(
     let Some(sender) = leased.lease.sender() else { return Err(unreachable(upstream, Unreachable::None)) };
     let sent = sender.try_send_request(request);
     let sent = match transfer {
-        None => timeout(upstream.timeout, sent).await.ok(),
-        Some(transfer) => within(sent, upstream.timeout, transfer).await,
+        None => timeout(upstream.rule().timeout, sent).await.ok(),
+        Some(transfer) => within(sent, upstream.rule().timeout, transfer).await,
     };
     match sent {
         Some(Ok(response)) => Ok(Answer { response, leased, retried: true }),
@@ -148,21 +148,21 @@ async fn again(
 }
 
 fn unreachable(upstream: &Upstream, source: Unreachable) -> Failure {
-    Failure::Unreachable { upstream: upstream.name.clone(), source }
+    Failure::Unreachable { upstream: upstream.rule().name.clone(), source }
 }
 
 /// A request that broke off because its body did is not the application's fault.
 fn broken(upstream: &Upstream, source: hyper::Error, transfer: Option<&Transfer>) -> Failure {
     match transfer.and_then(Transfer::fault) {
         Some(fault) => Failure::Body(fault),
-        None => Failure::Broken { upstream: upstream.name.clone(), source },
+        None => Failure::Broken { upstream: upstream.rule().name.clone(), source },
     }
 }
 
 fn timed_out(upstream: &Upstream, transfer: Option<&Transfer>) -> Failure {
     match transfer.and_then(Transfer::fault) {
         Some(fault) => Failure::Body(fault),
-        None => Failure::TimedOut { upstream: upstream.name.clone(), after: upstream.timeout },
+        None => Failure::TimedOut { upstream: upstream.rule().name.clone(), after: upstream.rule().timeout },
     }
 }
 

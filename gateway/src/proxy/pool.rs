@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::transfer::RequestBody;
 use crate::http1::Small;
 use crate::routing::UpstreamRule;
+use crate::upstreams::Backend;
 
 /// Node closes after 5 s, Apache after 5, nginx after 75.
 const IDLE: Duration = Duration::from_secs(4);
@@ -31,8 +32,7 @@ pub(super) type Sender = SendRequest<RequestBody>;
 
 /// One application.
 pub(super) struct Upstream {
-    pub(super) name: String,
-    pub(super) timeout: Duration,
+    backend: Arc<Backend>,
     endpoints: Vec<Arc<Endpoint>>,
     /// State of a generator that spreads requests; it need not be unpredictable.
     dice: AtomicU64,
@@ -87,7 +87,7 @@ pub(super) enum Unreachable {
 }
 
 impl Upstream {
-    pub(super) fn new(rule: &UpstreamRule, seed: u64, drivers: TaskTracker) -> Self {
+    pub(super) fn new(backend: &Arc<Backend>, seed: u64, drivers: TaskTracker) -> Self {
         let endpoint = |address: &String| {
             Arc::new(Endpoint {
                 address: address.clone(),
@@ -98,12 +98,19 @@ impl Upstream {
             })
         };
         Self {
-            name: rule.name.clone(),
-            timeout: rule.timeout,
-            endpoints: rule.endpoints.iter().map(endpoint).collect(),
+            backend: Arc::clone(backend),
+            endpoints: backend.rule.endpoints.iter().map(endpoint).collect(),
             dice: AtomicU64::new(seed | 1),
             drivers,
         }
+    }
+
+    pub(super) fn is_of(&self, backend: &Arc<Backend>) -> bool {
+        Arc::ptr_eq(&self.backend, backend)
+    }
+
+    pub(super) fn rule(&self) -> &UpstreamRule {
+        &self.backend.rule
     }
 
     /// A connection, idle or new. Tries another endpoint once where one cannot be reached: nothing was sent yet.

@@ -16,6 +16,7 @@ use tower::ServiceExt as _;
 use super::authorize::{self, Permit, Quick, Refusal};
 use super::body::{AnswerBody, Source};
 use super::forward;
+use super::plan::Plan;
 use super::pool::Upstream;
 use super::reached::{Reached, address_header, echoed, host};
 use super::transfer::{RequestBody, Transfer};
@@ -96,10 +97,11 @@ impl Client {
         let id = self.thread.next_id();
         let (parts, body) = request.into_parts();
         let about = About::of(&self, &parts, &body);
-        let outcome = match self.place(&parts, about.reader.as_ref()) {
+        let plan = self.thread.plan.load_full();
+        let outcome = match self.place(&plan, &parts, about.reader.as_ref()) {
             // Here and not in a function of its own: what is awaited in another is stored once more.
             Ok(Place::Route(route)) => match self.decide(&id, route, &parts).await {
-                Ok(permit) => match self.prepare(&id, route, permit, parts, body) {
+                Ok(permit) => match self.prepare(&id, &plan, route, permit, parts, body) {
                     Ok((upstream, request, outgoing)) => {
                         let sent = forward::send(upstream, request, outgoing.transfer.as_deref()).await;
                         self.deliver(&id, route, sent, outgoing)
@@ -137,13 +139,18 @@ impl Client {
     }
 
     /// Whose a request is, if it can be anybody's.
-    fn place(&self, parts: &Parts, reader: Option<&cors::Reader>) -> Result<Place<'_>, Problem> {
+    fn place<'a>(
+        &self,
+        plan: &'a Plan,
+        parts: &Parts,
+        reader: Option<&cors::Reader>,
+    ) -> Result<Place<'a>, Problem> {
         if parts.method.as_str() == MARKER {
             self.thread.counters.malformed();
             let refused = Refused::from_path(parts.uri.path());
             return Err(refused.map_or(Problem::new(catalogue::REQUEST_MALFORMED), Refused::problem));
         }
-        let routes = &self.thread.state.shared.routes;
+        let routes = plan.routes();
         let host = host(parts)?;
         let path = parts.uri.path();
         let plain = path::check(path, routes.spellings())
@@ -196,15 +203,16 @@ impl Client {
     }
 
     /// The request for the application, and what is needed once it has answered.
-    fn prepare(
+    fn prepare<'a>(
         &self,
         id: &RequestId,
+        plan: &'a Plan,
         route: &Route,
         mut permit: Permit,
         mut parts: Parts,
         body: Incoming,
-    ) -> Result<(&Upstream, Request<RequestBody>, Outgoing), Problem> {
-        let upstream = self.thread.upstreams.get(route.upstream).ok_or(catalogue::INTERNAL)?;
+    ) -> Result<(&'a Upstream, Request<RequestBody>, Outgoing), Problem> {
+        let upstream = plan.upstream(route).ok_or(catalogue::INTERNAL)?;
         let limits = &self.thread.state.shared.config.limits;
         if body.size_hint().lower() > limits.body_bytes {
             return Err(catalogue::BODY_TOO_LARGE.into());

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use token::{
     AccessClaims, Algorithm, Epochs, KeySet, PrincipalKind, RecipientKey, SigningKey, TYP_ACCESS, seal,
 };
 
+use super::client::PATIENCE;
 use super::peers::World;
 use super::upstream::Upstream;
 
@@ -93,7 +94,7 @@ pub struct Gateway {
     pub clock: Arc<TestClock>,
     signing: SigningKey,
     recipient: RecipientKey,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Gateway {
@@ -116,6 +117,33 @@ impl Gateway {
             (config.limits.head_timeout, config.limits.idle_timeout) = (head, idle);
         };
         Self::build(1, "", change).await
+    }
+
+    /// With this route file, in which APP is the application's address.
+    pub async fn with_routes(routes: &str) -> Self {
+        let change = |config: &mut Config| {
+            let text = std::fs::read_to_string(&config.routes).unwrap();
+            let address = text.split("http://").nth(1).unwrap().split('"').next().unwrap();
+            std::fs::write(&config.routes, routes.replace("APP", address)).unwrap();
+        };
+        Self::build(1, "", change).await
+    }
+
+    /// Changes the route file, as editors do.
+    pub fn rewrite(&self, routes: &str) {
+        let new = self.folder.path().join("routes.toml.new");
+        std::fs::write(&new, routes.replace("APP", &self.upstream.address.to_string())).unwrap();
+        std::fs::rename(new, self.route_file()).unwrap();
+    }
+
+    pub fn route_file(&self) -> PathBuf {
+        self.folder.path().join("routes.toml")
+    }
+
+    /// A line of `/metrics`, less its name and labels.
+    pub fn metric(&self, line: &str) -> Option<f64> {
+        let text = self.lifecycle.metrics().render();
+        text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
     }
 
     async fn build(workers: usize, more: &str, change: impl FnOnce(&mut Config)) -> Self {
@@ -146,7 +174,7 @@ impl Gateway {
             clock,
             signing,
             recipient,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -195,6 +223,19 @@ impl Gateway {
     pub fn asked(&self, what: &str) -> usize {
         self.world.with(|held| held.asked.iter().filter(|asked| asked.starts_with(what)).count())
     }
+}
+
+/// Asks again until there is an answer. For what has no signal of its own.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 impl Drop for Gateway {

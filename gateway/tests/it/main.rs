@@ -18,5 +18,6 @@ mod identity;
 mod lifetime;
 mod paths;
 mod peers;
+mod reload;
 mod strict;
 mod upstream;
