@@ -18,7 +18,6 @@ use chassis::tls::{Identity, TlsError};
 use chassis::{operations, process, secret, telemetry};
 use guard::{Settings, TokenGuard};
 use token::{Expect, ExpectError, KeyError, RecipientKey};
-use tokio::sync::watch;
 
 use crate::config::Config;
 pub use crate::config::config_from;
@@ -34,7 +33,7 @@ use crate::proxy::worker::{Surface, Worker, WorkerError};
 use crate::reload::RouteFile;
 use crate::routing::{OwnPaths, RouteFileError, load};
 use crate::state::{Guard, Shared};
-use crate::upstreams::Table;
+use crate::upstreams::{Fleet, Names};
 
 /// What the process says it is, in certificates and logs.
 pub const NAME: &str = "gateway";
@@ -57,12 +56,19 @@ pub struct Injected {
     pub entropy: SharedEntropy,
     /// Called once in each thread. `None`: the services, over gRPC.
     pub peers: Option<Arc<dyn Fn() -> Peers + Send + Sync>>,
+    /// Who knows the addresses of applications.
+    pub names: Names,
 }
 
 impl Injected {
     /// The real things.
     pub fn system() -> Self {
-        Self { clock: SystemClock::shared(), entropy: SystemEntropy::shared(), peers: None }
+        Self {
+            clock: SystemClock::shared(),
+            entropy: SystemEntropy::shared(),
+            peers: None,
+            names: Names::system(),
+        }
     }
 }
 
@@ -136,7 +142,7 @@ fn check(config: &Config) -> Result<ExitCode, StartError> {
 
 /// Judges everything that can be judged, then opens the listeners, then serves until the lifecycle drains.
 pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) -> Result<Running, StartError> {
-    let Injected { clock, entropy, peers } = injected;
+    let Injected { clock, entropy, peers, names } = injected;
     let listening = lifecycle.readiness("listeners");
     let (file, routes) = RouteFile::open(&config.routes, &config.own.prefix, lifecycle)?;
     let identity = Identity::load(&config.tls)?;
@@ -167,8 +173,8 @@ pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) ->
         keeper.guard.refresh_keys_loop().await;
     });
 
-    let (tables, table) = watch::channel(Arc::new(Table::new(routes, None)));
-    lifecycle.spawn_support("route file", file.follow(tables));
+    let fleet = Fleet::open(routes, names, lifecycle).await;
+    lifecycle.spawn_support("route file", file.follow(fleet.clone()));
 
     let mut all = Vec::new();
     let listeners = public.sockets.into_iter().map(|socket| (Surface::Public, socket));
@@ -183,7 +189,7 @@ pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) ->
             surface,
             listener,
             shared: Arc::clone(&shared),
-            tables: table.clone(),
+            tables: fleet.tables(),
             counters,
             lifecycle: lifecycle.clone(),
         };

@@ -13,11 +13,10 @@ use std::time::Duration;
 use chassis::lifecycle::{Lifecycle, Readiness};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
-use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::routing::{OwnPaths, RouteFileError, Routes, load};
-use crate::upstreams::Table;
+use crate::upstreams::Fleet;
 
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -82,8 +81,8 @@ impl RouteFile {
         Ok((Self { path, own_prefix, mark, condition, outcomes }, routes))
     }
 
-    /// Follows the file for ever. Good tables go to `tables`.
-    pub(crate) async fn follow(mut self, tables: watch::Sender<Arc<Table>>) {
+    /// Follows the file for ever. What is good is put in force.
+    pub(crate) async fn follow(mut self, fleet: Fleet) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = self.mark;
@@ -95,8 +94,10 @@ impl RouteFile {
             if settled && seen != self.mark {
                 self.mark = seen;
                 if let Some(routes) = self.read() {
-                    let table = Table::new(routes, Some(&tables.borrow()));
-                    tables.send_replace(Arc::new(table));
+                    fleet.put_in_force(routes).await;
+                    self.outcomes.loaded.fetch_add(1, Ordering::Relaxed);
+                    self.outcomes.current.store(true, Ordering::Relaxed);
+                    self.condition.ready();
                 }
             }
         }
@@ -110,9 +111,6 @@ impl RouteFile {
                     upstreams = routes.upstreams().len(),
                     "route file loaded"
                 );
-                self.outcomes.loaded.fetch_add(1, Ordering::Relaxed);
-                self.outcomes.current.store(true, Ordering::Relaxed);
-                self.condition.ready();
                 Some(routes)
             }
             Err(refused) => {

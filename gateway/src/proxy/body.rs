@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::pool::Lease;
+use super::endpoint::Lease;
 use crate::http1::Gate;
 
 /// What is answered.
@@ -97,7 +97,12 @@ impl Body for AnswerBody {
                         }
                         Poll::Ready(Some(Ok(frame)))
                     }
-                    Some(Err(error)) => Poll::Ready(Some(Err(Interrupted::Upstream(error)))),
+                    Some(Err(error)) => {
+                        if let Some(lease) = upstream.lease.take() {
+                            lease.failed(None);
+                        }
+                        Poll::Ready(Some(Err(Interrupted::Upstream(error))))
+                    }
                 }
             }
             Source::Own(body) => Pin::new(body).poll_frame(cx).map_err(Interrupted::Own),

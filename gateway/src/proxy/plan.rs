@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::pool::Upstream;
@@ -13,7 +14,7 @@ use crate::upstreams::Table;
 pub(super) struct Plan {
     table: Arc<Table>,
     /// In the order of the table's.
-    upstreams: Vec<Arc<Upstream>>,
+    upstreams: Vec<Upstream>,
 }
 
 impl Plan {
@@ -25,10 +26,8 @@ impl Plan {
         drivers: &TaskTracker,
     ) -> Arc<Self> {
         let known = |backend| before?.upstreams.iter().find(|upstream| upstream.is_of(backend));
-        let upstreams = table.backends.iter().map(|backend| match known(backend) {
-            Some(upstream) => Arc::clone(upstream),
-            None => Arc::new(Upstream::new(backend, seed, drivers.clone())),
-        });
+        let upstreams =
+            table.backends.iter().map(|backend| Upstream::new(backend, known(backend), seed, drivers));
         Arc::new(Self { upstreams: upstreams.collect(), table })
     }
 
@@ -38,10 +37,11 @@ impl Plan {
 
     /// None cannot be: the route is of this plan's table.
     pub(super) fn upstream(&self, route: &Route) -> Option<&Upstream> {
-        self.upstreams.get(route.upstream).map(|upstream| &**upstream)
+        self.upstreams.get(route.upstream)
     }
 
     pub(super) fn sweep(&self) {
-        self.upstreams.iter().for_each(|upstream| upstream.sweep());
+        let now = Instant::now();
+        self.upstreams.iter().for_each(|upstream| upstream.sweep(now));
     }
 }

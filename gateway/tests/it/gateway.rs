@@ -11,6 +11,7 @@ use chassis::config::Shutdown;
 use chassis::entropy::SystemEntropy;
 use chassis::lifecycle::Lifecycle;
 use gateway::config::Config;
+use gateway::upstreams::{Names, Resolve};
 use gateway::{Injected, Running};
 use time::OffsetDateTime;
 use token::{
@@ -99,16 +100,16 @@ pub struct Gateway {
 
 impl Gateway {
     pub async fn start() -> Self {
-        Self::build(1, "", |_| {}).await
+        Self::build(1, "", |_| {}, Names::system()).await
     }
 
     pub async fn with_workers(workers: usize) -> Self {
-        Self::build(workers, "", |_| {}).await
+        Self::build(workers, "", |_| {}, Names::system()).await
     }
 
     /// `more` is configuration at the top of the file.
     pub async fn with(more: &str) -> Self {
-        Self::build(1, more, |_| {}).await
+        Self::build(1, more, |_| {}, Names::system()).await
     }
 
     /// That waits so long for heads, and so long for requests.
@@ -116,7 +117,7 @@ impl Gateway {
         let change = |config: &mut Config| {
             (config.limits.head_timeout, config.limits.idle_timeout) = (head, idle);
         };
-        Self::build(1, "", change).await
+        Self::build(1, "", change, Names::system()).await
     }
 
     /// With this route file, in which APP is the application's address.
@@ -126,7 +127,14 @@ impl Gateway {
             let address = text.split("http://").nth(1).unwrap().split('"').next().unwrap();
             std::fs::write(&config.routes, routes.replace("APP", address)).unwrap();
         };
-        Self::build(1, "", change).await
+        Self::build(1, "", change, Names::system()).await
+    }
+
+    /// With this route file, and who knows the addresses of names.
+    pub async fn with_names(routes: &str, resolver: Arc<dyn Resolve>) -> Self {
+        let names = Names { resolver, every: Duration::from_millis(20) };
+        let change = |config: &mut Config| std::fs::write(&config.routes, routes).unwrap();
+        Self::build(1, "", change, names).await
     }
 
     /// Changes the route file, as editors do.
@@ -146,7 +154,7 @@ impl Gateway {
         text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
     }
 
-    async fn build(workers: usize, more: &str, change: impl FnOnce(&mut Config)) -> Self {
+    async fn build(workers: usize, more: &str, change: impl FnOnce(&mut Config), names: Names) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let upstream = Upstream::start().await;
         let signing = SigningKey::generate(Algorithm::Es256).unwrap();
@@ -163,6 +171,7 @@ impl Gateway {
             clock: clock.clone(),
             entropy: SystemEntropy::shared(),
             peers: Some(Arc::new(move || for_peers.peers())),
+            names,
         };
         let Running { public, internal } = gateway::start(config, injected, &lifecycle).await.unwrap();
         Self {

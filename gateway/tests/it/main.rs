@@ -21,3 +21,4 @@ mod peers;
 mod reload;
 mod strict;
 mod upstream;
+mod upstreams;

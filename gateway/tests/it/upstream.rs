@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
 pub struct Upstream {
     pub address: SocketAddr,
     seen: Arc<Seen>,
+    accepting: AbortHandle,
 }
 
 #[derive(Default)]
@@ -19,6 +21,8 @@ struct Seen {
     /// Connections that the gateway closed.
     closed: watch::Sender<usize>,
     go: Notify,
+    /// Done whatever the path asks for.
+    always: Mutex<Option<&'static str>>,
 }
 
 /// What came.
@@ -52,21 +56,36 @@ impl Request {
 
 impl Upstream {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub async fn start_on(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
         let own = Arc::clone(&seen);
-        tokio::spawn(async move {
+        let accepting = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 own.connections.send_modify(|count| *count += 1);
                 let seen = Arc::clone(&own);
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     serve(stream, &seen).await;
                     seen.closed.send_modify(|count| *count += 1);
                 });
             }
         });
-        Self { address, seen }
+        Self { address, seen, accepting: accepting.abort_handle() }
+    }
+
+    /// Ends it and its connections, as if it were killed.
+    pub fn kill(&self) {
+        self.accepting.abort();
+    }
+
+    /// From now on, whatever the path asks for.
+    pub fn always(&self, what: Option<&'static str>) {
+        *self.seen.always.lock().unwrap() = what;
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -170,10 +189,20 @@ async fn serve(stream: TcpStream, seen: &Seen) {
 async fn answer(reader: &mut Reader, request: &Request, seen: &Seen) -> Option<()> {
     let path = request.target().split('?').next().unwrap().to_owned();
     let mut write = async |bytes: &[u8]| reader.stream.write_all(bytes).await.ok();
-    match path.rsplit('/').next().unwrap_or_default() {
+    let always = *seen.always.lock().unwrap();
+    match always.unwrap_or(path.rsplit('/').next().unwrap_or_default()) {
         "slow" => {
             seen.go.notified().await;
             write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow").await
+        }
+        "failing" => write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n").await,
+        "drip" => {
+            write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n").await?;
+            for byte in b"drip" {
+                seen.go.notified().await;
+                write(&[*byte]).await?;
+            }
+            Some(())
         }
         "never" => {
             let mut nothing = [0; 1];
