@@ -68,6 +68,8 @@ pub struct Route {
     pub identity: bool,
     pub pass_credential: bool,
     pub allow_encoded_slash: bool,
+    /// The largest body; None: as everywhere.
+    pub body_bytes: Option<u64>,
     line: usize,
 }
 

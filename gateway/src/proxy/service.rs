@@ -214,7 +214,8 @@ impl Client {
     ) -> Result<(&'a Upstream, Request<RequestBody>, Outgoing), Problem> {
         let upstream = plan.upstream(route).ok_or(catalogue::INTERNAL)?;
         let limits = &self.thread.state.shared.config.limits;
-        if body.size_hint().lower() > limits.body_bytes {
+        let body_bytes = route.body_bytes.unwrap_or(limits.body_bytes);
+        if body.size_hint().lower() > body_bytes {
             return Err(catalogue::BODY_TOO_LARGE.into());
         }
         let upgrade = match parts.headers.contains_key(UPGRADE) {
@@ -227,7 +228,7 @@ impl Client {
             forward::ask_upgrade(&mut parts.headers, protocol);
         }
         let authority = parts.uri.authority().map(|authority| authority.as_str().to_owned());
-        let (body, transfer) = RequestBody::new(body, limits.body_bytes, limits.body_timeout);
+        let (body, transfer) = RequestBody::new(body, body_bytes, limits.body_timeout);
         let request = forward::head(parts, route.strip, authority.as_deref(), body);
         Ok((upstream, request, Outgoing { transfer, client, cookie: permit.take_cookie() }))
     }
@@ -241,6 +242,9 @@ impl Client {
         outgoing: Outgoing,
     ) -> Result<Response<Source>, Problem> {
         let mut answer = sent.map_err(|failure| self.failed(id, route, &failure))?;
+        if let Some(transfer) = &outgoing.transfer {
+            transfer.answered();
+        }
         if answer.retried {
             self.thread.counters.retried();
         }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,12 +27,19 @@ pub(super) enum Fault {
 pub(super) struct Transfer {
     frames: AtomicU64,
     fault: AtomicU8,
+    answered: AtomicBool,
 }
 
 impl Transfer {
     /// Goes up with each part that was passed on.
     pub(super) fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
+    }
+
+    /// The answer has begun. From here on it is between the two of them how long either may say nothing: it may be a
+    /// stream both ways.
+    pub(super) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn fault(&self) -> Option<Fault> {
@@ -65,6 +72,7 @@ pub(super) enum RequestBody {
 pub(super) struct Streamed {
     body: Incoming,
     left: u64,
+    /// Until the answer begins.
     patience: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     transfer: Arc<Transfer>,
@@ -97,6 +105,10 @@ impl Streamed {
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.transfer.fail(Fault::Broken)))),
             Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending if self.transfer.answered.load(Ordering::Relaxed) => {
+                self.timer = None;
+                Poll::Pending
+            }
             Poll::Pending => {
                 let patience = self.patience;
                 let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));

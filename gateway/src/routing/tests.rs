@@ -144,6 +144,7 @@ path = "/c/d"
 upstream = "echo"
 strip_prefix = "/c/d"
 colour = "red"
+body_bytes = -1
 [[route]]
 path = "/v1/x"
 accept = []
@@ -170,9 +171,10 @@ upstream = "echo"
         "20: route /c/d: accept is missing",
         "23: route /c/d: strip_prefix \"/c/d\"",
         "24: route /c/d: unknown key \"colour\"",
-        "25: route /v1/x overlaps /v1, which the gateway answers itself",
-        "28: route /v1/x: require needs somebody",
-        "28: route /v1/x: require: \"Editor\" is not a role",
+        "25: route /c/d: body_bytes must be a number of bytes, or \"unlimited\"",
+        "26: route /v1/x overlaps /v1, which the gateway answers itself",
+        "29: route /v1/x: require needs somebody",
+        "29: route /v1/x: require: \"Editor\" is not a role",
     ] {
         assert!(said.contains(expected), "{expected:?} is not in\n{said}");
     }

@@ -122,7 +122,12 @@ impl Gateway {
 
     /// With this route file, in which APP is the application's address.
     pub async fn with_routes(routes: &str) -> Self {
+        Self::with_routes_and(routes, |_| {}).await
+    }
+
+    pub async fn with_routes_and(routes: &str, more: impl FnOnce(&mut Config)) -> Self {
         let change = |config: &mut Config| {
+            more(config);
             let text = std::fs::read_to_string(&config.routes).unwrap();
             let address = text.split("http://").nth(1).unwrap().split('"').next().unwrap();
             std::fs::write(&config.routes, routes.replace("APP", address)).unwrap();

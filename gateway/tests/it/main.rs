@@ -19,6 +19,8 @@ mod lifetime;
 mod paths;
 mod peers;
 mod reload;
+mod streams;
 mod strict;
 mod upstream;
 mod upstreams;
+mod websocket;

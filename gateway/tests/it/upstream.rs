@@ -31,7 +31,10 @@ pub struct Request {
     pub line: String,
     /// Names as sent, in order.
     pub headers: Vec<(String, String)>,
+    /// Once it is there in full.
     pub body: Vec<u8>,
+    /// What has come of it so far.
+    pub arrived: Vec<u8>,
 }
 
 impl Request {
@@ -152,7 +155,7 @@ impl Reader {
             let (name, value) = field.split_once(':').unwrap();
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
-        let mut request = Request { line, headers, body: Vec::new() };
+        let mut request = Request { line, headers, body: Vec::new(), arrived: Vec::new() };
         // Written down when the head is there: a body may never come.
         let index = {
             let mut requests = seen.requests.lock().unwrap();
@@ -160,12 +163,20 @@ impl Reader {
             requests.len() - 1
         };
         if let Some(length) = request.header("content-length").map(|length| length.parse().unwrap()) {
-            request.body = self.take(length).await?;
+            while request.body.len() < length {
+                if self.unread.is_empty() {
+                    self.more().await?;
+                }
+                let part = self.unread.len().min(length - request.body.len());
+                request.body.extend(self.unread.drain(..part));
+                seen.requests.lock().unwrap()[index].arrived.clone_from(&request.body);
+            }
         } else if request.header("transfer-encoding").is_some() {
             loop {
                 let size = usize::from_str_radix(&self.line().await?, 16).unwrap();
                 let chunk = self.take(size + 2).await?;
                 request.body.extend(&chunk[..size]);
+                seen.requests.lock().unwrap()[index].arrived.clone_from(&request.body);
                 if size == 0 {
                     break;
                 }
@@ -196,6 +207,14 @@ async fn answer(reader: &mut Reader, request: &Request, seen: &Seen) -> Option<(
             write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow").await
         }
         "failing" => write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n").await,
+        "events" => {
+            write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n\r\n").await?;
+            for number in 1..=3 {
+                seen.go.notified().await;
+                write(format!("id: {number}\ndata: event {number}\n\n").as_bytes()).await?;
+            }
+            None
+        }
         "drip" => {
             write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n").await?;
             for byte in b"drip" {
