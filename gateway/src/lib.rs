@@ -15,6 +15,7 @@ pub mod problem;
 pub mod proxy;
 mod reload;
 pub mod routing;
+mod spawner;
 pub mod state;
 pub mod upstreams;
 

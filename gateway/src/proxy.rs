@@ -14,6 +14,7 @@ pub mod counters;
 mod endpoint;
 mod forward;
 mod latency;
+mod multiplexed;
 mod patience;
 mod plan;
 mod pool;

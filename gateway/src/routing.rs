@@ -103,6 +103,7 @@ impl std::fmt::Display for Host {
 pub struct UpstreamRule {
     pub name: String,
     pub addresses: Addresses,
+    pub protocol: Protocol,
     /// To the first byte of the answer.
     pub timeout: Duration,
     /// For a place, and then for a connection.
@@ -122,6 +123,14 @@ pub enum Addresses {
     Listed(Vec<String>),
     /// Every address behind this `host:port`.
     Dns(String),
+}
+
+/// What an application speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    /// Without TLS, with prior knowledge (RFC 9113 §3.3).
+    Http2,
 }
 
 /// How an endpoint is asked how it is.

@@ -9,7 +9,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::endpoint::Lease;
+use super::transfer::trailers;
 use crate::http1::Gate;
+use crate::layers::headers;
 
 /// What is answered.
 pub(super) struct AnswerBody {
@@ -95,7 +97,10 @@ impl Body for AnswerBody {
                         if upstream.body.is_end_stream() {
                             upstream.ended();
                         }
-                        Poll::Ready(Some(Ok(frame)))
+                        if frame.is_data() {
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
+                        Poll::Ready(Some(Ok(trailers(frame, headers::clean_response_trailers))))
                     }
                     Some(Err(error)) => {
                         if let Some(lease) = upstream.lease.take() {

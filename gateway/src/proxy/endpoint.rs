@@ -1,21 +1,27 @@
 //! One thread's connections to one endpoint of an application.
 //!
-//! A connection is used by one request at a time and goes back when its answer has come in full. Idle ones are
+//! An HTTP/1 connection is used by one request at a time and goes back when its answer has come in full. Idle ones are
 //! closed well before common servers close theirs, so that a request seldom meets a connection that is closing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 
 use super::latency::Latency;
+use super::multiplexed::{Multiplexed, Stream};
 use super::transfer::RequestBody;
 use crate::http1::Small;
+use crate::routing::Protocol;
 use crate::upstreams::{Backend, Failed, Place, Vitals};
 
 /// Node closes after 5 s, Apache after 5, nginx after 75.
@@ -25,24 +31,32 @@ const IDLE_CONNECTIONS: usize = 512;
 /// How long an idle connection may need to be ready again.
 const SETTLE: Duration = Duration::from_millis(20);
 
-pub(super) type Sender = SendRequest<RequestBody>;
+type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
 
 pub(super) struct Endpoint {
     backend: Arc<Backend>,
     vitals: Arc<Vitals>,
     idle: Mutex<Vec<Idle>>,
+    /// Of HTTP/2.
+    multiplexed: Multiplexed,
     in_flight: AtomicUsize,
     latency: Latency,
     drivers: TaskTracker,
 }
 
 struct Idle {
-    sender: Sender,
+    sender: SendRequest<RequestBody>,
     since: Instant,
 }
 
-/// A connection that is in use. Dropped, it is closed.
+enum Sender {
+    Http1(SendRequest<RequestBody>),
+    Http2(Stream),
+}
+
+/// A connection that is in use, or a stream of one. Dropped, it is closed.
 pub(super) struct Lease {
+    /// None: it was given back.
     sender: Option<Sender>,
     endpoint: Arc<Endpoint>,
     /// Whether it has a place of the application's limit, which it then gives back.
@@ -84,6 +98,7 @@ impl Endpoint {
             backend: Arc::clone(backend),
             vitals: Arc::clone(vitals),
             idle: Mutex::new(Vec::new()),
+            multiplexed: Multiplexed::default(),
             in_flight: AtomicUsize::new(0),
             latency: Latency::new(Instant::now()),
             drivers,
@@ -108,6 +123,12 @@ impl Endpoint {
         self: &Arc<Self>,
         place: &mut Option<Place<'_>>,
     ) -> Result<Leased, Unreachable> {
+        if self.backend.rule.protocol == Protocol::Http2 {
+            return match self.multiplexed.stream() {
+                Some(stream) => Ok(self.shared(stream, place)),
+                None => Box::pin(self.connect_shared(place)).await,
+            };
+        }
         while let Some(Idle { mut sender, since }) = self.take_idle() {
             let idle = since.elapsed();
             if idle >= IDLE {
@@ -118,7 +139,10 @@ impl Endpoint {
             if sender.is_ready()
                 || Box::pin(timeout(SETTLE, sender.ready())).await.is_ok_and(|ready| ready.is_ok())
             {
-                return Ok(Leased { lease: Lease::new(sender, self, place), idle: Some(idle) });
+                return Ok(Leased {
+                    lease: Lease::new(Sender::Http1(sender), self, place),
+                    idle: Some(idle),
+                });
             }
         }
         // Boxed: rare, and large.
@@ -130,6 +154,40 @@ impl Endpoint {
         self: &Arc<Self>,
         place: &mut Option<Place<'_>>,
     ) -> Result<Leased, Unreachable> {
+        let stream = self.open().await?;
+        let handshake = |source| self.handshake_failed(source);
+        let sender = match self.backend.rule.protocol {
+            Protocol::Http1 => {
+                let stream = TokioIo::new(Small(stream));
+                let made = Builder::new().handshake::<_, RequestBody>(stream).await;
+                let (sender, connection) = made.map_err(handshake)?;
+                self.drivers.spawn(async move {
+                    // How it ends is told to the request that uses it, if there is one.
+                    let _ = connection.with_upgrades().await;
+                });
+                Sender::Http1(sender)
+            }
+            Protocol::Http2 => {
+                Sender::Http2(self.multiplexed.connect(stream, &self.drivers).await.map_err(handshake)?)
+            }
+        };
+        Ok(Leased { lease: Lease::new(sender, self, place), idle: None })
+    }
+
+    /// A stream of a connection that somebody has made meanwhile, or of a new one.
+    async fn connect_shared(self: &Arc<Self>, place: &mut Option<Place<'_>>) -> Result<Leased, Unreachable> {
+        let _making = self.multiplexed.making.lock().await;
+        match self.multiplexed.stream() {
+            Some(stream) => Ok(self.shared(stream, place)),
+            None => self.connect(place).await,
+        }
+    }
+
+    fn shared(self: &Arc<Self>, stream: Stream, place: &mut Option<Place<'_>>) -> Leased {
+        Leased { lease: Lease::new(Sender::Http2(stream), self, place), idle: Some(Duration::ZERO) }
+    }
+
+    async fn open(&self) -> Result<TcpStream, Unreachable> {
         let (address, after) = (&self.vitals.address, self.backend.rule.connect_timeout);
         let connected = timeout(after, TcpStream::connect(address.as_str())).await;
         let stream = match connected {
@@ -145,14 +203,11 @@ impl Endpoint {
         };
         // Small writes must not wait for acknowledgements; failing to say so costs speed only.
         let _ = stream.set_nodelay(true);
-        let handshake = Builder::new().handshake::<_, RequestBody>(TokioIo::new(Small(stream))).await;
-        let (sender, connection) =
-            handshake.map_err(|source| Unreachable::Handshake { address: address.clone(), source })?;
-        self.drivers.spawn(async move {
-            // How it ends is told to the request that uses it, if there is one.
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(Leased { lease: Lease::new(sender, self, place), idle: None })
+        Ok(stream)
+    }
+
+    fn handshake_failed(&self, source: hyper::Error) -> Unreachable {
+        Unreachable::Handshake { address: self.vitals.address.clone(), source }
     }
 
     /// Closes connections that have been idle for too long, and forgets a little.
@@ -161,6 +216,7 @@ impl Endpoint {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|idle| now.saturating_duration_since(idle.since) < IDLE && !idle.sender.is_closed());
+        self.multiplexed.sweep();
         self.latency.fade(now);
     }
 
@@ -187,8 +243,15 @@ impl Lease {
         Self { sender: Some(sender), endpoint: Arc::clone(endpoint), placed }
     }
 
-    pub(super) fn sender(&mut self) -> Option<&mut Sender> {
-        self.sender.as_mut()
+    /// Sends a request. None cannot be: only what was given back has nothing to send on.
+    pub(super) fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Option<impl Future<Output = Sent> + use<>> {
+        Some(match self.sender.as_mut()? {
+            Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
+            Sender::Http2(stream) => Either::Right(stream.sender.try_send_request(request)),
+        })
     }
 
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
@@ -221,7 +284,7 @@ impl Lease {
 
     /// For the next request, once this one's answer has come in full.
     pub(super) fn give_back(mut self) {
-        let Some(sender) = self.sender.take() else { return };
+        let Some(Sender::Http1(sender)) = self.sender.take() else { return };
         if sender.is_closed() {
             return;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::request::Parts;
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
@@ -14,6 +14,7 @@ use super::endpoint::{Lease, Leased, Unreachable};
 use super::pool::Upstream;
 use super::transfer::{Fault, RequestBody, Transfer, within};
 use crate::problem::{Problem, catalogue};
+use crate::routing::Protocol;
 
 /// After so long without use, a connection may have been closed by the other side without our having seen it.
 const DOUBTFUL: Duration = Duration::from_millis(50);
@@ -113,11 +114,11 @@ pub(super) async fn send(
     };
     let begun = several.then(Instant::now);
     let after = upstream.rule().timeout;
-    let Some(sender) = leased.lease.sender() else { return Err(unreachable(upstream, Unreachable::None)) };
+    let Some(sent) = leased.lease.send(request) else { return Err(unreachable(upstream, Unreachable::None)) };
     // Most requests have no body. What waits for one that is moving is larger, and boxed.
     let sent = match transfer {
-        None => timeout(after, sender.try_send_request(request)).await.ok(),
-        Some(transfer) => Box::pin(within(sender.try_send_request(request), after, transfer)).await,
+        None => timeout(after, sent).await.ok(),
+        Some(transfer) => Box::pin(within(sent, after, transfer)).await,
     };
     match sent {
         Some(Ok(response)) => {
@@ -159,8 +160,7 @@ async fn again(
     let leased = upstream.lease_again(former).await;
     let mut leased = leased.map_err(|source| unreachable(upstream, source))?;
     let begun = upstream.has_several().then(Instant::now);
-    let Some(sender) = leased.lease.sender() else { return Err(unreachable(upstream, Unreachable::None)) };
-    let sent = sender.try_send_request(request);
+    let Some(sent) = leased.lease.send(request) else { return Err(unreachable(upstream, Unreachable::None)) };
     let after = upstream.rule().timeout;
     let sent = match transfer {
         None => timeout(after, sent).await.ok(),
@@ -219,22 +219,34 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
 pub(super) fn head(
     mut parts: Parts,
     strip: usize,
-    authority: Option<&str>,
+    protocol: Protocol,
     body: RequestBody,
 ) -> Request<RequestBody> {
-    if let Some(authority) = authority.and_then(|text| HeaderValue::from_str(text).ok()) {
-        parts.headers.insert(HOST, authority);
-    }
     let mut request = Request::new(body);
+    *request.uri_mut() = match protocol {
+        Protocol::Http1 => {
+            if let Some(host) =
+                parts.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok())
+            {
+                parts.headers.insert(HOST, host);
+            }
+            target(parts.uri, strip, None)
+        }
+        // It names its host beside the path, and only there.
+        Protocol::Http2 => {
+            let host = parts.headers.remove(HOST);
+            let host = parts.uri.authority().cloned().or_else(|| host?.as_bytes().try_into().ok());
+            target(parts.uri, strip, Some(host.unwrap_or(Authority::from_static("localhost"))))
+        }
+    };
     *request.method_mut() = parts.method;
-    *request.uri_mut() = target(parts.uri, strip);
     *request.headers_mut() = parts.headers;
     request
 }
 
-/// Origin form: the same bytes, less the prefix that the route takes off.
-fn target(uri: Uri, strip: usize) -> Uri {
-    if strip == 0 && uri.authority().is_none() {
+/// The same bytes, less the prefix that the route takes off: with `host` in absolute form, otherwise in origin form.
+fn target(uri: Uri, strip: usize, host: Option<Authority>) -> Uri {
+    if strip == 0 && uri.authority().is_none() && host.is_none() {
         return uri;
     }
     let mut parts = http::uri::Parts::default();
@@ -245,6 +257,9 @@ fn target(uri: Uri, strip: usize) -> Uri {
         }
         _ => Some(path),
     };
+    if host.is_some() {
+        (parts.scheme, parts.authority) = (Some(Scheme::HTTP), host);
+    }
     Uri::from_parts(parts).unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use chassis::audit::Record;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, HOST, SET_COOKIE, UPGRADE};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, SET_COOKIE, TE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -27,8 +27,8 @@ use crate::layers::address::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO};
 use crate::layers::caller::{Caller, RequestId};
 use crate::layers::cors;
 use crate::layers::headers::{self, Credential, REQUEST_ID};
-use crate::problem::{Problem, catalogue};
-use crate::routing::{Found, Route, path};
+use crate::problem::{Problem, catalogue, is_grpc};
+use crate::routing::{Found, Protocol, Route, path};
 
 /// How many headers a request gets from us, at most.
 const ADDED_HEADERS: usize = 10;
@@ -57,6 +57,8 @@ struct About {
     crossing: bool,
     /// The client's own request id.
     echoed: Option<HeaderValue>,
+    /// Whether what goes wrong is told as gRPC tells it.
+    grpc: bool,
     reader: Option<cors::Reader>,
 }
 
@@ -68,6 +70,7 @@ impl About {
                 && headers.contains_key(UPGRADE)
                 && body.is_end_stream(),
             echoed: echoed(headers),
+            grpc: parts.version == Version::HTTP_2 && headers.get(CONTENT_TYPE).is_some_and(is_grpc),
             reader: cors::reader(&client.thread.state.shared.sites, headers),
         }
     }
@@ -124,7 +127,11 @@ impl Client {
         about: About,
         outcome: Result<Response<Source>, Problem>,
     ) -> Response<AnswerBody> {
-        let mut response = outcome.unwrap_or_else(|problem| problem.render(id.as_str()).map(Source::Whole));
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(problem) if about.grpc => problem.render_grpc().map(|_| Source::Empty),
+            Err(problem) => problem.render(id.as_str()).map(Source::Whole),
+        };
         if let Some(gate) = self.gate.as_ref().filter(|_| about.crossing) {
             gate.crossed(response.status() == StatusCode::SWITCHING_PROTOCOLS);
         }
@@ -218,18 +225,24 @@ impl Client {
         if body.size_hint().lower() > body_bytes {
             return Err(catalogue::BODY_TOO_LARGE.into());
         }
+        let protocol = upstream.rule().protocol;
+        // Nothing can leave HTTP over a connection that others share.
         let upgrade = match parts.headers.contains_key(UPGRADE) {
-            true => forward::wants_upgrade(&parts, &body),
-            false => None,
+            true if protocol == Protocol::Http1 => forward::wants_upgrade(&parts, &body),
+            _ => None,
         };
+        let trailers = protocol == Protocol::Http2 && headers::takes_trailers(&parts.headers);
         let client = upgrade.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
         self.write_headers(id, route, &permit, &mut parts)?;
-        if let Some(protocol) = &upgrade {
-            forward::ask_upgrade(&mut parts.headers, protocol);
+        if let Some(asked) = &upgrade {
+            forward::ask_upgrade(&mut parts.headers, asked);
         }
-        let authority = parts.uri.authority().map(|authority| authority.as_str().to_owned());
+        if trailers {
+            // gRPC insists on it.
+            parts.headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
         let (body, transfer) = RequestBody::new(body, body_bytes, limits.body_timeout);
-        let request = forward::head(parts, route.strip, authority.as_deref(), body);
+        let request = forward::head(parts, route.strip, protocol, body);
         Ok((upstream, request, Outgoing { transfer, client, cookie: permit.take_cookie() }))
     }
 

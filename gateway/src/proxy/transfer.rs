@@ -7,9 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep, timeout};
+
+use crate::layers::headers;
 
 /// Why a body broke off before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,8 +103,9 @@ impl Streamed {
                         Some(left) => self.left = left,
                         None => return Poll::Ready(Some(Err(self.transfer.fail(Fault::TooLarge)))),
                     }
+                    return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(trailers(frame, headers::clean_request_trailers))))
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.transfer.fail(Fault::Broken)))),
             Poll::Ready(None) => Poll::Ready(None),
@@ -144,6 +148,17 @@ impl Body for RequestBody {
             RequestBody::Empty => SizeHint::with_exact(0),
             RequestBody::Streamed(streamed) => streamed.body.size_hint(),
         }
+    }
+}
+
+/// A frame that is no data, with its fields cleaned.
+pub(super) fn trailers(frame: Frame<Bytes>, clean: fn(&mut HeaderMap)) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            clean(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(other) => other,
     }
 }
 

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use http::{Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::Backend;
-use crate::routing::Health;
+use crate::routing::{Health, Protocol};
+use crate::spawner::Spawner;
 
 const AGENT: &str = "latchkey-gateway";
 
@@ -35,11 +37,12 @@ enum Unwell {
 
 /// Asks every endpoint once.
 pub(super) async fn round(backend: &Backend, health: &Health) {
+    let protocol = backend.rule.protocol;
     let mut asked = JoinSet::new();
     for endpoint in backend.endpoints().iter() {
         let (endpoint, health) = (Arc::clone(endpoint), health.clone());
         asked.spawn(async move {
-            let asking = ask(&endpoint.address, &health.path);
+            let asking = ask(&endpoint.address, &health.path, protocol);
             let found = timeout(health.timeout, asking).await.unwrap_or(Err(Unwell::Late));
             (endpoint, found)
         });
@@ -55,20 +58,35 @@ pub(super) async fn round(backend: &Backend, health: &Health) {
     }
 }
 
-async fn ask(address: &str, path: &str) -> Result<(), Unwell> {
-    let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(path)
-        .header(header::HOST, address)
-        .header(header::USER_AGENT, AGENT)
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())?;
-    let answer = sender.send_request(request);
-    let (mut answer, mut connection) = (std::pin::pin!(answer), std::pin::pin!(connection));
-    let answer = tokio::select! {
-        answer = &mut answer => answer?,
-        // It may end with the answer already there.
-        _ = &mut connection => answer.await?,
+async fn ask(address: &str, path: &str, protocol: Protocol) -> Result<(), Unwell> {
+    let io = TokioIo::new(TcpStream::connect(address).await?);
+    let request = Request::get(match protocol {
+        Protocol::Http1 => path.to_owned(),
+        Protocol::Http2 => format!("http://{address}{path}"),
+    });
+    let request = request.header(header::USER_AGENT, AGENT);
+    let answer = match protocol {
+        Protocol::Http1 => {
+            let request = request.header(header::HOST, address).header(header::CONNECTION, "close");
+            let (mut sender, connection) = http1::handshake(io).await?;
+            driven(sender.send_request(request.body(Empty::<Bytes>::new())?), connection).await?
+        }
+        Protocol::Http2 => {
+            let (mut sender, connection) = http2::handshake(Spawner(TaskTracker::new()), io).await?;
+            driven(sender.send_request(request.body(Empty::<Bytes>::new())?), connection).await?
+        }
     };
     if answer.status().is_success() { Ok(()) } else { Err(Unwell::Status(answer.status())) }
+}
+
+/// An answer, and what moves its connection. That may end with the answer already there.
+async fn driven<A, E>(
+    answer: impl Future<Output = Result<A, hyper::Error>>,
+    connection: impl Future<Output = Result<(), E>>,
+) -> Result<A, hyper::Error> {
+    let (mut answer, mut connection) = (std::pin::pin!(answer), std::pin::pin!(connection));
+    tokio::select! {
+        answer = &mut answer => answer,
+        _ = &mut connection => answer.await,
+    }
 }

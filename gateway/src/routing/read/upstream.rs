@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 
 use super::super::document::{Complaints, Table};
-use super::super::{Addresses, Health, UpstreamRule};
+use super::super::{Addresses, Health, Protocol, UpstreamRule};
 use super::duration;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,6 +44,7 @@ fn upstream(name: &str, table: &mut Table<'_>, complaints: &mut Complaints<'_>) 
     UpstreamRule {
         name: name.to_owned(),
         addresses: addresses(table, complaints),
+        protocol: protocol(table, complaints),
         timeout: time(table, "timeout", LONGEST, complaints).unwrap_or(TIMEOUT),
         connect_timeout: time(table, "connect_timeout", LONGEST_CONNECT, complaints)
             .unwrap_or(CONNECT_TIMEOUT),
@@ -85,6 +86,18 @@ fn addresses(table: &mut Table<'_>, complaints: &mut Complaints<'_>) -> Addresse
         table.complain(complaints, offset, wanted);
     }
     Addresses::Dns(text.to_owned())
+}
+
+fn protocol(table: &mut Table<'_>, complaints: &mut Complaints<'_>) -> Protocol {
+    match table.string("protocol", complaints) {
+        Some(("h2", _)) => Protocol::Http2,
+        None | Some(("http/1.1", _)) => Protocol::Http1,
+        Some((text, offset)) => {
+            let wanted = format_args!("protocol {text:?} is not \"http/1.1\" or \"h2\"");
+            table.complain(complaints, offset, wanted);
+            Protocol::Http1
+        }
+    }
 }
 
 fn is_name_and_port(text: &str) -> bool {

@@ -19,6 +19,7 @@ fn everything_that_can_be_said() {
     let rule = read(
         r#"[upstream.a]
 endpoints = ["http://one:8080", "http://127.0.0.1"]
+protocol = "h2"
 timeout = "2s"
 connect_timeout = "100ms"
 concurrency = 10
@@ -29,6 +30,7 @@ health = { path = "/healthz?full=1", interval = "10s", timeout = "500ms" }
     let expected = UpstreamRule {
         name: "a".to_owned(),
         addresses: Addresses::Listed(vec!["one:8080".to_owned(), "127.0.0.1:80".to_owned()]),
+        protocol: Protocol::Http2,
         timeout: Duration::from_secs(2),
         connect_timeout: Duration::from_millis(100),
         concurrency: 10,
@@ -46,6 +48,7 @@ health = { path = "/healthz?full=1", interval = "10s", timeout = "500ms" }
 fn what_is_not_said() {
     let rule = read("[upstream.a]\ndns = \"echo.apps.svc:8080\"\n[upstream.a.health]\npath = \"/\"\n");
     assert_eq!(rule.addresses, Addresses::Dns("echo.apps.svc:8080".to_owned()));
+    assert_eq!(rule.protocol, Protocol::Http1);
     assert_eq!((rule.timeout, rule.connect_timeout), (TIMEOUT, CONNECT_TIMEOUT));
     assert_eq!((rule.concurrency, rule.queue), (CONCURRENCY, QUEUE));
     let health = rule.health.unwrap();
@@ -88,6 +91,10 @@ fn what_is_wrong_is_said() {
         ),
         (&format!("{good}\nhealth = {{ path = \"/\", timeout = \"6m\" }}"), "health: timeout must be a time"),
         (&format!("{good}\nhealth = {{ path = \"/\", port = 1 }}"), "health: unknown key \"port\""),
+        (
+            &format!("{good}\nprotocol = \"h2c\""),
+            "3: upstream a: protocol \"h2c\" is not \"http/1.1\" or \"h2\"",
+        ),
         (&format!("{good}\nretries = 3"), "3: upstream a: unknown key \"retries\""),
     ] {
         let said = refused(keys);
