@@ -66,7 +66,7 @@ pub(super) struct Lease {
 /// A connection to send a request on.
 pub(super) struct Leased {
     pub(super) lease: Lease,
-    /// How long it had been idle; None for a new one.
+    /// How long it had been idle; None for a new one, zero for one that others use too.
     pub(super) idle: Option<Duration>,
 }
 

@@ -132,7 +132,12 @@ pub(super) async fn send(
                 return Err(broken(upstream, error, transfer));
             }
             // An idle connection's end that meets a request is nobody's fault.
-            if leased.idle.is_none() {
+            let met_its_end = match leased.idle {
+                None => false,
+                Some(Duration::ZERO) => unsent.is_some(),
+                Some(_) => true,
+            };
+            if !met_its_end {
                 leased.lease.failed(begun);
             }
             match unsent.or(spare) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After so long an old value counts for a third.
-const MEMORY: Duration = Duration::from_secs(10);
+/// After so long an old value counts for a third. Short: one slow answer must not starve an endpoint for long.
+const MEMORY: Duration = Duration::from_secs(2);
 /// Quicker than this all are the same (what differs is chance), and one that was never asked is as quick.
 const FLOOR: f64 = 0.001;
 

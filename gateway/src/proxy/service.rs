@@ -127,6 +127,8 @@ impl Client {
         about: About,
         outcome: Result<Response<Source>, Problem>,
     ) -> Response<AnswerBody> {
+        // That of a refusal, also where gRPC is told it otherwise.
+        let status = outcome.as_ref().map_or_else(Problem::status, Response::status);
         let mut response = match outcome {
             Ok(response) => response,
             Err(problem) if about.grpc => problem.render_grpc().map(|_| Source::Empty),
@@ -135,7 +137,7 @@ impl Client {
         if let Some(gate) = self.gate.as_ref().filter(|_| about.crossing) {
             gate.crossed(response.status() == StatusCode::SWITCHING_PROTOCOLS);
         }
-        self.thread.counters.answered(response.status());
+        self.thread.counters.answered(status);
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, about.echoed.unwrap_or_else(|| id.header()));
         if let Some(reader) = about.reader {

@@ -239,7 +239,8 @@ impl Gateway {
     }
 }
 
-/// Asks again until there is an answer. For what has no signal of its own.
+/// Asks again until there is an answer. For what has no signal of its own. An endpoint that was slow once is asked
+/// seldom for a while, and on a loaded machine any may be.
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
@@ -249,7 +250,7 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never: {what}"))
+    tokio::time::timeout(4 * PATIENCE, asking).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 impl Drop for Gateway {

@@ -236,6 +236,7 @@ async fn refusals_are_statuses() {
     assert_eq!(status.code(), Code::Unauthenticated);
     assert_eq!(status.message(), "credential_missing: Nobody is logged in.");
     assert!(status.metadata().contains_key("x-request-id"));
+    assert_eq!(scene.gateway.metric("latchkey_gateway_refusals_total"), Some(1.0), "it counts as what it is");
     let mut request = Request::new("hello".to_owned());
     request.metadata_mut().insert("authorization", "Bearer nonsense".parse().unwrap());
     assert_eq!(scene.say(request).await.unwrap_err().code(), Code::Unauthenticated);

@@ -27,6 +27,8 @@ struct Seen {
     /// Requests that the gateway gave up.
     cancelled: watch::Sender<usize>,
     go: Notify,
+    /// Done whatever the path asks for.
+    always: Mutex<Option<&'static str>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -140,7 +142,8 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         head
     };
     let path = parts.uri.path().rsplit('/').next().unwrap();
-    match path {
+    let always = *seen.always.lock().unwrap();
+    match always.unwrap_or(path) {
         "never" => {
             let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
             seen.cancelled.send_modify(|count| *count += 1);
@@ -367,6 +370,23 @@ async fn a_connection_that_says_farewell_costs_no_request() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn one_that_only_resets_is_left_out() {
+    let (a, b) = (Application::start().await, Application::start().await);
+    let one = format!("\"http://{}\"", a.address);
+    let both = format!("{one}, \"http://{}\"", b.address);
+    let gateway = Gateway::with_routes(&a.routes("").replace(&one, &both)).await;
+    *b.seen.always.lock().unwrap() = Some("reset");
+    let metric = "latchkey_gateway_upstream_endpoints{state=\"left_out\",upstream=\"app\"}";
+    eventually("it is left out", async || {
+        assert_eq!(get(gateway.address, "/open/x", &[]).await.status, 200);
+        (gateway.metric(metric) == Some(1.0)).then_some(())
+    })
+    .await;
+    assert_eq!(b.connections(), 1);
+    assert!((5..=6).contains(&b.requests().len()), "{}", b.requests().len());
 }
 
 #[tokio::test]
