@@ -176,7 +176,11 @@ impl Endpoint {
 
     /// A stream of a connection that somebody has made meanwhile, or of a new one.
     async fn connect_shared(self: &Arc<Self>, place: &mut Option<Place<'_>>) -> Result<Leased, Unreachable> {
-        let _making = self.multiplexed.making.lock().await;
+        let after = self.backend.rule.connect_timeout;
+        // Not one after the other, where nobody takes connections.
+        let Ok(_making) = timeout(after, self.multiplexed.making.lock()).await else {
+            return Err(Unreachable::TimedOut { address: self.vitals.address.clone(), after });
+        };
         match self.multiplexed.stream() {
             Some(stream) => Ok(self.shared(stream, place)),
             None => self.connect(place).await,

@@ -80,8 +80,15 @@ impl Multiplexed {
         Ok(stream)
     }
 
+    /// Forgets connections that have ended, and idle ones but for one.
     pub(super) fn sweep(&self) {
-        self.open().retain(|shared| !shared.sender.is_closed());
+        let mut idle = 0;
+        self.open().retain(|shared| {
+            let open = !shared.sender.is_closed();
+            let busy = shared.streams.load(Ordering::Relaxed) > 0;
+            idle += usize::from(open && !busy);
+            open && (busy || idle == 1)
+        });
     }
 
     fn open(&self) -> MutexGuard<'_, Vec<Shared>> {

@@ -24,6 +24,7 @@ pub struct Application {
 struct Seen {
     requests: Mutex<Vec<Sent>>,
     connections: Mutex<usize>,
+    closed: watch::Sender<usize>,
     /// Requests that the gateway gave up.
     cancelled: watch::Sender<usize>,
     go: Notify,
@@ -54,7 +55,11 @@ impl Application {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 *own.connections.lock().unwrap() += 1;
-                connections.spawn(serve(stream, Arc::clone(&own)));
+                let seen = Arc::clone(&own);
+                connections.spawn(async move {
+                    serve(stream, Arc::clone(&seen)).await;
+                    seen.closed.send_modify(|count| *count += 1);
+                });
             }
         });
         Self { address, seen, accepting: accepting.abort_handle() }
@@ -283,6 +288,12 @@ async fn many_at_once_share_connections_as_far_as_the_application_lets_them() {
             () = pushing => {}
         }
     }
+    // What is not needed any more is closed; one is kept.
+    let mut closed = application.seen.closed.subscribe();
+    let closed = tokio::time::timeout(PATIENCE, closed.wait_for(|closed| *closed == 2)).await;
+    closed.expect("idle connections are kept").unwrap();
+    assert_eq!(get(gateway.address, "/open/x", &[]).await.status, 200);
+    assert_eq!(application.connections(), 3);
 }
 
 #[tokio::test]
