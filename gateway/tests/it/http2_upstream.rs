@@ -299,7 +299,7 @@ async fn many_at_once_share_connections_as_far_as_the_application_lets_them() {
 #[tokio::test]
 async fn applications_that_do_not_behave() {
     let application = Application::start().await;
-    let gateway = Gateway::with_routes(&application.routes("timeout = \"100ms\"")).await;
+    let gateway = Gateway::with_routes(&application.routes("timeout = \"500ms\"")).await;
     for (path, status, code) in
         [("/open/reset", 502, "upstream_failed"), ("/open/never", 504, "upstream_timeout")]
     {

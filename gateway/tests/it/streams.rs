@@ -13,7 +13,7 @@ use super::gateway::{Gateway, eventually};
 const ROUTES: &str = r#"
 [upstream.app]
 endpoints = ["http://APP"]
-timeout = "100ms"
+timeout = "500ms"
 
 [[route]]
 path = "/open/*"
@@ -23,9 +23,7 @@ upstream = "app"
 
 /// Longer than an answer may take to begin.
 async fn longer_than_the_timeout(gateway: &Gateway) {
-    for _ in 0..2 {
-        assert_eq!(get(gateway.address, "/open/never", &[]).await.status, 504);
-    }
+    assert_eq!(get(gateway.address, "/open/never", &[]).await.status, 504);
 }
 
 #[tokio::test]
@@ -80,10 +78,10 @@ async fn echo() -> SocketAddr {
 async fn a_stream_both_ways_lasts_as_long_as_it_likes() {
     let address = echo().await;
     let routes = format!(
-        "{ROUTES}[upstream.echo]\nendpoints = [\"http://{address}\"]\ntimeout = \"100ms\"\n\
+        "{ROUTES}[upstream.echo]\nendpoints = [\"http://{address}\"]\ntimeout = \"500ms\"\n\
          [[route]]\npath = \"/echo\"\naccept = []\nupstream = \"echo\"\nbody_bytes = \"unlimited\"\n"
     );
-    let short = |config: &mut Config| config.limits.body_timeout = Duration::from_millis(100);
+    let short = |config: &mut Config| config.limits.body_timeout = Duration::from_millis(500);
     let gateway = Gateway::with_routes_and(&routes, short).await;
     let mut client = Client::connect(gateway.address).await;
     client.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;

@@ -274,7 +274,7 @@ async fn f24_no_more_at_once_than_it_may_have() {
 #[tokio::test]
 async fn f24_the_queue_has_an_end_in_time() {
     let slow = Upstream::start().await;
-    let limits = "concurrency = 1\nqueue = 5\ntimeout = \"20s\"\nconnect_timeout = \"100ms\"";
+    let limits = "concurrency = 1\nqueue = 5\ntimeout = \"20s\"\nconnect_timeout = \"500ms\"";
     let gateway = Gateway::with_routes(&of(&[&slow], limits)).await;
     let mut first = Client::connect(gateway.address).await;
     first.send(request("GET", "/open/slow", &[])).await;
@@ -304,7 +304,7 @@ async fn f24_connections_that_nobody_takes() {
 #[tokio::test]
 async fn f24_an_answer_that_drips_is_not_cut() {
     let application = Upstream::start().await;
-    let gateway = Gateway::with_routes(&of(&[&application], "timeout = \"100ms\"")).await;
+    let gateway = Gateway::with_routes(&of(&[&application], "timeout = \"500ms\"")).await;
     let mut client = Client::connect(gateway.address).await;
     client.send(request("GET", "/open/drip", &[])).await;
     assert_eq!(client.head().await.status, 200);

@@ -106,7 +106,7 @@ async fn frames_both_ways_and_the_close_from_either_side() {
 
 #[tokio::test]
 async fn silence_is_no_reason_to_close() {
-    let gateway = Gateway::patient_for(PATIENCE, std::time::Duration::from_millis(100)).await;
+    let gateway = Gateway::patient_for(PATIENCE, std::time::Duration::from_millis(300)).await;
     gateway.rewrite(&routes(application().await));
     super::gateway::eventually("the route is there", async || {
         let answer = super::client::get(gateway.address, "/chat", &[]).await;

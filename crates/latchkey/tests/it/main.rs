@@ -10,6 +10,7 @@ mod layering;
 mod logout;
 mod password_change;
 mod readme;
+mod routes_change;
 mod rpc;
 mod stack;
 mod stories;
