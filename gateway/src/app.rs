@@ -30,8 +30,10 @@ use crate::peers::dial::{Endpoints, dial};
 use crate::peers::keys::AuthKeys;
 use crate::proxy::counters::{self, Counters};
 use crate::proxy::worker::{Surface, Worker, WorkerError};
+use crate::reload::RouteFile;
 use crate::routing::{OwnPaths, RouteFileError, load};
 use crate::state::{Guard, Shared};
+use crate::upstreams::{Fleet, Names};
 
 /// What the process says it is, in certificates and logs.
 pub const NAME: &str = "gateway";
@@ -54,12 +56,19 @@ pub struct Injected {
     pub entropy: SharedEntropy,
     /// Called once in each thread. `None`: the services, over gRPC.
     pub peers: Option<Arc<dyn Fn() -> Peers + Send + Sync>>,
+    /// Who knows the addresses of applications.
+    pub names: Names,
 }
 
 impl Injected {
     /// The real things.
     pub fn system() -> Self {
-        Self { clock: SystemClock::shared(), entropy: SystemEntropy::shared(), peers: None }
+        Self {
+            clock: SystemClock::shared(),
+            entropy: SystemEntropy::shared(),
+            peers: None,
+            names: Names::system(),
+        }
     }
 }
 
@@ -133,9 +142,9 @@ fn check(config: &Config) -> Result<ExitCode, StartError> {
 
 /// Judges everything that can be judged, then opens the listeners, then serves until the lifecycle drains.
 pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) -> Result<Running, StartError> {
-    let Injected { clock, entropy, peers } = injected;
+    let Injected { clock, entropy, peers, names } = injected;
     let listening = lifecycle.readiness("listeners");
-    let routes = load(&config.routes, OwnPaths::new(&config.own.prefix))?;
+    let (file, routes) = RouteFile::open(&config.routes, &config.own.prefix, lifecycle)?;
     let identity = Identity::load(&config.tls)?;
     let settings = guard_settings(&config)?;
 
@@ -154,7 +163,6 @@ pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) ->
         cookies: Cookies::new(config.public_url.is_https(), &config.own.prefix),
         sites: Sites::new(config.public_url.origin().clone(), config.origins.clone()),
         trusted: TrustedProxies::new(config.trusted_proxies.iter().map(|network| network.0).collect()),
-        routes,
         guard,
         clock,
         entropy,
@@ -164,6 +172,9 @@ pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) ->
     lifecycle.spawn_support("signing keys", async move {
         keeper.guard.refresh_keys_loop().await;
     });
+
+    let fleet = Fleet::open(routes, names, lifecycle).await;
+    lifecycle.spawn_support("route file", file.follow(fleet.clone()));
 
     let mut all = Vec::new();
     let listeners = public.sockets.into_iter().map(|socket| (Surface::Public, socket));
@@ -178,6 +189,7 @@ pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) ->
             surface,
             listener,
             shared: Arc::clone(&shared),
+            tables: fleet.tables(),
             counters,
             lifecycle: lifecycle.clone(),
         };

@@ -1,8 +1,8 @@
 //! The gateway: routes, cookies, HTTP contracts and the reverse proxy in front of any application.
 //!
 //! A request comes in through [`http1`], which refuses what two readers could understand differently; finds its
-//! rule in [`routing`]; is believed or not by [`layers`]; and is passed on by [`proxy`]. The gateway's own
-//! endpoints are in [`own`]. It holds no data of its own: what it needs to know it asks its [`peers`].
+//! rule in [`routing`]; is believed or not by [`layers`]; and is passed on by [`proxy`] to one of the [`upstreams`].
+//! The gateway's own endpoints are in [`own`]. It holds no data of its own: what it needs to know it asks its [`peers`].
 
 pub mod app;
 pub mod config;
@@ -13,7 +13,10 @@ pub mod own;
 pub mod peers;
 pub mod problem;
 pub mod proxy;
+mod reload;
 pub mod routing;
+mod spawner;
 pub mod state;
+pub mod upstreams;
 
 pub use app::{Args, Injected, Running, StartError, config_from, run, start};

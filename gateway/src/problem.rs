@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 mod failure;
+mod grpc;
 pub mod oauth;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 pub use catalogue::{CATALOGUE, Code, catalogue_markdown};
+pub use grpc::is_grpc;
 
 /// When nobody said when to come back.
 const DEFAULT_RETRY: Duration = Duration::from_secs(1);
@@ -85,6 +87,10 @@ impl Problem {
 
     pub fn status(&self) -> StatusCode {
         self.code.status()
+    }
+
+    fn told_detail(&self) -> Option<&str> {
+        self.more.as_ref()?.detail.as_deref()
     }
 
     /// The response to send, for any body type.

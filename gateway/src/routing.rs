@@ -68,6 +68,8 @@ pub struct Route {
     pub identity: bool,
     pub pass_credential: bool,
     pub allow_encoded_slash: bool,
+    /// The largest body; None: as everywhere.
+    pub body_bytes: Option<u64>,
     line: usize,
 }
 
@@ -100,9 +102,42 @@ impl std::fmt::Display for Host {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamRule {
     pub name: String,
-    /// `host:port` each.
-    pub endpoints: Vec<String>,
+    pub addresses: Addresses,
+    pub protocol: Protocol,
     /// To the first byte of the answer.
+    pub timeout: Duration,
+    /// For a place, and then for a connection.
+    pub connect_timeout: Duration,
+    /// Requests at once, over all threads.
+    pub concurrency: usize,
+    /// Requests that wait for a place.
+    pub queue: usize,
+    /// None: endpoints are not asked how they are.
+    pub health: Option<Health>,
+}
+
+/// Where an application is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// `host:port` each.
+    Listed(Vec<String>),
+    /// Every address behind this `host:port`.
+    Dns(String),
+}
+
+/// What an application speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    /// Without TLS, with prior knowledge (RFC 9113 §3.3).
+    Http2,
+}
+
+/// How an endpoint is asked how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    pub path: String,
+    pub interval: Duration,
     pub timeout: Duration,
 }
 

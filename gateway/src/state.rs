@@ -1,5 +1,5 @@
 //! What a request handler stands on: read-only things shared by all threads, and its own thread's connections to
-//! the services.
+//! the services. The routes are not among them: they may change, and each thread has its own view of them.
 
 use std::sync::Arc;
 
@@ -12,7 +12,6 @@ use crate::layers::address::TrustedProxies;
 use crate::layers::cross_site::Sites;
 use crate::layers::identity::Identity;
 use crate::peers::Peers;
-use crate::routing::Routes;
 
 /// Local answers about tokens; what is remembered beside each is the identity headers, ready to send.
 pub type Guard = guard::TokenGuard<Identity>;
@@ -23,7 +22,6 @@ pub struct Shared {
     pub cookies: Cookies,
     pub sites: Sites,
     pub trusted: TrustedProxies,
-    pub routes: Routes,
     pub guard: Guard,
     pub clock: SharedClock,
     pub entropy: SharedEntropy,

@@ -4,7 +4,7 @@
 //! spelling that some application server could take for them, goes first. `Connection` can name headers to be
 //! dropped; it is followed before ours are added, so it can never name ours away.
 
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::cookies::{self, Remaining};
@@ -70,6 +70,32 @@ pub fn clean_response(headers: &mut HeaderMap) {
     });
     if headers.contains_key(SET_COOKIE) {
         drop_our_cookies(headers);
+    }
+}
+
+/// Whether a client says that it reads trailers. Said anew to the next hop, since `TE` is about this one.
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(TE).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// Takes from a request's trailers what could be taken for a header that it may not send.
+pub fn clean_request_trailers(trailers: &mut HeaderMap) {
+    clean_request(trailers, Credential::Strip, false);
+    for name in [HOST, CONTENT_LENGTH, COOKIE] {
+        trailers.remove(name);
+    }
+}
+
+/// Takes from an answer's trailers what only we may say, and what has no place in trailers.
+pub fn clean_response_trailers(trailers: &mut HeaderMap) {
+    clean_response(trailers);
+    for name in [SET_COOKIE, CONTENT_LENGTH] {
+        trailers.remove(name);
     }
 }
 

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::pool::Lease;
+use super::endpoint::Lease;
+use super::transfer::trailers;
 use crate::http1::Gate;
+use crate::layers::headers;
 
 /// What is answered.
 pub(super) struct AnswerBody {
@@ -95,9 +97,17 @@ impl Body for AnswerBody {
                         if upstream.body.is_end_stream() {
                             upstream.ended();
                         }
-                        Poll::Ready(Some(Ok(frame)))
+                        if frame.is_data() {
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
+                        Poll::Ready(Some(Ok(trailers(frame, headers::clean_response_trailers))))
                     }
-                    Some(Err(error)) => Poll::Ready(Some(Err(Interrupted::Upstream(error)))),
+                    Some(Err(error)) => {
+                        if let Some(lease) = upstream.lease.take() {
+                            lease.failed(None);
+                        }
+                        Poll::Ready(Some(Err(Interrupted::Upstream(error))))
+                    }
                 }
             }
             Source::Own(body) => Pin::new(body).poll_frame(cx).map_err(Interrupted::Own),

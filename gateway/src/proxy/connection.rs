@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,13 +14,13 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::blocks::Blocks;
 use super::patience::{Counted, Patience, Signs, Verdict};
 use super::service::Client;
 use super::worker::Thread;
 use crate::http1::{Gate, HEAD_BYTES, Small, Strict, Timeouts};
+use crate::spawner::Spawner;
 
 /// RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -96,6 +95,7 @@ async fn speak_http2(thread: &Thread, client: Arc<Client>, stream: Prefixed, sig
         let answer = Arc::clone(&client).answer(request);
         async move { answer.await.map(|response| response.map(|body| Counted::new(body, open))) }
     });
+    // Draining waits for streams as it does for connections.
     let mut builder = http2::Builder::new(Spawner(thread.tasks.clone()));
     builder
         .timer(TokioTimer::new())
@@ -142,19 +142,6 @@ async fn drive(draining: &CancellationToken, mut poll: impl FnMut(&mut Context<'
         poll(cx, ending)
     })
     .await;
-}
-
-/// Tasks of HTTP/2 streams are counted like connections: draining waits for them.
-#[derive(Clone)]
-struct Spawner(TaskTracker);
-
-impl<F> Executor<F> for Spawner
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
-    }
 }
 
 /// A stream of which the beginning was read already.

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::request::Parts;
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::body::{Source, Upstream as UpstreamBody};
-use super::pool::{Lease, Leased, Unreachable, Upstream};
+use super::endpoint::{Lease, Leased, Unreachable};
+use super::pool::Upstream;
 use super::transfer::{Fault, RequestBody, Transfer, within};
 use crate::problem::{Problem, catalogue};
+use crate::routing::Protocol;
 
 /// After so long without use, a connection may have been closed by the other side without our having seen it.
 const DOUBTFUL: Duration = Duration::from_millis(50);
@@ -43,6 +45,11 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn problem(&self) -> Problem {
         match self {
+            Failure::Unreachable { source: Unreachable::Full, .. } => Problem::new(catalogue::OVERLOADED)
+                .detail("The application has as many requests as it may have at once."),
+            Failure::Unreachable { source: Unreachable::TimedOut { .. }, .. } => {
+                Problem::new(catalogue::UPSTREAM_TIMEOUT).detail("It took no connection in time.")
+            }
             Failure::Unreachable { .. } => catalogue::UPSTREAM_UNAVAILABLE.into(),
             Failure::TimedOut { .. } => catalogue::UPSTREAM_TIMEOUT.into(),
             Failure::Broken { .. } | Failure::Switched => catalogue::UPSTREAM_FAILED.into(),
@@ -58,7 +65,7 @@ impl Failure {
 
     /// Whether it is the application's fault.
     pub(super) fn is_upstream(&self) -> bool {
-        !matches!(self, Failure::Body(_))
+        !matches!(self, Failure::Body(_) | Failure::Unreachable { source: Unreachable::Full, .. })
     }
 }
 
@@ -90,79 +97,109 @@ impl Answer {
 }
 
 /// Sends a request whose headers are ready. At most one retry: of what was never sent, or of a request that may be
-/// repeated on a connection that had been idle and was closed before a byte came back.
+/// repeated, has no body, and broke off before its answer began. For the latter it must be copied beforehand, which is
+/// done where a retry can help: where there is another endpoint, or where a connection was idle for long enough to
+/// have been closed by the other side.
 pub(super) async fn send(
     upstream: &Upstream,
     request: Request<RequestBody>,
     transfer: Option<&Transfer>,
 ) -> Result<Answer, Failure> {
     let mut leased = upstream.lease().await.map_err(|source| unreachable(upstream, source))?;
-    let spare = match leased.idle {
-        Some(idle) if idle >= DOUBTFUL && transfer.is_none() && is_repeatable(request.method()) => {
-            Some(Box::new(copy(&request)))
-        }
+    let several = upstream.has_several();
+    let doubtful = several || leased.idle.is_some_and(|idle| idle >= DOUBTFUL);
+    let spare = match transfer {
+        None if doubtful && is_repeatable(request.method()) => Some(Box::new(copy(&request))),
         _ => None,
     };
-    let Some(sender) = leased.lease.sender() else { return Err(unreachable(upstream, Unreachable::None)) };
+    let begun = several.then(Instant::now);
+    let after = upstream.rule().timeout;
+    let Some(sent) = leased.lease.send(request) else { return Err(unreachable(upstream, Unreachable::None)) };
     // Most requests have no body. What waits for one that is moving is larger, and boxed.
     let sent = match transfer {
-        None => timeout(upstream.timeout, sender.try_send_request(request)).await.ok(),
-        Some(transfer) => {
-            Box::pin(within(sender.try_send_request(request), upstream.timeout, transfer)).await
-        }
+        None => timeout(after, sent).await.ok(),
+        Some(transfer) => Box::pin(within(sent, after, transfer)).await,
     };
     match sent {
-        Some(Ok(response)) => Ok(Answer { response, leased, retried: false }),
+        Some(Ok(response)) => {
+            leased.lease.answered(begun);
+            Ok(Answer { response, leased, retried: false })
+        }
         Some(Err(mut failed)) => {
             let unsent = failed.take_message().map(Box::new);
             let error = failed.into_error();
-            // A new connection that fails is not the race between a request and an idle connection's end.
+            if has_fault(transfer) {
+                return Err(broken(upstream, error, transfer));
+            }
+            // An idle connection's end that meets a request is nobody's fault.
+            let met_its_end = match leased.idle {
+                None => false,
+                Some(Duration::ZERO) => unsent.is_some(),
+                Some(_) => true,
+            };
+            if !met_its_end {
+                leased.lease.failed(begun);
+            }
             match unsent.or(spare) {
-                Some(request) if leased.idle.is_some() && !has_fault(transfer) => {
-                    Box::pin(again(upstream, *request, transfer)).await
+                Some(request) if several || leased.idle.is_some() => {
+                    Box::pin(again(upstream, leased.lease, *request, transfer)).await
                 }
                 _ => Err(broken(upstream, error, transfer)),
             }
         }
-        None => Err(timed_out(upstream, transfer)),
+        None => {
+            if !has_fault(transfer) {
+                leased.lease.failed(begun);
+            }
+            Err(timed_out(upstream, transfer))
+        }
     }
 }
 
 async fn again(
     upstream: &Upstream,
+    former: Lease,
     request: Request<RequestBody>,
     transfer: Option<&Transfer>,
 ) -> Result<Answer, Failure> {
-    let mut leased = upstream.lease_new().await.map_err(|source| unreachable(upstream, source))?;
-    let Some(sender) = leased.lease.sender() else { return Err(unreachable(upstream, Unreachable::None)) };
-    let sent = sender.try_send_request(request);
+    let leased = upstream.lease_again(former).await;
+    let mut leased = leased.map_err(|source| unreachable(upstream, source))?;
+    let begun = upstream.has_several().then(Instant::now);
+    let Some(sent) = leased.lease.send(request) else { return Err(unreachable(upstream, Unreachable::None)) };
+    let after = upstream.rule().timeout;
     let sent = match transfer {
-        None => timeout(upstream.timeout, sent).await.ok(),
-        Some(transfer) => within(sent, upstream.timeout, transfer).await,
+        None => timeout(after, sent).await.ok(),
+        Some(transfer) => within(sent, after, transfer).await,
     };
+    if let Some(Ok(response)) = sent {
+        leased.lease.answered(begun);
+        return Ok(Answer { response, leased, retried: true });
+    }
+    if !has_fault(transfer) {
+        leased.lease.failed(begun);
+    }
     match sent {
-        Some(Ok(response)) => Ok(Answer { response, leased, retried: true }),
         Some(Err(failed)) => Err(broken(upstream, failed.into_error(), transfer)),
-        None => Err(timed_out(upstream, transfer)),
+        _ => Err(timed_out(upstream, transfer)),
     }
 }
 
 fn unreachable(upstream: &Upstream, source: Unreachable) -> Failure {
-    Failure::Unreachable { upstream: upstream.name.clone(), source }
+    Failure::Unreachable { upstream: upstream.rule().name.clone(), source }
 }
 
 /// A request that broke off because its body did is not the application's fault.
 fn broken(upstream: &Upstream, source: hyper::Error, transfer: Option<&Transfer>) -> Failure {
     match transfer.and_then(Transfer::fault) {
         Some(fault) => Failure::Body(fault),
-        None => Failure::Broken { upstream: upstream.name.clone(), source },
+        None => Failure::Broken { upstream: upstream.rule().name.clone(), source },
     }
 }
 
 fn timed_out(upstream: &Upstream, transfer: Option<&Transfer>) -> Failure {
     match transfer.and_then(Transfer::fault) {
         Some(fault) => Failure::Body(fault),
-        None => Failure::TimedOut { upstream: upstream.name.clone(), after: upstream.timeout },
+        None => Failure::TimedOut { upstream: upstream.rule().name.clone(), after: upstream.rule().timeout },
     }
 }
 
@@ -187,22 +224,34 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
 pub(super) fn head(
     mut parts: Parts,
     strip: usize,
-    authority: Option<&str>,
+    protocol: Protocol,
     body: RequestBody,
 ) -> Request<RequestBody> {
-    if let Some(authority) = authority.and_then(|text| HeaderValue::from_str(text).ok()) {
-        parts.headers.insert(HOST, authority);
-    }
     let mut request = Request::new(body);
+    *request.uri_mut() = match protocol {
+        Protocol::Http1 => {
+            if let Some(host) =
+                parts.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok())
+            {
+                parts.headers.insert(HOST, host);
+            }
+            target(parts.uri, strip, None)
+        }
+        // It names its host beside the path, and only there.
+        Protocol::Http2 => {
+            let host = parts.headers.remove(HOST);
+            let host = parts.uri.authority().cloned().or_else(|| host?.as_bytes().try_into().ok());
+            target(parts.uri, strip, Some(host.unwrap_or(Authority::from_static("localhost"))))
+        }
+    };
     *request.method_mut() = parts.method;
-    *request.uri_mut() = target(parts.uri, strip);
     *request.headers_mut() = parts.headers;
     request
 }
 
-/// Origin form: the same bytes, less the prefix that the route takes off.
-fn target(uri: Uri, strip: usize) -> Uri {
-    if strip == 0 && uri.authority().is_none() {
+/// The same bytes, less the prefix that the route takes off: with `host` in absolute form, otherwise in origin form.
+fn target(uri: Uri, strip: usize, host: Option<Authority>) -> Uri {
+    if strip == 0 && uri.authority().is_none() && host.is_none() {
         return uri;
     }
     let mut parts = http::uri::Parts::default();
@@ -213,6 +262,9 @@ fn target(uri: Uri, strip: usize) -> Uri {
         }
         _ => Some(path),
     };
+    if host.is_some() {
+        (parts.scheme, parts.authority) = (Some(Scheme::HTTP), host);
+    }
     Uri::from_parts(parts).unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use chassis::audit::Record;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, HOST, SET_COOKIE, UPGRADE};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, SET_COOKIE, TE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -16,6 +16,7 @@ use tower::ServiceExt as _;
 use super::authorize::{self, Permit, Quick, Refusal};
 use super::body::{AnswerBody, Source};
 use super::forward;
+use super::plan::Plan;
 use super::pool::Upstream;
 use super::reached::{Reached, address_header, echoed, host};
 use super::transfer::{RequestBody, Transfer};
@@ -26,8 +27,8 @@ use crate::layers::address::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO};
 use crate::layers::caller::{Caller, RequestId};
 use crate::layers::cors;
 use crate::layers::headers::{self, Credential, REQUEST_ID};
-use crate::problem::{Problem, catalogue};
-use crate::routing::{Found, Route, path};
+use crate::problem::{Problem, catalogue, is_grpc};
+use crate::routing::{Found, Protocol, Route, path};
 
 /// How many headers a request gets from us, at most.
 const ADDED_HEADERS: usize = 10;
@@ -56,6 +57,8 @@ struct About {
     crossing: bool,
     /// The client's own request id.
     echoed: Option<HeaderValue>,
+    /// Whether what goes wrong is told as gRPC tells it.
+    grpc: bool,
     reader: Option<cors::Reader>,
 }
 
@@ -67,6 +70,7 @@ impl About {
                 && headers.contains_key(UPGRADE)
                 && body.is_end_stream(),
             echoed: echoed(headers),
+            grpc: parts.version == Version::HTTP_2 && headers.get(CONTENT_TYPE).is_some_and(is_grpc),
             reader: cors::reader(&client.thread.state.shared.sites, headers),
         }
     }
@@ -96,10 +100,11 @@ impl Client {
         let id = self.thread.next_id();
         let (parts, body) = request.into_parts();
         let about = About::of(&self, &parts, &body);
-        let outcome = match self.place(&parts, about.reader.as_ref()) {
+        let plan = self.thread.plan.load_full();
+        let outcome = match self.place(&plan, &parts, about.reader.as_ref()) {
             // Here and not in a function of its own: what is awaited in another is stored once more.
             Ok(Place::Route(route)) => match self.decide(&id, route, &parts).await {
-                Ok(permit) => match self.prepare(&id, route, permit, parts, body) {
+                Ok(permit) => match self.prepare(&id, &plan, route, permit, parts, body) {
                     Ok((upstream, request, outgoing)) => {
                         let sent = forward::send(upstream, request, outgoing.transfer.as_deref()).await;
                         self.deliver(&id, route, sent, outgoing)
@@ -122,11 +127,17 @@ impl Client {
         about: About,
         outcome: Result<Response<Source>, Problem>,
     ) -> Response<AnswerBody> {
-        let mut response = outcome.unwrap_or_else(|problem| problem.render(id.as_str()).map(Source::Whole));
+        // That of a refusal, also where gRPC is told it otherwise.
+        let status = outcome.as_ref().map_or_else(Problem::status, Response::status);
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(problem) if about.grpc => problem.render_grpc().map(|_| Source::Empty),
+            Err(problem) => problem.render(id.as_str()).map(Source::Whole),
+        };
         if let Some(gate) = self.gate.as_ref().filter(|_| about.crossing) {
             gate.crossed(response.status() == StatusCode::SWITCHING_PROTOCOLS);
         }
-        self.thread.counters.answered(response.status());
+        self.thread.counters.answered(status);
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, about.echoed.unwrap_or_else(|| id.header()));
         if let Some(reader) = about.reader {
@@ -137,13 +148,18 @@ impl Client {
     }
 
     /// Whose a request is, if it can be anybody's.
-    fn place(&self, parts: &Parts, reader: Option<&cors::Reader>) -> Result<Place<'_>, Problem> {
+    fn place<'a>(
+        &self,
+        plan: &'a Plan,
+        parts: &Parts,
+        reader: Option<&cors::Reader>,
+    ) -> Result<Place<'a>, Problem> {
         if parts.method.as_str() == MARKER {
             self.thread.counters.malformed();
             let refused = Refused::from_path(parts.uri.path());
             return Err(refused.map_or(Problem::new(catalogue::REQUEST_MALFORMED), Refused::problem));
         }
-        let routes = &self.thread.state.shared.routes;
+        let routes = plan.routes();
         let host = host(parts)?;
         let path = parts.uri.path();
         let plain = path::check(path, routes.spellings())
@@ -196,31 +212,39 @@ impl Client {
     }
 
     /// The request for the application, and what is needed once it has answered.
-    fn prepare(
+    fn prepare<'a>(
         &self,
         id: &RequestId,
+        plan: &'a Plan,
         route: &Route,
         mut permit: Permit,
         mut parts: Parts,
         body: Incoming,
-    ) -> Result<(&Upstream, Request<RequestBody>, Outgoing), Problem> {
-        let upstream = self.thread.upstreams.get(route.upstream).ok_or(catalogue::INTERNAL)?;
+    ) -> Result<(&'a Upstream, Request<RequestBody>, Outgoing), Problem> {
+        let upstream = plan.upstream(route).ok_or(catalogue::INTERNAL)?;
         let limits = &self.thread.state.shared.config.limits;
-        if body.size_hint().lower() > limits.body_bytes {
+        let body_bytes = route.body_bytes.unwrap_or(limits.body_bytes);
+        if body.size_hint().lower() > body_bytes {
             return Err(catalogue::BODY_TOO_LARGE.into());
         }
+        let protocol = upstream.rule().protocol;
+        // Nothing can leave HTTP over a connection that others share.
         let upgrade = match parts.headers.contains_key(UPGRADE) {
-            true => forward::wants_upgrade(&parts, &body),
-            false => None,
+            true if protocol == Protocol::Http1 => forward::wants_upgrade(&parts, &body),
+            _ => None,
         };
+        let trailers = protocol == Protocol::Http2 && headers::takes_trailers(&parts.headers);
         let client = upgrade.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
         self.write_headers(id, route, &permit, &mut parts)?;
-        if let Some(protocol) = &upgrade {
-            forward::ask_upgrade(&mut parts.headers, protocol);
+        if let Some(asked) = &upgrade {
+            forward::ask_upgrade(&mut parts.headers, asked);
         }
-        let authority = parts.uri.authority().map(|authority| authority.as_str().to_owned());
-        let (body, transfer) = RequestBody::new(body, limits.body_bytes, limits.body_timeout);
-        let request = forward::head(parts, route.strip, authority.as_deref(), body);
+        if trailers {
+            // gRPC insists on it.
+            parts.headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        let (body, transfer) = RequestBody::new(body, body_bytes, limits.body_timeout);
+        let request = forward::head(parts, route.strip, protocol, body);
         Ok((upstream, request, Outgoing { transfer, client, cookie: permit.take_cookie() }))
     }
 
@@ -233,6 +257,9 @@ impl Client {
         outgoing: Outgoing,
     ) -> Result<Response<Source>, Problem> {
         let mut answer = sent.map_err(|failure| self.failed(id, route, &failure))?;
+        if let Some(transfer) = &outgoing.transfer {
+            transfer.answered();
+        }
         if answer.retried {
             self.thread.counters.retried();
         }

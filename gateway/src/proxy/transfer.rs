@@ -2,14 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep, timeout};
+
+use crate::layers::headers;
 
 /// Why a body broke off before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,12 +30,19 @@ pub(super) enum Fault {
 pub(super) struct Transfer {
     frames: AtomicU64,
     fault: AtomicU8,
+    answered: AtomicBool,
 }
 
 impl Transfer {
     /// Goes up with each part that was passed on.
     pub(super) fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
+    }
+
+    /// The answer has begun. From here on it is between the two of them how long either may say nothing: it may be a
+    /// stream both ways.
+    pub(super) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn fault(&self) -> Option<Fault> {
@@ -65,6 +75,7 @@ pub(super) enum RequestBody {
 pub(super) struct Streamed {
     body: Incoming,
     left: u64,
+    /// Until the answer begins.
     patience: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     transfer: Arc<Transfer>,
@@ -92,11 +103,16 @@ impl Streamed {
                         Some(left) => self.left = left,
                         None => return Poll::Ready(Some(Err(self.transfer.fail(Fault::TooLarge)))),
                     }
+                    return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(trailers(frame, headers::clean_request_trailers))))
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.transfer.fail(Fault::Broken)))),
             Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending if self.transfer.answered.load(Ordering::Relaxed) => {
+                self.timer = None;
+                Poll::Pending
+            }
             Poll::Pending => {
                 let patience = self.patience;
                 let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
@@ -132,6 +148,17 @@ impl Body for RequestBody {
             RequestBody::Empty => SizeHint::with_exact(0),
             RequestBody::Streamed(streamed) => streamed.body.size_hint(),
         }
+    }
+}
+
+/// A frame that is no data, with its fields cleaned.
+pub(super) fn trailers(frame: Frame<Bytes>, clean: fn(&mut HeaderMap)) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            clean(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(other) => other,
     }
 }
 

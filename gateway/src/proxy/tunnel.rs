@@ -5,7 +5,7 @@ use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::pool::Lease;
+use super::endpoint::Lease;
 
 /// Copies until both sides are done, or the process is. `lease` counts as a request in flight for so long.
 pub(super) fn open(

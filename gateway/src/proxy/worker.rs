@@ -9,22 +9,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use chassis::lifecycle::Lifecycle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection;
 use super::counters::Counters;
-use super::pool::Upstream;
+use super::plan::Plan;
 use crate::http1::Timeouts;
 use crate::layers::caller::RequestId;
 use crate::peers::Peers;
 use crate::state::{Shared, State};
+use crate::upstreams::Table;
 
 const SWEEP: Duration = Duration::from_secs(1);
 /// After accepting failed, for instance for want of file descriptors.
@@ -35,7 +37,10 @@ pub(super) struct Thread {
     pub(super) state: State,
     pub(super) surface: Surface,
     pub(super) own: Router,
-    pub(super) upstreams: Vec<Upstream>,
+    /// Replaced by this thread alone; a request loads it once.
+    pub(super) plan: ArcSwap<Plan>,
+    /// Drive upstream connections, and end when nobody uses them: draining does not wait for them.
+    drivers: TaskTracker,
     pub(super) counters: Arc<Counters>,
     /// Connections, HTTP/2 streams and tunnels: what draining waits for.
     pub(super) tasks: TaskTracker,
@@ -52,6 +57,12 @@ pub(super) struct Thread {
 impl Thread {
     pub(super) fn next_id(&self) -> RequestId {
         RequestId::new(self.process, self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Requests that begin from now on are the new table's.
+    fn follow(&self, table: Arc<Table>) {
+        let before = self.plan.load();
+        self.plan.store(Plan::new(table, Some(&before), self.process, &self.drivers));
     }
 }
 
@@ -70,6 +81,7 @@ pub struct Worker {
     pub surface: Surface,
     pub listener: StdListener,
     pub shared: Arc<Shared>,
+    pub tables: watch::Receiver<Arc<Table>>,
     pub counters: Arc<Counters>,
     pub lifecycle: Lifecycle,
 }
@@ -98,9 +110,9 @@ impl Worker {
         self.shared.entropy.fill(&mut random);
         let process = u64::from_le_bytes(random);
         let state = State { shared: Arc::clone(&self.shared), peers: dial()? };
-        // Upstream connections end when nobody uses them; draining does not wait for them.
         let drivers = TaskTracker::new();
-        let upstreams = self.shared.routes.upstreams().iter();
+        let mut tables = self.tables;
+        let table = Arc::clone(&tables.borrow_and_update());
         let limits = &self.shared.config.limits;
         let thread = Arc::new(Thread {
             own: match self.surface {
@@ -108,7 +120,8 @@ impl Worker {
                 Surface::Internal => crate::own::internal(state.clone()),
             },
             surface: self.surface,
-            upstreams: upstreams.map(|rule| Upstream::new(rule, process, drivers.clone())).collect(),
+            plan: ArcSwap::new(Plan::new(table, None, process, &drivers)),
+            drivers,
             state,
             counters: self.counters,
             tasks: TaskTracker::new(),
@@ -119,7 +132,7 @@ impl Worker {
             process,
             requests: AtomicU64::new(0),
         });
-        accept(&thread, listener, limits.connections, &self.lifecycle.draining()).await;
+        accept(&thread, listener, limits.connections, tables, &self.lifecycle.draining()).await;
         thread.draining.cancel();
         thread.tasks.close();
         tokio::select! {
@@ -132,7 +145,13 @@ impl Worker {
 }
 
 /// Takes connections until the process drains. Those that the kernel has completed by then are still served.
-async fn accept(thread: &Arc<Thread>, listener: TcpListener, limit: usize, draining: &CancellationToken) {
+async fn accept(
+    thread: &Arc<Thread>,
+    listener: TcpListener,
+    limit: usize,
+    mut tables: watch::Receiver<Arc<Table>>,
+    draining: &CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -145,7 +164,11 @@ async fn accept(thread: &Arc<Thread>, listener: TcpListener, limit: usize, drain
                     sleep(ACCEPT_AGAIN).await;
                 }
             },
-            _ = sweep.tick() => thread.upstreams.iter().for_each(Upstream::sweep),
+            _ = sweep.tick() => thread.plan.load().sweep(),
+            Ok(()) = tables.changed() => {
+                let table = Arc::clone(&tables.borrow_and_update());
+                thread.follow(table);
+            }
             () = draining.cancelled() => break,
         }
     }

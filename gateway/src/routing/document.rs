@@ -8,6 +8,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::Complaint;
 
+/// More is a slip of the hand.
+const MOST: usize = 1_000_000;
+
 /// What was found wrong so far, and the text for line numbers.
 pub(super) struct Complaints<'t> {
     text: &'t str,
@@ -84,6 +87,34 @@ impl<'d> Table<'d> {
             self.complain(complaints, self.offset, format_args!("{key} is missing"));
         }
         self.string(key, complaints)
+    }
+
+    /// A whole number of at least `least`.
+    pub(super) fn count(
+        &mut self,
+        key: &'static str,
+        least: usize,
+        complaints: &mut Complaints<'_>,
+    ) -> Option<usize> {
+        let value = self.get(key)?;
+        let number = value.get_ref().as_integer();
+        let number = number.and_then(|number| usize::from_str_radix(number.as_str(), number.radix()).ok());
+        let number = number.filter(|number| (least..=MOST).contains(number));
+        if number.is_none() {
+            let wanted = format_args!("{key} must be a whole number from {least} to {MOST}");
+            self.complain(complaints, value.span().start, wanted);
+        }
+        number
+    }
+
+    /// The table under `key`, with its own name for complaints.
+    pub(super) fn table(&mut self, key: &'static str, complaints: &mut Complaints<'_>) -> Option<Table<'d>> {
+        let value = self.get(key)?;
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            self.complain(complaints, value.span().start, format_args!("{key} must be a table"));
+        }
+        table.map(|table| Table::new(format!("{}: {key}", self.name), table, value.span().start))
     }
 
     pub(super) fn boolean(&mut self, key: &'static str, complaints: &mut Complaints<'_>) -> Option<bool> {

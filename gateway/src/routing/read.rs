@@ -7,7 +7,7 @@ mod upstream;
 use std::time::Duration;
 
 use http::Method;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::document::{Complaints, Table};
 use super::{Accept, Complaint, Host, Pattern, Route, UpstreamRule};
@@ -80,6 +80,7 @@ fn route(
     let identity = identity(table, complaints);
     let pass_credential = table.boolean("pass_credential", complaints).unwrap_or(false);
     let allow_encoded_slash = table.boolean("allow_encoded_slash", complaints).unwrap_or(false);
+    let body_bytes = body_bytes(table, complaints);
     not_yet(table, complaints);
     Some(Route {
         pattern: pattern?,
@@ -92,6 +93,7 @@ fn route(
         identity,
         pass_credential,
         allow_encoded_slash,
+        body_bytes,
         line,
     })
 }
@@ -215,6 +217,20 @@ fn identity(table: &mut Table<'_>, complaints: &mut Complaints<'_>) -> bool {
             true
         }
     }
+}
+
+fn body_bytes(table: &mut Table<'_>, complaints: &mut Complaints<'_>) -> Option<u64> {
+    let value = table.get("body_bytes")?;
+    let read = match value.get_ref() {
+        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+        DeValue::String(text) if text == "unlimited" => Some(u64::MAX),
+        _ => None,
+    };
+    if read.is_none() {
+        let wanted = "body_bytes must be a number of bytes, or \"unlimited\" for streams";
+        table.complain(complaints, value.span().start, wanted);
+    }
+    read
 }
 
 fn duration(text: &str) -> Option<Duration> {

@@ -114,7 +114,8 @@ stale_for = "0s"
     let Requirement::Permission { permission, resource: Some(resource) } = &route.require else { panic!() };
     assert_eq!((permission.as_str(), resource.kind.as_str()), ("document:read", "document"));
     assert_eq!(resource.id, ResourceId::Segment(2));
-    assert_eq!(routes.upstreams()[0].endpoints, ["127.0.0.1:4001", "127.0.0.1:4002"]);
+    let listed = ["127.0.0.1:4001", "127.0.0.1:4002"].map(str::to_owned).to_vec();
+    assert_eq!(routes.upstreams()[0].addresses, Addresses::Listed(listed));
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn everything_wrong_is_said_at_once_with_line_and_route() {
 endpoints = ["https://a", "http://a/b", "nonsense"]
 retries = 3
 [upstream.lookup]
-dns = "a:1"
+dns = "a"
 [[route]]
 path = "/a/{id}"
 accept = ["token", "cookie"]
@@ -143,6 +144,7 @@ path = "/c/d"
 upstream = "echo"
 strip_prefix = "/c/d"
 colour = "red"
+body_bytes = -1
 [[route]]
 path = "/v1/x"
 accept = []
@@ -155,7 +157,7 @@ upstream = "echo"
         "2: upstream echo: endpoint \"http://a/b\"",
         "2: upstream echo: endpoint \"nonsense\"",
         "3: upstream echo: unknown key \"retries\"",
-        "5: upstream lookup: dns is not there yet",
+        "5: upstream lookup: dns \"a\" must be a name and a port",
         "8: route /a/{id}: accept has \"cookie\"",
         "9: route /a/{id}: require: \"document:*\" is not a permission",
         "9: route /a/{id}: require: resource \"document/{nr}\" names {nr}",
@@ -169,9 +171,10 @@ upstream = "echo"
         "20: route /c/d: accept is missing",
         "23: route /c/d: strip_prefix \"/c/d\"",
         "24: route /c/d: unknown key \"colour\"",
-        "25: route /v1/x overlaps /v1, which the gateway answers itself",
-        "28: route /v1/x: require needs somebody",
-        "28: route /v1/x: require: \"Editor\" is not a role",
+        "25: route /c/d: body_bytes must be a number of bytes, or \"unlimited\"",
+        "26: route /v1/x overlaps /v1, which the gateway answers itself",
+        "29: route /v1/x: require needs somebody",
+        "29: route /v1/x: require: \"Editor\" is not a role",
     ] {
         assert!(said.contains(expected), "{expected:?} is not in\n{said}");
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +11,14 @@ use chassis::config::Shutdown;
 use chassis::entropy::SystemEntropy;
 use chassis::lifecycle::Lifecycle;
 use gateway::config::Config;
+use gateway::upstreams::{Names, Resolve};
 use gateway::{Injected, Running};
 use time::OffsetDateTime;
 use token::{
     AccessClaims, Algorithm, Epochs, KeySet, PrincipalKind, RecipientKey, SigningKey, TYP_ACCESS, seal,
 };
 
+use super::client::PATIENCE;
 use super::peers::World;
 use super::upstream::Upstream;
 
@@ -93,21 +95,21 @@ pub struct Gateway {
     pub clock: Arc<TestClock>,
     signing: SigningKey,
     recipient: RecipientKey,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Gateway {
     pub async fn start() -> Self {
-        Self::build(1, "", |_| {}).await
+        Self::build(1, "", |_| {}, Names::system()).await
     }
 
     pub async fn with_workers(workers: usize) -> Self {
-        Self::build(workers, "", |_| {}).await
+        Self::build(workers, "", |_| {}, Names::system()).await
     }
 
     /// `more` is configuration at the top of the file.
     pub async fn with(more: &str) -> Self {
-        Self::build(1, more, |_| {}).await
+        Self::build(1, more, |_| {}, Names::system()).await
     }
 
     /// That waits so long for heads, and so long for requests.
@@ -115,10 +117,49 @@ impl Gateway {
         let change = |config: &mut Config| {
             (config.limits.head_timeout, config.limits.idle_timeout) = (head, idle);
         };
-        Self::build(1, "", change).await
+        Self::build(1, "", change, Names::system()).await
     }
 
-    async fn build(workers: usize, more: &str, change: impl FnOnce(&mut Config)) -> Self {
+    /// With this route file, in which APP is the application's address.
+    pub async fn with_routes(routes: &str) -> Self {
+        Self::with_routes_and(routes, |_| {}).await
+    }
+
+    pub async fn with_routes_and(routes: &str, more: impl FnOnce(&mut Config)) -> Self {
+        let change = |config: &mut Config| {
+            more(config);
+            let text = std::fs::read_to_string(&config.routes).unwrap();
+            let address = text.split("http://").nth(1).unwrap().split('"').next().unwrap();
+            std::fs::write(&config.routes, routes.replace("APP", address)).unwrap();
+        };
+        Self::build(1, "", change, Names::system()).await
+    }
+
+    /// With this route file, and who knows the addresses of names.
+    pub async fn with_names(routes: &str, resolver: Arc<dyn Resolve>) -> Self {
+        let names = Names { resolver, every: Duration::from_millis(20) };
+        let change = |config: &mut Config| std::fs::write(&config.routes, routes).unwrap();
+        Self::build(1, "", change, names).await
+    }
+
+    /// Changes the route file, as editors do.
+    pub fn rewrite(&self, routes: &str) {
+        let new = self.folder.path().join("routes.toml.new");
+        std::fs::write(&new, routes.replace("APP", &self.upstream.address.to_string())).unwrap();
+        std::fs::rename(new, self.route_file()).unwrap();
+    }
+
+    pub fn route_file(&self) -> PathBuf {
+        self.folder.path().join("routes.toml")
+    }
+
+    /// A line of `/metrics`, less its name and labels.
+    pub fn metric(&self, line: &str) -> Option<f64> {
+        let text = self.lifecycle.metrics().render();
+        text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
+    }
+
+    async fn build(workers: usize, more: &str, change: impl FnOnce(&mut Config), names: Names) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let upstream = Upstream::start().await;
         let signing = SigningKey::generate(Algorithm::Es256).unwrap();
@@ -135,6 +176,7 @@ impl Gateway {
             clock: clock.clone(),
             entropy: SystemEntropy::shared(),
             peers: Some(Arc::new(move || for_peers.peers())),
+            names,
         };
         let Running { public, internal } = gateway::start(config, injected, &lifecycle).await.unwrap();
         Self {
@@ -146,7 +188,7 @@ impl Gateway {
             clock,
             signing,
             recipient,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -195,6 +237,20 @@ impl Gateway {
     pub fn asked(&self, what: &str) -> usize {
         self.world.with(|held| held.asked.iter().filter(|asked| asked.starts_with(what)).count())
     }
+}
+
+/// Asks again until there is an answer. For what has no signal of its own. An endpoint that was slow once is asked
+/// seldom for a while, and on a loaded machine any may be.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(4 * PATIENCE, asking).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 impl Drop for Gateway {

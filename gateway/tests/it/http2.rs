@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::client::PATIENCE;
 use super::gateway::{ALICE, Gateway};
+use super::http2_upstream::Application;
 
 async fn exchange(
     gateway: &Gateway,
@@ -84,6 +85,26 @@ async fn refusals_are_the_same() {
 #[tokio::test]
 async fn z07_what_http2_forbids_is_a_stream_error() {
     let gateway = Gateway::start().await;
+    nothing_forbidden_passes(&gateway).await;
+    // At most a request whose body then contradicted its head, and that one unfinished.
+    assert!(
+        gateway.upstream.requests().iter().all(|seen| seen.body.is_empty() && seen.target() == "/open/x")
+    );
+    assert!(gateway.upstream.requests().iter().all(|seen| seen.header("x-evil").is_none()));
+}
+
+#[tokio::test]
+async fn z07_holds_where_the_application_speaks_http2_too() {
+    let application = Application::start().await;
+    let gateway = Gateway::with_routes(&application.routes("")).await;
+    nothing_forbidden_passes(&gateway).await;
+    for seen in application.requests() {
+        assert_eq!((seen.path.as_str(), seen.ended), ("/open/x", false), "{seen:?}");
+        assert!(!seen.headers.contains_key("x-evil"));
+    }
+}
+
+async fn nothing_forbidden_passes(gateway: &Gateway) {
     for (headers, body) in [
         (&[("transfer-encoding", "chunked")][..], &b""[..]),
         (&[("connection", "close")], b""),
@@ -95,6 +116,18 @@ async fn z07_what_http2_forbids_is_a_stream_error() {
         (&[("content-length", "5")], b"hi"),
         (&[("te", "gzip")], b""),
         (&[(":path", "/open/other")], b""),
+        (&[(":authority", "b")], b""),
+        (&[(":method", "GET")], b""),
+        (&[(":status", "200")], b""),
+        (&[(":protocol", "websocket")], b""),
+        (&[("x", "1"), (":scheme", "http")], b""),
+        (&[("keep-alive", "1")], b""),
+        (&[("proxy-connection", "keep-alive")], b""),
+        (&[("upgrade", "websocket")], b""),
+        (&[("host", "other")], b""),
+        (&[("content-length", "1")], b"hi"),
+        (&[("content-length", "-1")], b"hi"),
+        (&[("content-length", "3, 3")], b"abc"),
     ] {
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
         let mut block = Vec::new();
@@ -116,13 +149,6 @@ async fn z07_what_http2_forbids_is_a_stream_error() {
         let verdict = tokio::time::timeout(PATIENCE, verdict(&mut stream)).await.expect("no verdict");
         assert!(matches!(verdict, Verdict::Refused), "{headers:?}: {verdict:?}");
     }
-    // At most a request whose body then contradicted its head, and that one unfinished.
-    assert!(
-        gateway.upstream.requests().iter().all(|seen| seen.body.is_empty() && seen.target() == "/open/x")
-    );
-    let mut map = HeaderMap::new();
-    map.insert("x", "1".parse().unwrap());
-    assert!(gateway.upstream.requests().iter().all(|seen| seen.header("x-evil").is_none()));
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
 pub struct Upstream {
     pub address: SocketAddr,
     seen: Arc<Seen>,
+    accepting: AbortHandle,
 }
 
 #[derive(Default)]
@@ -19,6 +21,8 @@ struct Seen {
     /// Connections that the gateway closed.
     closed: watch::Sender<usize>,
     go: Notify,
+    /// Done whatever the path asks for.
+    always: Mutex<Option<&'static str>>,
 }
 
 /// What came.
@@ -27,7 +31,10 @@ pub struct Request {
     pub line: String,
     /// Names as sent, in order.
     pub headers: Vec<(String, String)>,
+    /// Once it is there in full.
     pub body: Vec<u8>,
+    /// What has come of it so far.
+    pub arrived: Vec<u8>,
 }
 
 impl Request {
@@ -52,21 +59,36 @@ impl Request {
 
 impl Upstream {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub async fn start_on(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
         let own = Arc::clone(&seen);
-        tokio::spawn(async move {
+        let accepting = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 own.connections.send_modify(|count| *count += 1);
                 let seen = Arc::clone(&own);
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     serve(stream, &seen).await;
                     seen.closed.send_modify(|count| *count += 1);
                 });
             }
         });
-        Self { address, seen }
+        Self { address, seen, accepting: accepting.abort_handle() }
+    }
+
+    /// Ends it and its connections, as if it were killed.
+    pub fn kill(&self) {
+        self.accepting.abort();
+    }
+
+    /// From now on, whatever the path asks for.
+    pub fn always(&self, what: Option<&'static str>) {
+        *self.seen.always.lock().unwrap() = what;
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -133,7 +155,7 @@ impl Reader {
             let (name, value) = field.split_once(':').unwrap();
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
-        let mut request = Request { line, headers, body: Vec::new() };
+        let mut request = Request { line, headers, body: Vec::new(), arrived: Vec::new() };
         // Written down when the head is there: a body may never come.
         let index = {
             let mut requests = seen.requests.lock().unwrap();
@@ -141,12 +163,20 @@ impl Reader {
             requests.len() - 1
         };
         if let Some(length) = request.header("content-length").map(|length| length.parse().unwrap()) {
-            request.body = self.take(length).await?;
+            while request.body.len() < length {
+                if self.unread.is_empty() {
+                    self.more().await?;
+                }
+                let part = self.unread.len().min(length - request.body.len());
+                request.body.extend(self.unread.drain(..part));
+                seen.requests.lock().unwrap()[index].arrived.clone_from(&request.body);
+            }
         } else if request.header("transfer-encoding").is_some() {
             loop {
                 let size = usize::from_str_radix(&self.line().await?, 16).unwrap();
                 let chunk = self.take(size + 2).await?;
                 request.body.extend(&chunk[..size]);
+                seen.requests.lock().unwrap()[index].arrived.clone_from(&request.body);
                 if size == 0 {
                     break;
                 }
@@ -170,10 +200,28 @@ async fn serve(stream: TcpStream, seen: &Seen) {
 async fn answer(reader: &mut Reader, request: &Request, seen: &Seen) -> Option<()> {
     let path = request.target().split('?').next().unwrap().to_owned();
     let mut write = async |bytes: &[u8]| reader.stream.write_all(bytes).await.ok();
-    match path.rsplit('/').next().unwrap_or_default() {
+    let always = *seen.always.lock().unwrap();
+    match always.unwrap_or(path.rsplit('/').next().unwrap_or_default()) {
         "slow" => {
             seen.go.notified().await;
             write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow").await
+        }
+        "failing" => write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n").await,
+        "events" => {
+            write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n\r\n").await?;
+            for number in 1..=3 {
+                seen.go.notified().await;
+                write(format!("id: {number}\ndata: event {number}\n\n").as_bytes()).await?;
+            }
+            None
+        }
+        "drip" => {
+            write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n").await?;
+            for byte in b"drip" {
+                seen.go.notified().await;
+                write(&[*byte]).await?;
+            }
+            Some(())
         }
         "never" => {
             let mut nothing = [0; 1];

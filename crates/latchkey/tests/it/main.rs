@@ -11,6 +11,7 @@ mod logout;
 mod password_change;
 mod readme;
 mod replicas;
+mod routes_change;
 mod rpc;
 mod stack;
 mod stories;

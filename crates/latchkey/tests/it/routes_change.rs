@@ -1,0 +1,54 @@
+//! Story: an operator changes the routes of a running stack, makes a mistake, and loses a replica of the application.
+
+use std::fs;
+
+use super::stack::{Stack, client, eventually};
+
+async fn status(stack: &Stack, path: &str) -> u16 {
+    stack.get(path).send().await.unwrap().status().as_u16()
+}
+
+async fn readyz(stack: &Stack) -> String {
+    let url = format!("{}/readyz?verbose", stack.file.operations["gateway-0"]);
+    client().get(url).send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test]
+async fn routes_change_without_a_restart() {
+    let stack = Stack::start().await;
+    let file = stack.state_dir().join("routes.toml");
+    let first = fs::read_to_string(&file).unwrap();
+    let second = format!("{first}\n[[route]]\npath = \"/new/*\"\naccept = []\nupstream = \"echo\"\n");
+    assert_eq!(status(&stack, "/new/x").await, 404);
+    fs::write(&file, &second).unwrap();
+    eventually("the new route is there", async || (status(&stack, "/new/x").await == 200).then_some(()))
+        .await;
+    assert!(readyz(&stack).await.contains("\nok: route file"));
+
+    fs::write(&file, second.replace("path = \"/new/*\"\naccept = []", "path = \"/new/*\"")).unwrap();
+    let told = eventually("the mistake is told", async || {
+        let told = readyz(&stack).await;
+        told.contains("not ok: route file").then_some(told)
+    })
+    .await;
+    assert!(told.starts_with("ready\n") && told.contains("route /new/*: accept is missing"), "{told}");
+    assert!(stack.log("gateway-0").contains("route /new/*: accept is missing"));
+    assert_eq!(status(&stack, "/new/x").await, 200, "the former routes stay");
+
+    fs::write(&file, &first).unwrap();
+    eventually("it is taken back", async || (status(&stack, "/new/x").await == 404).then_some(())).await;
+    eventually("it is told", async || readyz(&stack).await.contains("\nok: route file").then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_replica_of_the_application_dies_and_nobody_notices() {
+    let stack = Stack::start().await;
+    assert!(stack.file.echo.len() > 1, "there are several");
+    for _ in 0..20 {
+        assert_eq!(status(&stack, "/app/public/x").await, 200);
+    }
+    stack.kill("echo-1");
+    for _ in 0..50 {
+        assert_eq!(status(&stack, "/app/public/x").await, 200);
+    }
+}

@@ -1,0 +1,180 @@
+//! The route file while the process runs: looked at twice a second, and put in force as a whole or not at all.
+//!
+//! It is polled by what `stat` says of its path, not watched: that follows the exchange of a symbolic link
+//! (ConfigMaps) and of the file itself (editors), on every file system. What has changed is read once it has stayed the
+//! same from one look to the next, so that nobody reads half of what is being written.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use chassis::lifecycle::{Lifecycle, Readiness};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::routing::{OwnPaths, RouteFileError, Routes, load};
+use crate::upstreams::Fleet;
+
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Mark {
+    /// None: there is no file to be seen.
+    fn of(path: &Path) -> Option<Mark> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Mark {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+        })
+    }
+}
+
+/// What has become of the route file since the start.
+#[derive(Debug)]
+struct Outcomes {
+    current: AtomicBool,
+    loaded: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// A route file that is kept in force.
+pub(crate) struct RouteFile {
+    path: PathBuf,
+    own_prefix: String,
+    /// Of what was read last.
+    mark: Option<Mark>,
+    condition: Readiness,
+    outcomes: Arc<Outcomes>,
+}
+
+impl RouteFile {
+    /// Reads the file for the start.
+    pub(crate) fn open(
+        path: &Path,
+        own_prefix: &str,
+        lifecycle: &Lifecycle,
+    ) -> Result<(Self, Routes), RouteFileError> {
+        let mark = Mark::of(path);
+        let routes = load(path, OwnPaths::new(own_prefix))?;
+        let condition = lifecycle.dependency("route file");
+        condition.ready();
+        let outcomes = Arc::new(Outcomes {
+            current: AtomicBool::new(true),
+            loaded: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        });
+        outcomes.show(&lifecycle.metrics().meter());
+        let (path, own_prefix) = (path.to_owned(), own_prefix.to_owned());
+        Ok((Self { path, own_prefix, mark, condition, outcomes }, routes))
+    }
+
+    /// Follows the file for ever. What is good is put in force.
+    pub(crate) async fn follow(mut self, fleet: Fleet) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut before = self.mark;
+        loop {
+            looks.tick().await;
+            let seen = Mark::of(&self.path);
+            let settled = seen == before;
+            before = seen;
+            if settled && seen != self.mark {
+                self.mark = seen;
+                if let Some(routes) = self.read() {
+                    fleet.put_in_force(routes).await;
+                    self.outcomes.loaded.fetch_add(1, Ordering::Relaxed);
+                    self.outcomes.current.store(true, Ordering::Relaxed);
+                    self.condition.ready();
+                }
+            }
+        }
+    }
+
+    fn read(&self) -> Option<Routes> {
+        match load(&self.path, OwnPaths::new(&self.own_prefix)) {
+            Ok(routes) => {
+                tracing::info!(
+                    routes = routes.len(),
+                    upstreams = routes.upstreams().len(),
+                    "route file loaded"
+                );
+                Some(routes)
+            }
+            Err(refused) => {
+                let problems = refused.to_string();
+                tracing::error!(problems, "route file refused: the routes stay as they were");
+                self.outcomes.refused.fetch_add(1, Ordering::Relaxed);
+                self.outcomes.current.store(false, Ordering::Relaxed);
+                let problems = problems.replace('\n', "; ");
+                self.condition.not_ready(format!("refused, the routes stay as they were: {problems}"));
+                None
+            }
+        }
+    }
+}
+
+impl Outcomes {
+    fn show(self: &Arc<Self>, meter: &Meter) {
+        let own = Arc::clone(self);
+        meter
+            .u64_observable_gauge("latchkey_gateway_routes_current")
+            .with_description("1 when the routes in force are those of the route file.")
+            .with_callback(move |gauge| gauge.observe(own.current.load(Ordering::Relaxed).into(), &[]))
+            .build();
+        let own = Arc::clone(self);
+        meter
+            .u64_observable_counter("latchkey_gateway_routes_reloads")
+            .with_description("Changes of the route file since the start, by outcome.")
+            .with_callback(move |counter| {
+                for (outcome, count) in [("loaded", &own.loaded), ("refused", &own.refused)] {
+                    counter.observe(count.load(Ordering::Relaxed), &[KeyValue::new("outcome", outcome)]);
+                }
+            })
+            .build();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_change_a_file_leaves_another_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("routes.toml"), folder.path().join("other"));
+        assert_eq!(Mark::of(&path), None);
+        std::fs::write(&path, "a").unwrap();
+        let mut marks = vec![Mark::of(&path)];
+        std::fs::write(&path, "ab").unwrap();
+        marks.push(Mark::of(&path));
+        // As an editor does it.
+        std::fs::write(&other, "cd").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        marks.push(Mark::of(&path));
+        // As a ConfigMap does it: a link to a folder is exchanged.
+        for version in ["one", "two"] {
+            std::fs::create_dir(folder.path().join(version)).unwrap();
+            std::fs::write(folder.path().join(version).join("routes.toml"), "ef").unwrap();
+            std::os::unix::fs::symlink(version, &other).unwrap();
+            std::fs::rename(&other, folder.path().join("data")).unwrap();
+            marks.push(Mark::of(&folder.path().join("data/routes.toml")));
+        }
+        for (index, mark) in marks.iter().enumerate() {
+            assert!(mark.is_some());
+            assert!(!marks[..index].contains(mark), "{index}: {marks:?}");
+        }
+    }
+}
