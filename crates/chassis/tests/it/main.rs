@@ -13,8 +13,10 @@ mod client;
 mod drain;
 mod echo;
 mod handshake;
+mod names;
 mod operations;
 mod process;
+mod replicas;
 mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -31,6 +31,8 @@ use crate::status;
 /// How long a refused caller may take for the rest of its message.
 const DRAIN: Duration = Duration::from_secs(1);
 
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+
 /// The way in to a server's services.
 pub(super) struct Door {
     access: AccessTable,
@@ -133,7 +135,11 @@ impl Door {
         }
     }
 
+    /// Health checks are not counted: every caller makes them all the time, and they say nothing about use.
     fn record(&self, method: &str, code: Code, began: tokio::time::Instant) {
+        if method == HEALTH_CHECK {
+            return;
+        }
         let method = KeyValue::new("method", method.to_owned());
         self.durations.record(began.elapsed().as_secs_f64(), std::slice::from_ref(&method));
         self.calls.add(1, &[method, KeyValue::new("code", code_word(code))]);
