@@ -33,6 +33,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
+use tracing::{Instrument as _, Span};
 
 use bounded::Bounded;
 use connector::{Connector, Security};
@@ -50,6 +51,7 @@ use super::call::DEFAULT_TIMEOUT;
 use super::context::{format_timeout, parse_timeout};
 use crate::lifecycle::Lifecycle;
 use crate::status;
+use crate::telemetry::traces;
 use crate::tls::Identity;
 
 /// Services whose calls may be made twice: the contract keeps reads and writes in separate services, and these are
@@ -267,12 +269,21 @@ impl Service<Request<Body>> for Channel {
         });
         let now = Instant::now();
         let deadline = now.checked_add(timeout).unwrap_or(now + DEFAULT_TIMEOUT);
-        Box::pin(async move {
-            match tokio::time::timeout_at(deadline, inner.answer(request, deadline)).await {
+        let (mut parts, body) = request.into_parts();
+        let method = parts.uri.path().trim_start_matches('/');
+        let span = traces::asking(&inner.name, method, &mut parts.headers);
+        let request = Request::from_parts(parts, body);
+        let call = async move {
+            let answer = match tokio::time::timeout_at(deadline, inner.answer(request, deadline)).await {
                 Ok(answer) => answer,
                 Err(_elapsed) => Err(too_late(&inner.name)),
+            };
+            if answer.is_err() {
+                Span::current().record("otel.status_code", "ERROR");
             }
-        })
+            answer
+        };
+        if span.is_disabled() { Box::pin(call) } else { Box::pin(call.instrument(span)) }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,14 +26,16 @@ pub const ACCESS: AccessTable = &[
     ("/test.v1.Echo/Wait", &["gateway"]),
     ("/test.v1.Echo/Panic", &["gateway"]),
     ("/test.v1.Echo/Continue", &["gateway"]),
+    ("/test.v1.Echo/Relay", &["gateway"]),
     ("/test.v1.EchoReadService/Say", &["gateway"]),
 ];
 
-/// `Say` answers who asked; `Wait` says that it has begun and waits to be released.
+/// `Say` answers who asked; `Wait` says that it has begun and waits to be released; `Relay` asks `next`.
 #[derive(Clone, Default)]
 pub struct Echo {
     pub begun: Arc<Notify>,
     pub release: Arc<Notify>,
+    pub next: Arc<OnceLock<Channel>>,
 }
 
 impl Echo {
@@ -48,6 +50,11 @@ impl Echo {
                 self.begun.notify_one();
                 self.release.notified().await;
                 Ok(Response::new("released".to_owned()))
+            }
+            "Relay" => {
+                let (next, call) = (self.next.get().unwrap().clone(), Call::continuing(&request));
+                // Boxed: the answer to this may be another of these.
+                Ok(Response::new(Box::pin(send(next, SAY, call.request(request.into_inner()))).await?))
             }
             "Continue" => Ok(Response::new(Call::continuing(&request).timeout.as_millis().to_string())),
             "Panic" => panic!("with {}", request.get_ref()),

@@ -20,3 +20,4 @@ mod replicas;
 mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod traces;
