@@ -23,6 +23,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Serves on the lifecycle until the process ends.
 pub fn serve(listener: TcpListener, lifecycle: &Lifecycle) {
     observe_readiness(lifecycle);
+    crate::telemetry::traces::observe(&lifecycle.metrics().meter());
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

@@ -79,6 +79,7 @@ where
     let code = runtime.block_on(live(shutdown, begin));
     // Blocking work that is still running (a hash, a query) must not hold the process up.
     runtime.shutdown_background();
+    crate::telemetry::traces::flush();
     code
 }
 

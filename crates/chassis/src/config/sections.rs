@@ -224,8 +224,23 @@ impl Validate for Shutdown {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
-    /// `https://host:port` each (`http://` where `tls.mode` is `external`).
+    /// `https://host:port` each (`http://` where `tls.mode` is `external`), or `dns:host:port` for a replica at every
+    /// address of a name. One alone need not be a list.
+    #[serde(deserialize_with = "one_or_many")]
     pub endpoints: Vec<String>,
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "must be a text or a list of texts")]
+    enum Endpoints {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Endpoints::deserialize(deserializer)? {
+        Endpoints::One(endpoint) => vec![endpoint],
+        Endpoints::Many(endpoints) => endpoints,
+    })
 }
 
 impl Validate for Peer {
@@ -235,7 +250,7 @@ impl Validate for Peer {
             problems.push("endpoints: must name at least one, such as https://127.0.0.1:7001".to_owned());
         }
         for endpoint in &self.endpoints {
-            if let Err(reason) = crate::grpc::client::parse_endpoint(endpoint) {
+            if let Err(reason) = crate::grpc::client::parse_target(endpoint) {
                 problems.push(format!("endpoints: {endpoint:?} {reason}"));
             }
         }

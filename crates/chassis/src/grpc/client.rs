@@ -1,43 +1,64 @@
-//! Calls to a neighbour: lazy, reconnecting, bounded in time.
+//! Calls to a neighbour: over all its replicas that are ready, bounded in time, never hanging.
 //!
-//! A neighbour that cannot be reached makes calls fail with UNAVAILABLE at once, or after the connect timeout, and
-//! never hang; the first call after it is back connects again. Calls go round over the endpoints, leaving out those
-//! that could not be reached a moment ago.
+//! tonic's balanced channel sends calls to endpoints that it has no connection to and waits for ever when there is
+//! none (grpc-rust#2839), so this is our own, over hyper. A replica takes calls while its connection stands and its
+//! health check says that it is ready; each call goes to the less loaded of two at random; the deadline is around
+//! everything. Who is not there is connected to in the background, and with nobody there calls fail with
+//! UNAVAILABLE at once.
+//!
+//! A call is made a second time, on another connection, if the first attempt was certainly not processed, or if it is
+//! a read and the connection broke. Never after a deadline, and never because of what the other side answered.
 
 mod bounded;
 mod connector;
 mod endpoint;
+mod link;
+mod load;
+mod outgoing;
+mod replica;
+mod resolve;
+mod roster;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Counter;
 use rustls::pki_types::ServerName;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::{Service, ServiceExt as _};
+use tower::Service;
+use tracing::{Instrument as _, Span};
 
 use bounded::Bounded;
-use connector::{Connector, Reach, Security};
-pub(crate) use endpoint::parse_endpoint;
+use connector::{Connector, Security};
+pub(crate) use endpoint::parse_target;
+use endpoint::{Place, Target};
+use link::Origin;
+use outgoing::Outgoing;
+use replica::Replica;
+use resolve::Name;
+pub use resolve::{Resolution, Resolve, ResolveError};
+use roster::Roster;
 
 pub use super::call::Call;
 use super::call::DEFAULT_TIMEOUT;
-use super::context::parse_timeout;
+use super::context::{format_timeout, parse_timeout};
 use crate::lifecycle::Lifecycle;
 use crate::status;
+use crate::telemetry::traces;
 use crate::tls::Identity;
 
-/// A peer that is gone without a word is noticed after both of these.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Services whose calls may be made twice: the contract keeps reads and writes in separate services, and these are
+/// the names of those that read.
+const READS: [&str; 2] = ["ReadService", "CheckService"];
 
-/// A cloneable way to one service, over however many endpoints. Give it to a generated client. Its connections live
+/// A cloneable way to one service, over however many replicas. Give it to a generated client. Its connections live
 /// on the runtime that it was made in.
 #[derive(Clone)]
 pub struct Channel {
@@ -45,15 +66,12 @@ pub struct Channel {
 }
 
 struct Inner {
-    name: String,
-    endpoints: Vec<Remote>,
-    next: AtomicUsize,
-    ended: CancellationToken,
-}
-
-struct Remote {
-    channel: tonic::transport::Channel,
-    reach: Arc<Reach>,
+    name: Arc<str>,
+    origin: Origin,
+    roster: Arc<Roster>,
+    retries: Counter<u64>,
+    /// Ends what runs in the background.
+    _dropped: DropGuard,
 }
 
 /// Why there can be no channel.
@@ -65,64 +83,161 @@ pub enum ChannelError {
     NoEndpoint,
     #[error("{0:?} cannot be a server's name")]
     ServerName(String),
+    #[error("the endpoint {endpoint:?} cannot be looked up: {reason}")]
+    Resolver { endpoint: String, reason: String },
 }
 
-/// A channel to `server_name` at `endpoints` (`https://host:port`). Connects at the first call. Must be made inside a
-/// runtime, which may be a current-thread one. The neighbour's state is shown by `/readyz?verbose`.
+/// A channel to `server_name` at `endpoints`: `https://host:port` each, or `dns:host:port` for every address of a name.
+/// Connects in the background. Must be made inside a runtime, which may be a current-thread one. The neighbour's state
+/// is shown by `/readyz?verbose`.
 pub fn channel(
     endpoints: &[String],
     identity: &Identity,
     server_name: &str,
     lifecycle: &Lifecycle,
 ) -> Result<Channel, ChannelError> {
+    channel_resolving(endpoints, identity, server_name, lifecycle, &Resolution::default())
+}
+
+/// As [`channel`], with names looked up in another way.
+pub fn channel_resolving(
+    endpoints: &[String],
+    identity: &Identity,
+    server_name: &str,
+    lifecycle: &Lifecycle,
+    resolution: &Resolution,
+) -> Result<Channel, ChannelError> {
     if endpoints.is_empty() {
         return Err(ChannelError::NoEndpoint);
     }
-    let tls_name = ServerName::try_from(server_name.to_owned())
-        .map_err(|_| ChannelError::ServerName(server_name.to_owned()))?;
+    let unusable = || ChannelError::ServerName(server_name.to_owned());
+    let tls_name = ServerName::try_from(server_name.to_owned()).map_err(|_| unusable())?;
     let security = identity.client_config().map(|config| Security { config: config.into(), name: tls_name });
-    let group = connector::Group::new(endpoints.len(), lifecycle.dependency(server_name));
-    let mut remotes = Vec::with_capacity(endpoints.len());
-    for (text, reach) in endpoints.iter().zip(group.members()) {
+    let (mut fixed, mut names) = (Vec::new(), Vec::new());
+    for (number, text) in endpoints.iter().enumerate() {
         let wrong = |reason| ChannelError::Endpoint { endpoint: text.clone(), reason };
-        let parsed = parse_endpoint(text).map_err(wrong)?;
-        parsed.judge(security.is_some()).map_err(wrong)?;
-        // tonic is told `http` whatever is used: security is our connector's, and tonic would insist on its own. What
-        // the server sees is the origin.
-        let scheme = if security.is_some() { "https" } else { "http" };
-        let origin = format!("{scheme}://{server_name}").parse().map_err(|_| wrong("is not an address"))?;
-        let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", parsed.authority()))
-            .map_err(|_| wrong("is not an address"))?
-            .origin(origin)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .connect_with_connector_lazy(Connector::new(parsed, security.clone(), reach.clone()));
-        remotes.push(Remote { channel, reach });
+        let target = parse_target(text).map_err(wrong)?;
+        target.judge(security.is_some()).map_err(wrong)?;
+        match target {
+            Target::One { place, .. } => fixed.push((number, place)),
+            Target::Every { server, place } => {
+                let resolver = resolution.resolver(server).map_err(|error| ChannelError::Resolver {
+                    endpoint: text.clone(),
+                    reason: error.to_string(),
+                })?;
+                names.push(Name { number, place, resolver, every: resolution.every });
+            }
+        }
     }
+    let scheme = if security.is_some() { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP };
+    let origin = Origin { scheme, authority: server_name.parse().map_err(|_| unusable())? };
+    let neighbour: Arc<str> = server_name.into();
+    let roster = Arc::new(Roster::new(lifecycle.dependency(server_name), names.len(), lifecycle.ended()));
+    let dropped = CancellationToken::new();
+    let meter = lifecycle.metrics().meter();
+    let keeper = Keeper {
+        roster: roster.clone(),
+        connector: Arc::new(Connector { security, origin: origin.clone(), lifecycle: lifecycle.clone() }),
+        neighbour: neighbour.clone(),
+        ejections: meter
+            .u64_counter("latchkey_process_replica_ejections")
+            .with_description("Replicas of neighbours that were left out although connected, by neighbour.")
+            .build(),
+        dropped: dropped.clone(),
+    };
+    fixed.into_iter().for_each(|(number, place)| keeper.keep(number, place));
+    names.into_iter().for_each(|name| keeper.clone().follow(name));
     Ok(Channel {
         inner: Arc::new(Inner {
-            name: server_name.to_owned(),
-            endpoints: remotes,
-            next: AtomicUsize::new(0),
-            ended: lifecycle.ended(),
+            name: neighbour,
+            origin,
+            roster,
+            retries: meter
+                .u64_counter("latchkey_process_call_retries")
+                .with_description(
+                    "Calls to neighbours that were made again on another connection, by neighbour.",
+                )
+                .build(),
+            _dropped: dropped.drop_guard(),
         }),
     })
 }
 
-impl Inner {
-    /// The next endpoint in turn that is not known to be out of reach, else just the next: somebody has to try.
-    fn pick(&self) -> Option<&Remote> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed) % self.endpoints.len().max(1);
-        let (before, from) = self.endpoints.split_at_checked(first)?;
-        let mut turn = from.iter().chain(before);
-        turn.clone().find(|remote| !remote.reach.is_held()).or_else(|| turn.next())
+/// Begins what runs in the background for a channel, until that is dropped.
+#[derive(Clone)]
+struct Keeper {
+    roster: Arc<Roster>,
+    connector: Arc<Connector>,
+    neighbour: Arc<str>,
+    ejections: Counter<u64>,
+    dropped: CancellationToken,
+}
+
+impl Keeper {
+    fn keep(&self, number: usize, place: Place) {
+        let key = (number, place);
+        let Some(removed) = self.roster.add(key.clone()) else { return };
+        let Keeper { roster, connector, neighbour, ejections, dropped } = self.clone();
+        let lifecycle = connector.lifecycle.clone();
+        let replica = Replica { key, removed, roster, connector, ejections, neighbour };
+        lifecycle.spawn_support_work("a neighbour's replica", async move {
+            dropped.run_until_cancelled(replica.run()).await;
+        });
     }
 
-    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Status {
-        tracing::debug!(peer = self.name, error = %status::chain(error), "a call could not be made");
-        out_of_reach(&self.name)
+    fn follow(self, name: Name) {
+        let lifecycle = self.connector.lifecycle.clone();
+        lifecycle.spawn_support_work("a neighbour's name", async move {
+            let number = name.number;
+            let follow = name.follow(&self.roster, |place| self.keep(number, place));
+            self.dropped.run_until_cancelled(follow).await;
+        });
     }
+}
+
+impl Inner {
+    async fn answer(&self, request: Request<Body>, deadline: Instant) -> Result<Response<Body>, Status> {
+        let (mut parts, body) = request.into_parts();
+        let is_read = reads(parts.uri.path());
+        parts.uri = self.origin.at(parts.uri.path_and_query()).ok_or_else(|| out_of_reach(&self.name))?;
+        let mut request = Request::from_parts(parts, Outgoing::gather(body).await?);
+        let mut failed = None;
+        loop {
+            let link = self.roster.choose(failed.as_ref()).await;
+            let Some(link) = link else { return Err(out_of_reach(&self.name)) };
+            let copy = if failed.is_none() { outgoing::copy(&request) } else { None };
+            let mut failure = match link.call(request).await {
+                Ok(answer) => {
+                    return Ok(answer.map(|body| Body::new(Bounded::new(body, deadline, self.name.clone()))));
+                }
+                Err(failure) => failure,
+            };
+            let unsent = failure.take_message();
+            let error = failure.into_error();
+            let refused = link::reset(&error);
+            if !refused.is_some_and(|reset| reset.of_stream) {
+                link.retire();
+            }
+            let repeatable = is_read || refused.is_some_and(|reset| reset.unprocessed);
+            let safe = unsent.or(copy.filter(|_| repeatable));
+            let Some(mut again) = safe.filter(|_| failed.is_none()) else {
+                tracing::debug!(peer = &*self.name, error = %status::chain(&error), "a call could not be made");
+                return Err(out_of_reach(&self.name));
+            };
+            self.retries.add(1, &[KeyValue::new("peer", self.name.to_string())]);
+            let left = format_timeout(deadline.saturating_duration_since(Instant::now()));
+            if let Ok(left) = HeaderValue::try_from(left) {
+                again.headers_mut().insert("grpc-timeout", left);
+            }
+            (request, failed) = (again, Some(link));
+        }
+    }
+}
+
+/// Whether a method may be called twice.
+fn reads(path: &str) -> bool {
+    let service = path.rsplit_once('/').map_or("", |(service, _)| service);
+    READS.iter().any(|suffix| service.ends_with(suffix))
 }
 
 fn out_of_reach(name: &str) -> Status {
@@ -154,22 +269,21 @@ impl Service<Request<Body>> for Channel {
         });
         let now = Instant::now();
         let deadline = now.checked_add(timeout).unwrap_or(now + DEFAULT_TIMEOUT);
-        Box::pin(async move {
-            let Some(remote) = inner.pick() else { return Err(out_of_reach(&inner.name)) };
-            let answer = tokio::select! {
-                answer = tokio::time::timeout_at(deadline, remote.channel.clone().oneshot(request)) => answer,
-                () = inner.ended.cancelled() => return Err(out_of_reach(&inner.name)),
-            };
-            match answer {
-                Ok(Ok(response)) => {
-                    Ok(response.map(|body| Body::new(Bounded::new(body, deadline, inner.name.as_str()))))
-                }
-                // tonic keeps the same deadline and may notice it first.
-                Ok(Err(_)) if Instant::now() >= deadline => Err(too_late(&inner.name)),
-                Ok(Err(error)) => Err(inner.unreachable(&error)),
+        let (mut parts, body) = request.into_parts();
+        let method = parts.uri.path().trim_start_matches('/');
+        let span = traces::asking(&inner.name, method, &mut parts.headers);
+        let request = Request::from_parts(parts, body);
+        let call = async move {
+            let answer = match tokio::time::timeout_at(deadline, inner.answer(request, deadline)).await {
+                Ok(answer) => answer,
                 Err(_elapsed) => Err(too_late(&inner.name)),
+            };
+            if answer.is_err() {
+                Span::current().record("otel.status_code", "ERROR");
             }
-        })
+            answer
+        };
+        if span.is_disabled() { Box::pin(call) } else { Box::pin(call.instrument(span)) }
     }
 }
 

@@ -80,6 +80,16 @@ pub(super) fn parse_timeout(value: &str) -> Option<Duration> {
     }
 }
 
+/// What is left, as a `grpc-timeout` header: in the finest unit that eight digits allow.
+pub(super) fn format_timeout(left: Duration) -> String {
+    const DIGITS: u128 = 99_999_999;
+    match (left.as_micros(), left.as_millis()) {
+        (micros, _) if micros <= DIGITS => format!("{micros}u"),
+        (_, millis) if millis <= DIGITS => format!("{millis}m"),
+        _ => format!("{}S", u128::from(left.as_secs()).min(DIGITS)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +103,20 @@ mod tests {
         for wrong in ["", "S", "5", "5s", "-5S", "+5S", "123456789S", "5é"] {
             assert_eq!(parse_timeout(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_left_is_written_as_it_is_read() {
+        for (left, text) in [
+            (Duration::from_micros(250), "250u"),
+            (Duration::from_secs(99), "99000000u"),
+            (Duration::from_secs(100), "100000m"),
+            (Duration::from_secs(100_000), "100000S"),
+        ] {
+            assert_eq!(format_timeout(left), text);
+            assert_eq!(parse_timeout(text), Some(left));
+        }
+        assert_eq!(format_timeout(Duration::MAX), "99999999S");
     }
 
     #[test]

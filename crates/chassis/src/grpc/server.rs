@@ -116,6 +116,13 @@ impl Server {
             settings: self.settings,
             lifecycle: self.lifecycle.clone(),
             open: TaskTracker::new(),
+            accepted: self
+                .lifecycle
+                .metrics()
+                .meter()
+                .u64_counter(format!("latchkey_{}_connections", self.name))
+                .with_description("Connections that were accepted and shook hands.")
+                .build(),
         });
         let address = listener.local_addr()?;
         tracing::info!(%address, tls = connections.acceptor.is_some(), "listening");

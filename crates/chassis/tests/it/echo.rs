@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,13 +26,16 @@ pub const ACCESS: AccessTable = &[
     ("/test.v1.Echo/Wait", &["gateway"]),
     ("/test.v1.Echo/Panic", &["gateway"]),
     ("/test.v1.Echo/Continue", &["gateway"]),
+    ("/test.v1.Echo/Relay", &["gateway"]),
+    ("/test.v1.EchoReadService/Say", &["gateway"]),
 ];
 
-/// `Say` answers who asked; `Wait` says that it has begun and waits to be released.
+/// `Say` answers who asked; `Wait` says that it has begun and waits to be released; `Relay` asks `next`.
 #[derive(Clone, Default)]
 pub struct Echo {
     pub begun: Arc<Notify>,
     pub release: Arc<Notify>,
+    pub next: Arc<OnceLock<Channel>>,
 }
 
 impl Echo {
@@ -48,6 +51,11 @@ impl Echo {
                 self.release.notified().await;
                 Ok(Response::new("released".to_owned()))
             }
+            "Relay" => {
+                let (next, call) = (self.next.get().unwrap().clone(), Call::continuing(&request));
+                // Boxed: the answer to this may be another of these.
+                Ok(Response::new(Box::pin(send(next, SAY, call.request(request.into_inner()))).await?))
+            }
             "Continue" => Ok(Response::new(Call::continuing(&request).timeout.as_millis().to_string())),
             "Panic" => panic!("with {}", request.get_ref()),
             _ => Err(Status::unimplemented("")),
@@ -57,6 +65,28 @@ impl Echo {
 
 impl NamedService for Echo {
     const NAME: &'static str = "test.v1.Echo";
+}
+
+/// The same under the name of a service that reads, whose calls may be made twice.
+#[derive(Clone)]
+struct EchoReads(Echo);
+
+impl NamedService for EchoReads {
+    const NAME: &'static str = "test.v1.EchoReadService";
+}
+
+impl tower::Service<http::Request<Body>> for EchoReads {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        self.0.call(request)
+    }
 }
 
 struct Method(Echo, String);
@@ -117,7 +147,17 @@ pub fn start_with(
     drain: Duration,
     change: impl FnOnce(&mut config::Server),
 ) -> Running {
-    let (echo, life) = (Echo::default(), life(drain));
+    start_in(identity, address, life(drain), change)
+}
+
+/// A server in a life of the test's making.
+pub fn start_in(
+    identity: &Identity,
+    address: SocketAddr,
+    life: Lifecycle,
+    change: impl FnOnce(&mut config::Server),
+) -> Running {
+    let echo = Echo::default();
     let listener = bind("server.listen", address).unwrap();
     let address = listener.local_addr().unwrap();
     let mut settings = config::Server::on(address);
@@ -125,6 +165,7 @@ pub fn start_with(
     let server = Server::new("auth", identity, ACCESS, life.clone())
         .settings(&settings)
         .service(echo.clone())
+        .service(EchoReads(echo.clone()))
         .descriptors(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .serve(listener);
     life.spawn("grpc", server);
@@ -136,6 +177,15 @@ pub fn start_with(
 impl Running {
     pub fn endpoint(&self) -> String {
         format!("https://{}", self.address)
+    }
+
+    /// How many calls to `method` it has answered, refused ones too.
+    pub fn answered(&self, method: &str) -> u32 {
+        let text = self.life.metrics().render();
+        let label = format!("method=\"{method}\"");
+        let lines = text.lines().filter(|line| line.starts_with("latchkey_auth_rpcs_total"));
+        let counts = lines.filter(|line| line.contains(&label)).map(|line| line.rsplit(' ').next().unwrap());
+        counts.map(|count| count.parse::<u32>().unwrap()).sum()
     }
 
     /// A channel to this server, of a caller with `identity`.
@@ -170,3 +220,10 @@ pub fn call() -> Call {
 pub async fn say(channel: &Channel) -> Result<String, Status> {
     send(channel.clone(), "/test.v1.Echo/Say", call().request("hello".to_owned())).await
 }
+
+pub async fn read(channel: &Channel) -> Result<String, Status> {
+    send(channel.clone(), READ, call().request("hello".to_owned())).await
+}
+
+pub const SAY: &str = "/test.v1.Echo/Say";
+pub const READ: &str = "/test.v1.EchoReadService/Say";

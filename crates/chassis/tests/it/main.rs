@@ -13,10 +13,13 @@ mod client;
 mod drain;
 mod echo;
 mod handshake;
+mod names;
 mod operations;
 #[cfg(feature = "sql")]
 mod postgres;
 mod process;
+mod replicas;
 mod server;
 #[cfg(feature = "sql")]
 mod sqlite;
+mod traces;

@@ -2,23 +2,26 @@
 //! never began.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
-use tonic::body::Body;
 
 pub(super) struct Bounded {
-    inner: Body,
-    deadline: Pin<Box<Sleep>>,
-    name: Box<str>,
+    inner: Incoming,
+    deadline: Instant,
+    /// Made when there is something to wait for, which mostly there is not.
+    alarm: Option<Pin<Box<Sleep>>>,
+    name: Arc<str>,
 }
 
 impl Bounded {
-    pub(super) fn new(inner: Body, deadline: Instant, name: &str) -> Bounded {
-        Bounded { inner, deadline: Box::pin(tokio::time::sleep_until(deadline)), name: name.into() }
+    pub(super) fn new(inner: Incoming, deadline: Instant, name: Arc<str>) -> Bounded {
+        Bounded { inner, deadline, alarm: None, name }
     }
 }
 
@@ -34,11 +37,16 @@ impl http_body::Body for Bounded {
                 tracing::debug!(peer = &*this.name, %error, "an answer broke off");
                 Poll::Ready(Some(Err(super::out_of_reach(&this.name))))
             }
-            Poll::Ready(other) => Poll::Ready(other),
-            Poll::Pending => match this.deadline.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(super::too_late(&this.name)))),
-                Poll::Pending => Poll::Pending,
-            },
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                let deadline = this.deadline;
+                let alarm = this.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+                match alarm.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(Some(Err(super::too_late(&this.name)))),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
         }
     }
 

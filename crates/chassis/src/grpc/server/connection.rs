@@ -9,6 +9,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use opentelemetry::metrics::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -37,6 +38,7 @@ pub(super) struct Connections {
     pub(super) settings: config::Server,
     pub(super) lifecycle: Lifecycle,
     pub(super) open: TaskTracker,
+    pub(super) accepted: Counter<u64>,
 }
 
 /// Takes care of an accepted connection, without holding up the next.
@@ -80,6 +82,7 @@ impl Connections {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.accepted.add(1, &[]);
         let service = service_fn(|request| {
             let (door, caller) = (self.door.clone(), caller.clone());
             async move { door.answer(request, caller).await }

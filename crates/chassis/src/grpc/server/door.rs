@@ -18,7 +18,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Service as _;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::limit::MessageLimit;
 use crate::config;
@@ -27,9 +27,12 @@ use crate::grpc::access::{self, AccessTable};
 use crate::grpc::context::{self, Caller, Deadline, RequestId};
 use crate::lifecycle::Lifecycle;
 use crate::status;
+use crate::telemetry::traces;
 
 /// How long a refused caller may take for the rest of its message.
 const DRAIN: Duration = Duration::from_secs(1);
+
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// The way in to a server's services.
 pub(super) struct Door {
@@ -80,8 +83,16 @@ impl Door {
         let path = request.uri().path().to_owned();
         let id = take_request_id(&mut request);
         let name = caller.as_ref().map(|caller| caller.0.as_str());
-        let span = tracing::info_span!("rpc", method = path, request_id = id.0, caller = name);
-        if !access::allows(self.access, &path, name) {
+        let allowed = access::allows(self.access, &path, name);
+        // The path of a call that is refused is the caller's own words; a health check is nobody's work.
+        let trace = match allowed && path != HEALTH_CHECK {
+            true => traces::answering(path.trim_start_matches('/'), request.headers()),
+            false => Span::none(),
+        };
+        let trace_id = traces::id(&trace);
+        let span =
+            tracing::info_span!("rpc", method = path, request_id = id.0, caller = name, trace_id = trace_id);
+        if !allowed {
             span.in_scope(|| {
                 tracing::info!("refused: the access table does not list this caller for this method")
             });
@@ -102,10 +113,13 @@ impl Door {
         request.extensions_mut().insert(Deadline(deadline));
         request.extensions_mut().insert(id);
 
-        let call = self.call(request, deadline).instrument(span);
+        let call = self.call(request, deadline).instrument(span).instrument(trace.clone());
         let response = call.await.unwrap_or_else(Status::into_http);
         let code =
             response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+        if matches!(code, Code::Unknown | Code::Internal | Code::DataLoss | Code::Unavailable) {
+            trace.record("otel.status_code", "ERROR");
+        }
         self.record(&path, code, began);
         Ok(response)
     }
@@ -133,7 +147,11 @@ impl Door {
         }
     }
 
+    /// Health checks are not counted: every caller makes them all the time, and they say nothing about use.
     fn record(&self, method: &str, code: Code, began: tokio::time::Instant) {
+        if method == HEALTH_CHECK {
+            return;
+        }
         let method = KeyValue::new("method", method.to_owned());
         self.durations.record(began.elapsed().as_secs_f64(), std::slice::from_ref(&method));
         self.calls.add(1, &[method, KeyValue::new("code", code_word(code))]);

@@ -1,0 +1,199 @@
+//! One live connection to a replica, as calls see it.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http2::SendRequest;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::load::Load;
+use super::outgoing::Outgoing;
+
+/// So many calls in a row without an answer make a replica suspect.
+const SUSPICIOUS: u32 = 2;
+
+/// What the server sees as the address of every request.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) scheme: Scheme,
+    pub(super) authority: Authority,
+}
+
+impl Origin {
+    /// The address of `path`.
+    pub(super) fn at(&self, path: Option<&PathAndQuery>) -> Option<Uri> {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path.cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+        Uri::from_parts(parts).ok()
+    }
+}
+
+pub(super) struct Link {
+    sender: SendRequest<Outgoing>,
+    origin: Origin,
+    load: Load,
+    /// No further calls: the connection is known to be going.
+    retired: AtomicBool,
+    answers: AtomicU64,
+    unanswered: AtomicU32,
+    /// Asks for a health check now.
+    pub(super) doubt: Notify,
+    cut: CancellationToken,
+}
+
+/// What a health check has found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    Serving,
+    NotServing,
+    /// No answer, to the check or to anything else.
+    Silent,
+    Broken,
+}
+
+impl Link {
+    pub(super) fn new(sender: SendRequest<Outgoing>, origin: Origin, cut: CancellationToken) -> Link {
+        Link {
+            sender,
+            origin,
+            load: Load::new(Instant::now()),
+            retired: AtomicBool::new(false),
+            answers: AtomicU64::new(0),
+            unanswered: AtomicU32::new(0),
+            doubt: Notify::new(),
+            cut,
+        }
+    }
+
+    pub(super) fn cost(&self, now: Instant) -> f64 {
+        self.load.cost(now)
+    }
+
+    /// Whether it takes calls, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        !self.retired.load(Ordering::Relaxed) && !self.sender.is_closed()
+    }
+
+    /// Takes no further calls; those in flight go on.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        self.doubt.notify_one();
+    }
+
+    /// Ends it with everything that is in flight.
+    pub(super) fn cut(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        self.cut.cancel();
+    }
+
+    /// Sends a call and waits for the head of its answer.
+    pub(super) async fn call(
+        &self,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+        let mut flight = Flight::begin(self);
+        let answer = self.sender.clone().try_send_request(request).await;
+        flight.answered = answer.is_ok();
+        answer
+    }
+
+    /// Asks `grpc.health.v1` whether the process is ready. One that does not have the service, or does not let us
+    /// ask, is alive, and that is then all there is to know.
+    pub(super) async fn check(&self, patience: Duration) -> Health {
+        let before = self.answers.load(Ordering::Relaxed);
+        match tokio::time::timeout(patience, self.ask()).await {
+            Ok(health) => health,
+            Err(_) if self.answers.load(Ordering::Relaxed) != before => Health::Serving,
+            Err(_) => Health::Silent,
+        }
+    }
+
+    async fn ask(&self) -> Health {
+        let Some(origin) = self.origin.at(None) else { return Health::Broken };
+        let broken = &AtomicBool::new(false);
+        let direct = tower::service_fn(|request: Request<Body>| async move {
+            let (parts, body) = request.into_parts();
+            let request = Request::from_parts(parts, Outgoing::gather(body).await?);
+            let answer = self.sender.clone().send_request(request).await;
+            broken.store(answer.is_err(), Ordering::Relaxed);
+            answer.inspect(|_| self.answered()).map_err(|error| Status::from_error(error.into()))
+        });
+        match HealthClient::with_origin(direct, origin).check(HealthCheckRequest::default()).await {
+            Ok(answer) => match answer.into_inner().status() {
+                ServingStatus::Serving => Health::Serving,
+                _ => Health::NotServing,
+            },
+            Err(_) if broken.load(Ordering::Relaxed) || !self.is_open() => Health::Broken,
+            Err(_) => Health::Serving,
+        }
+    }
+
+    fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        self.unanswered.store(0, Ordering::Relaxed);
+    }
+
+    fn unanswered(&self) {
+        if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= SUSPICIOUS {
+            self.doubt.notify_one();
+        }
+    }
+}
+
+/// A call that is under way. However it ends, also when nobody waits for it any more, it is counted.
+struct Flight<'a> {
+    link: &'a Link,
+    began: Instant,
+    answered: bool,
+}
+
+impl<'a> Flight<'a> {
+    fn begin(link: &'a Link) -> Flight<'a> {
+        link.load.begin();
+        Flight { link, began: Instant::now(), answered: false }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.link.load.end(now.saturating_duration_since(self.began), now);
+        if self.answered { self.link.answered() } else { self.link.unanswered() }
+    }
+}
+
+/// What HTTP/2 says about a call that failed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reset {
+    /// It is about this call alone, not about the connection.
+    pub(super) of_stream: bool,
+    /// The other side has certainly done nothing with it: its stream is beyond the last that a GOAWAY says was
+    /// processed, or was refused (RFC 9113 §6.8, §8.7).
+    pub(super) unprocessed: bool,
+}
+
+pub(super) fn reset(error: &hyper::Error) -> Option<Reset> {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            let (of_stream, gone) = (error.is_reset(), error.is_go_away());
+            return Some(Reset { of_stream, unprocessed: error.is_remote() && (gone || refused) });
+        }
+        source = error.source();
+    }
+    None
+}

@@ -1,0 +1,284 @@
+//! Who takes calls: every replica of a neighbour and how it stands, and of that a view for callers.
+//!
+//! The view is swapped whole, so that a call reads it without a lock. What changes it is rare: connections that come
+//! and go, health, a name's addresses.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::endpoint::Place;
+use super::link::Link;
+use crate::lifecycle::Readiness;
+
+/// How a replica stands.
+pub(super) enum Standing {
+    /// Being connected to for the first time, or again after a connection that was good: worth waiting for.
+    Coming,
+    /// Ready.
+    Serving(Arc<Link>),
+    /// It was ready and says that it is not: it stops, and answers until it closes the connection.
+    Leaving(Arc<Link>),
+    /// It takes no calls, and why.
+    Out(String),
+}
+
+/// The entry in the list of endpoints that a replica comes from, and where it is.
+pub(super) type Key = (usize, Place);
+
+/// All replicas of one neighbour.
+pub(super) struct Roster {
+    view: ArcSwap<View>,
+    changes: watch::Sender<()>,
+    members: Mutex<Members>,
+    neighbour: Readiness,
+    turn: AtomicU64,
+    ended: CancellationToken,
+}
+
+struct Members {
+    replicas: BTreeMap<Key, Member>,
+    /// Names whose first answer is still to come.
+    unresolved: usize,
+    /// Why a name has no addresses.
+    trouble: Option<String>,
+}
+
+struct Member {
+    standing: Standing,
+    removed: CancellationToken,
+}
+
+#[derive(Default)]
+struct View {
+    serving: Vec<Arc<Link>>,
+    leaving: Vec<Arc<Link>>,
+    /// Whether somebody may begin to take calls in a moment.
+    hopeful: bool,
+}
+
+impl Roster {
+    pub(super) fn new(neighbour: Readiness, names: usize, ended: CancellationToken) -> Roster {
+        Roster {
+            view: ArcSwap::from_pointee(View { hopeful: true, ..View::default() }),
+            changes: watch::Sender::new(()),
+            members: Mutex::new(Members { replicas: BTreeMap::new(), unresolved: names, trouble: None }),
+            neighbour,
+            turn: AtomicU64::new(0),
+            ended,
+        }
+    }
+
+    /// Somebody who takes a call, waiting while there is reason to hope. `None`: nobody does.
+    pub(super) async fn choose(&self, except: Option<&Arc<Link>>) -> Option<Arc<Link>> {
+        if let Some(link) = self.view.load().choose(&self.turn, except) {
+            return Some(link);
+        }
+        let mut changes = self.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            {
+                let view = self.view.load();
+                if let Some(link) = view.choose(&self.turn, except) {
+                    return Some(link);
+                }
+                if !view.is_hopeful() {
+                    return None;
+                }
+            }
+            tokio::select! {
+                changed = changes.changed() => changed.ok()?,
+                () = self.ended.cancelled() => return None,
+            }
+        }
+    }
+
+    /// Adds a replica that is not there yet; what is returned is cancelled when it is removed.
+    pub(super) fn add(&self, key: Key) -> Option<CancellationToken> {
+        self.change(|members| {
+            if members.replicas.contains_key(&key) {
+                return None;
+            }
+            let removed = CancellationToken::new();
+            let member = Member { standing: Standing::Coming, removed: removed.clone() };
+            members.replicas.insert(key, member);
+            Some(removed)
+        })
+    }
+
+    /// Keeps only these replicas of name number `name`. Calls in flight to the others go on.
+    pub(super) fn keep(&self, name: usize, places: &[Place]) {
+        self.change(|members| {
+            members.replicas.retain(|(of, place), member| {
+                let stays = *of != name || places.contains(place);
+                if !stays {
+                    member.removed.cancel();
+                }
+                stays
+            });
+        });
+    }
+
+    /// The first answer about a name, and what was wrong with it.
+    pub(super) fn resolved(&self, first: bool, trouble: Option<String>) {
+        self.change(|members| {
+            members.unresolved -= usize::from(first && members.unresolved > 0);
+            members.trouble = trouble;
+        });
+    }
+
+    /// `removed` is the token that [`Roster::add`] gave: one that was removed has no standing any more.
+    pub(super) fn set(&self, key: &Key, removed: &CancellationToken, standing: Standing) {
+        self.change(|members| {
+            if let Some(member) = members.replicas.get_mut(key)
+                && !removed.is_cancelled()
+            {
+                member.standing = standing;
+            }
+        });
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Members) -> T) -> T {
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut members);
+        let view = members.view();
+        let state = members.state(&view);
+        // Under the lock, so that a later change cannot be overtaken.
+        self.view.store(Arc::new(view));
+        match state {
+            Some(Ok(())) => self.neighbour.ready(),
+            Some(Err(reason)) => self.neighbour.not_ready(reason),
+            None => {}
+        }
+        drop(members);
+        self.changes.send_replace(());
+        result
+    }
+}
+
+impl Members {
+    fn view(&self) -> View {
+        let mut view = View { hopeful: self.unresolved > 0, ..View::default() };
+        for member in self.replicas.values() {
+            match &member.standing {
+                Standing::Coming => view.hopeful = true,
+                Standing::Serving(link) => view.serving.push(link.clone()),
+                Standing::Leaving(link) => view.leaving.push(link.clone()),
+                Standing::Out(_) => {}
+            }
+        }
+        view
+    }
+
+    /// What operators are told; nothing new while it is not decided.
+    fn state(&self, view: &View) -> Option<Result<(), String>> {
+        if !view.serving.is_empty() {
+            return Some(Ok(()));
+        }
+        if view.hopeful {
+            return None;
+        }
+        let mut reasons: Vec<&str> = self
+            .replicas
+            .values()
+            .filter_map(|member| match &member.standing {
+                Standing::Out(reason) => Some(reason.as_str()),
+                Standing::Leaving(_) => Some("it stops"),
+                Standing::Coming | Standing::Serving(_) => None,
+            })
+            .chain(self.trouble.as_deref())
+            .collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        Some(Err(reasons.join("; ")))
+    }
+}
+
+impl View {
+    /// A link that has closed a moment ago will soon be followed by another, or be known to be out.
+    fn is_hopeful(&self) -> bool {
+        self.hopeful || self.serving.iter().chain(&self.leaving).any(|link| !link.is_open())
+    }
+
+    fn choose(&self, turn: &AtomicU64, except: Option<&Arc<Link>>) -> Option<Arc<Link>> {
+        let usable =
+            |link: &&Arc<Link>| link.is_open() && except.is_none_or(|except| !Arc::ptr_eq(link, except));
+        let now = Instant::now();
+        let link = power_of_two(&self.serving, turn, usable, |link| link.cost(now))
+            .or_else(|| self.serving.iter().find(usable))
+            .or_else(|| self.leaving.iter().find(usable));
+        link.cloned()
+    }
+}
+
+/// The cheaper of two that are chosen at random; `None` if neither is usable.
+fn power_of_two<'a, T>(
+    all: &'a [T],
+    turn: &AtomicU64,
+    usable: impl Fn(&&'a T) -> bool,
+    cost: impl Fn(&T) -> f64,
+) -> Option<&'a T> {
+    let count = u64::try_from(all.len()).unwrap_or(0);
+    if count < 2 {
+        return all.first().filter(usable);
+    }
+    let random = scatter(turn.fetch_add(1, Ordering::Relaxed));
+    let first = random % count;
+    let second = (first + 1 + (random >> 32) % (count - 1)) % count;
+    let at = |place: u64| all.get(usize::try_from(place).unwrap_or(0)).filter(&usable);
+    match (at(first), at(second)) {
+        (Some(first), Some(second)) => Some(if cost(second) < cost(first) { second } else { first }),
+        (first, second) => first.or(second),
+    }
+}
+
+/// SplitMix64: successive numbers to what looks random, without state of its own and nothing to wait for.
+fn scatter(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(costs: &[f64], usable: impl Fn(usize) -> bool) -> Vec<f64> {
+        let places: Vec<usize> = (0..costs.len()).collect();
+        let (turn, mut chosen) = (AtomicU64::new(0), vec![0.0; costs.len()]);
+        for _ in 0..10_000 {
+            if let Some(place) = power_of_two(&places, &turn, |place| usable(**place), |place| costs[*place])
+            {
+                chosen[*place] += 1.0 / 10_000.0;
+            }
+        }
+        chosen
+    }
+
+    #[test]
+    fn equals_get_equal_shares() {
+        for count in [2_u8, 3, 4, 7] {
+            let shares = shares(&vec![1.0; count.into()], |_| true);
+            let fair = 1.0 / f64::from(count);
+            assert!(shares.iter().all(|share| (0.9..1.1).contains(&(share / fair))), "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn the_costliest_gets_nothing_and_the_rest_is_spread() {
+        let shares = shares(&[1.0, 9.0, 1.0, 1.0], |_| true);
+        assert!(shares[1] == 0.0 && shares.iter().filter(|share| **share > 0.3).count() == 3, "{shares:?}");
+    }
+
+    #[test]
+    fn one_that_is_not_usable_is_not_chosen() {
+        let shares = shares(&[1.0, 1.0, 1.0], |place| place != 2);
+        assert!(shares[2] == 0.0 && shares[0] > 0.4 && shares[1] > 0.4, "{shares:?}");
+    }
+}
