@@ -171,3 +171,16 @@ fn what_is_printed_loads_again_and_shows_no_password() {
     let config: Config = load(DEFAULTS, Some(again.path()), vec![]).unwrap();
     assert_eq!(config.audience.get("one").unwrap().lifetime, 7);
 }
+
+#[test]
+fn endpoints_are_one_or_many_and_each_is_judged() {
+    let peer = |text: &str| toml::from_str::<crate::config::Peer>(text);
+    let one = peer("endpoints = \"dns:auth.internal:7001\"").unwrap();
+    assert_eq!(one.endpoints, ["dns:auth.internal:7001"]);
+    assert!(one.problems().is_empty());
+    let many = peer("endpoints = [\"https://a:1\", \"dns:auth\", \"b\"]").unwrap();
+    assert_eq!(many.problems().len(), 2, "{:?}", many.problems());
+    assert_eq!(peer("endpoints = []").unwrap().problems().len(), 1);
+    let error = peer("endpoints = 3").unwrap_err().to_string();
+    assert!(error.contains("a text or a list of texts"), "{error}");
+}
