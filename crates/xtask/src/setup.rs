@@ -7,8 +7,15 @@ use anyhow::{Context, bail};
 use crate::run::{root, run, succeeds, tools};
 
 /// Debian packages by the program that shows they are there.
-const TEST_PACKAGES: [(&str, &str); 4] =
-    [("curl", "curl"), ("node", "nodejs"), ("npm", "npm"), ("python3", "python3")];
+const TEST_PACKAGES: [(&str, &str); 6] = [
+    ("curl", "curl"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("python3", "python3"),
+    ("redis-server", "redis-server"),
+    // Debian keeps a server's own programs off the path, a folder for each version.
+    ("/usr/lib/postgresql/*/bin/initdb", "postgresql"),
+];
 const BENCH_PACKAGES: [(&str, &str); 4] =
     [("nginx", "nginx-light"), ("haproxy", "haproxy"), ("wrk", "wrk"), ("taskset", "util-linux")];
 
@@ -31,7 +38,8 @@ pub fn all(bench: bool) -> anyhow::Result<()> {
 }
 
 fn on_path(program: &str) -> bool {
-    succeeds(Command::new("sh").args(["-c", "command -v \"$0\"", program]))
+    // Not quoted: a path may be a pattern.
+    succeeds(Command::new("sh").args(["-c", "command -v $0", program]))
         || Path::new("/usr/sbin").join(program).exists()
 }
 
