@@ -12,7 +12,7 @@ use super::subject::resolve;
 use super::users::created;
 use crate::own::Own;
 use crate::own::endpoint::{Endpoint, Needs};
-use crate::own::json::{Json, NoBody};
+use crate::own::json::{Json, NoBody, object, object_if_any};
 use crate::own::view::{GrantView, KindView, Path, Query, ResourceView, SubjectView, page};
 use crate::problem::{Problem, catalogue};
 
@@ -38,10 +38,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 struct AddGrant {
     /// Users and clients by id or name.
     #[schema(inline)]
+    #[serde(deserialize_with = "object")]
     subject: SubjectView,
     role: String,
     /// Absent: everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_if_any")]
     #[schema(inline)]
     within: Option<ResourceView>,
 }
