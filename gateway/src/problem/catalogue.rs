@@ -125,6 +125,7 @@ catalogue! {
     GROUP_TAKEN CONFLICT "group_taken" "Another group has this name." "Choose another.";
     GROUP_CYCLE CONFLICT "group_cycle" "The group would contain itself." "Leave out the membership that closes the circle.";
     ROLE_BUILT_IN CONFLICT "role_built_in" "A built-in role cannot be changed." "Make a role of your own.";
+    LAST_ADMINISTRATOR CONFLICT "last_administrator" "Nobody would be left who can administer this system." "Give `latchkey-admin` to another user, client or group first.";
     SESSION_LIMIT CONFLICT "session_limit" "The user has as many sessions as are allowed." "End one of them first.";
     PASSWORD_REFUSED BAD_REQUEST "password_refused" "The password is not good enough." "Choose another; `detail` says what is wrong with it.";
     USERNAME_INVALID BAD_REQUEST "username_invalid" "The username is not valid." "Choose another; `detail` says what is wrong with it.";

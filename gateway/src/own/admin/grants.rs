@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::{Admin, Area, Roles};
+use super::last_administrator::{Without, leave_an_administrator};
 use super::roles::Written;
 use super::subject::resolve;
 use super::users::created;
@@ -117,6 +118,8 @@ async fn remove(
     Path(id): Path<String>,
     _: NoBody,
 ) -> Result<Answer<Written>, Problem> {
-    let revision = own.peers.policy.delete_grant(admin.asker(), &id).await?;
+    let asker = admin.asker();
+    leave_an_administrator(&own, asker, &Without::Grant(&id)).await?;
+    let revision = own.peers.policy.delete_grant(asker, &id).await?;
     Ok(Answer(Written { revision }))
 }
