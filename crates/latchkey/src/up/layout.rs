@@ -77,14 +77,26 @@ impl Layout {
     }
 
     /// Creates the folders. Fails with the path when one cannot be written, or somebody else can write to it: whoever
-    /// replaces the routes decides who gets in.
+    /// replaces the routes decides who gets in. Of several that cannot be written, each has a line.
     pub fn create(&self) -> Result<()> {
-        let folders = ["certificates", "config", "secrets", "data", "logs", "settings"];
-        for folder in std::iter::once(self.root.clone()).chain(folders.map(|name| self.root.join(name))) {
-            private_file::create_folder(&folder)?;
-            private_file::check_folder(&folder)?;
+        let make = |folder: &Path| {
+            private_file::create_folder(folder)?;
+            private_file::check_folder(folder)
+        };
+        make(&self.root)?;
+        private_file::check_writable(&self.root)?;
+        let folders = ["certificates", "config", "secrets", "data", "logs", "settings"]
+            .map(|name| self.root.join(name));
+        for folder in &folders {
+            make(folder)?;
         }
-        Ok(())
+        // `settings` is the user's own, and only read.
+        let written = folders.iter().filter(|folder| !folder.ends_with("settings"));
+        let complaints: Vec<String> = written
+            .filter_map(|folder| private_file::check_writable(folder).err())
+            .map(|error| format!("{error:#}"))
+            .collect();
+        if complaints.is_empty() { Ok(()) } else { bail!("{}", complaints.join("\n")) }
     }
 
     /// At most one stack runs on a state directory.
