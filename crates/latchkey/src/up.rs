@@ -19,6 +19,7 @@ use crate::signals::Stop;
 use crate::{bootstrap, private_file};
 
 pub mod addresses;
+mod administrator;
 mod config;
 mod files;
 pub mod layout;
@@ -28,6 +29,7 @@ mod supervise;
 mod welcome;
 
 use addresses::{Addresses, loopback};
+use administrator::Standing;
 use layout::Layout;
 use process::{Probe, Process};
 use stack_file::{Administrator, StackFile};
@@ -60,8 +62,8 @@ pub async fn run(args: Args, state_dir: PathBuf) -> Result<ExitCode> {
         () = stop.told() => Ok(None),
     };
     let outcome = match started {
-        Ok(Some(stack)) => {
-            println!("{}", welcome::text(&stack, &layout));
+        Ok(Some((stack, standing))) => {
+            println!("{}", welcome::text(&stack, &layout, standing));
             let restarts = Notices { stack: RefCell::new(stack), layout: &layout };
             tokio::select! {
                 () = members.keep(&restarts) => Ok(()),
@@ -104,7 +106,11 @@ fn prepare(layout: &Layout, port: u16) -> Result<Addresses> {
     Ok(addresses)
 }
 
-async fn start(members: &mut Members, layout: &Layout, addresses: &Addresses) -> Result<StackFile> {
+async fn start(
+    members: &mut Members,
+    layout: &Layout,
+    addresses: &Addresses,
+) -> Result<(StackFile, Standing)> {
     let mut operations = BTreeMap::new();
     let services = [
         ("auth", Rank::Service, addresses.auth.operations),
@@ -151,12 +157,24 @@ async fn start(members: &mut Members, layout: &Layout, addresses: &Addresses) ->
         };
         match bootstrap::run(&neighbours, &asked).await {
             // A token kept for an earlier one is worth nothing now.
-            Ok(_) => private_file::remove(&layout.admin_token_file()),
-            Err(bootstrap::BootstrapError::AdministratorExists) => Ok(()),
+            Ok(_) => {
+                private_file::remove(&layout.admin_token_file())?;
+                Ok(Some(Standing::PasswordInFile))
+            }
+            Err(bootstrap::BootstrapError::AdministratorExists) => Ok(None),
+            // The stack serves everybody else. Whose account that is, only its operator can tell.
+            Err(bootstrap::BootstrapError::UsernameTaken(name)) => {
+                let bootstrap = welcome::bootstrap_command(&neighbours, layout);
+                say(format_args!(
+                    "THIS SYSTEM HAS NO ADMINISTRATOR: nobody holds latchkey-admin, and {name} is somebody's account, \
+                     which is left alone. Make an administrator under another name:\n  {bootstrap}"
+                ));
+                Ok(Some(Standing::Nobody))
+            }
             Err(error) => Err(error).context("the first administrator cannot be made"),
         }
     };
-    members.ready(&["auth-0", "policy-0"], first_administrator).await?;
+    let known = members.ready(&["auth-0", "policy-0"], first_administrator).await?;
 
     let grpc = |port| vec![format!("https://{}", loopback(port))];
     let stack = StackFile {
@@ -172,8 +190,12 @@ async fn start(members: &mut Members, layout: &Layout, addresses: &Addresses) ->
         echo: addresses.echo_urls(),
         admin: Administrator { username: ADMIN.to_owned(), password_file },
     };
+    let standing = match known {
+        Some(standing) => standing,
+        None => administrator::standing(&stack, layout).await,
+    };
     stack.write(&layout.stack_file())?;
-    Ok(stack)
+    Ok((stack, standing))
 }
 
 /// Tells the terminal and `stack.json` what happens to the processes.

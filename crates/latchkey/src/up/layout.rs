@@ -46,6 +46,11 @@ impl Layout {
         self.root.join("admin-password")
     }
 
+    /// Notes that the password in the file is not the current one.
+    pub fn outdated_password_file(&self) -> PathBuf {
+        self.root.join("admin-password.outdated")
+    }
+
     /// The administrator's access token, kept by the command line until it expires.
     pub fn admin_token_file(&self) -> PathBuf {
         self.root.join("admin-token.json")

@@ -281,67 +281,6 @@ async fn a_token_is_inspected_with_the_recipients_key() {
     assert_eq!(open["inside"]["header"]["typ"], "at+jwt");
 }
 
-#[tokio::test]
-async fn bootstrap_leaves_a_system_with_an_administrator_alone() {
-    let stack = Stack::start().await;
-    let password = stack.folder().join("second-password");
-    let output = program()
-        .args(["bootstrap", "--auth", &stack.file.services["auth"][0]])
-        .args(["--policy", &stack.file.services["policy"][0]])
-        .arg("--certificates")
-        .arg(stack.state_dir().join("certificates"))
-        .args(["--username", "second", "--generate"])
-        .arg(&password)
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
-    assert!(said(&output).contains("an administrator exists"), "{}", said(&output));
-    assert!(!password.exists());
-    assert_eq!(stack.latchkey(&["user", "show", "second"]).status.code(), Some(1));
-}
-
-#[tokio::test]
-async fn bootstrap_by_itself_demands_another_password_at_the_first_login() {
-    let stack = Stack::start().await;
-    // As in a new system: nobody is an administrator.
-    stack.cli(&["grant", "remove", "admin", "latchkey-admin"]);
-    let password = stack.folder().join("root-password");
-    stack.register("alice").await;
-    let bootstrap = |name: &str| {
-        program()
-            .args(["bootstrap", "--auth", &stack.file.services["auth"][0]])
-            .args(["--policy", &stack.file.services["policy"][0]])
-            .arg("--certificates")
-            .arg(stack.state_dir().join("certificates"))
-            .args(["--username", name, "--generate"])
-            .arg(&password)
-            .output()
-            .unwrap()
-    };
-    // Somebody's account is not made an administrator's by having the right name.
-    let taken = bootstrap("alice");
-    assert!(!taken.status.success() && said(&taken).contains("alice exists"), "{}", said(&taken));
-    stack.token("alice", PASSWORD).await;
-
-    let output = bootstrap("root");
-    assert!(output.status.success(), "{}", said(&output));
-    assert_eq!(fs::metadata(&password).unwrap().permissions().mode() & 0o777, 0o600);
-    let current = fs::read_to_string(&password).unwrap().trim().to_owned();
-    let login = json!({ "identifier": "root", "password": current, "mode": "token" });
-    let refused = stack.post("/v1/login", &login).send().await.unwrap();
-    assert_eq!(refused.status(), 403);
-    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "password_change_required");
-    let change = json!({
-        "identifier": "root",
-        "current_password": current,
-        "new_password": "chosen by root and by nobody else",
-        "mode": "token",
-    });
-    assert!(stack.post("/v1/password", &change).send().await.unwrap().status().is_success());
-    stack.token("root", "chosen by root and by nobody else").await;
-    assert_eq!(bootstrap("root").status.code(), Some(3));
-}
-
 #[test]
 fn configurations_are_printed_and_checked() {
     for service in ["auth", "session", "policy", "gateway"] {
