@@ -104,6 +104,12 @@ impl Layout {
         if complaints.is_empty() { Ok(()) } else { bail!("{}", complaints.join("\n")) }
     }
 
+    /// Whether a stack runs here: somebody holds the lock.
+    pub fn runs(&self) -> bool {
+        let Ok(file) = File::open(self.root.join("lock")) else { return false };
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+
     /// At most one stack runs on a state directory.
     pub fn lock(&self) -> Result<Lock> {
         let path = self.root.join("lock");
@@ -150,10 +156,13 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let layout = Layout::at(temp.path()).unwrap();
         layout.create().unwrap();
+        assert!(!layout.runs());
         let held = layout.lock().unwrap();
+        assert!(layout.runs());
         let error = layout.lock().unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(held);
+        assert!(!layout.runs());
         layout.lock().unwrap();
     }
 

@@ -321,3 +321,36 @@ fn without_a_stack_the_way_to_one_is_named() {
     let said = said(&output);
     assert!(said.contains("latchkey up") && said.contains("latchkey login"), "{said}");
 }
+
+#[tokio::test]
+async fn without_a_terminal_the_way_to_give_a_password_is_named() {
+    let stack = Stack::start().await;
+    for arguments in [&["user", "add", "bob"][..], &["login", "--server", stack.internal()]] {
+        // Nothing to read, and nobody to ask.
+        let refused = stack.latchkey(arguments);
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        assert!(said(&refused).contains("--password-file"), "{}", said(&refused));
+    }
+    assert_eq!(stack.latchkey(&["user", "show", "bob"]).status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_stack_that_was_killed_is_said_not_to_be_running() {
+    let mut stack = Stack::start().await;
+    stack.cli(&["user", "list"]);
+    let gateway = stack.pid("gateway-0");
+    let up = rustix::process::Pid::from_raw(stack.up_pid()).unwrap();
+    rustix::process::kill_process(up, rustix::process::Signal::KILL).unwrap();
+    stack.ended().await;
+    crate::stack::eventually("its gateway is gone", async || (!crate::stack::alive(gateway)).then_some(()))
+        .await;
+    assert!(stack.state_dir().join("stack.json").exists(), "nobody took it along");
+    for arguments in [&["user", "list"][..], &["status"]] {
+        crate::stack::eventually("everything of it is gone", async || {
+            let output = stack.latchkey(arguments);
+            assert_eq!(output.status.code(), Some(1));
+            (said(&output).contains("is not running") && said(&output).contains("latchkey up")).then_some(())
+        })
+        .await;
+    }
+}
