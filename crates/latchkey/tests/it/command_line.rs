@@ -354,3 +354,27 @@ async fn a_stack_that_was_killed_is_said_not_to_be_running() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn grants_are_listed_with_the_names_that_people_know() {
+    let stack = Stack::start().await;
+    stack.cli(&["client", "add", "shop", "--audience", "orders"]);
+    stack.cli(&["role", "add", "reader", "document:read"]);
+    stack.cli(&["group", "add", "staff"]);
+    stack.cli(&["grant", "add", "shop", "reader", "--client"]);
+    stack.cli(&["grant", "add", "staff", "reader", "--group"]);
+    let listed = stack.cli(&["grant", "list"]);
+    let row = |subject: &str| {
+        let line = listed.lines().find(|line| line.contains(subject));
+        line.unwrap_or_else(|| panic!("{subject}: {listed}")).split_whitespace().map(str::to_owned).collect()
+    };
+    let user: Vec<String> = row("user/usr_");
+    assert_eq!(user[2..], ["admin", "latchkey-admin", "-"]);
+    let client: Vec<String> = row("client/cli_");
+    assert_eq!(client[2..], ["shop", "reader", "-"]);
+    let group: Vec<String> = row("group/staff");
+    assert_eq!(group[2..], ["-", "reader", "-"]);
+    assert!(stack.cli(&["grant", "show", &user[0]]).contains("admin"));
+    // Programs get what the API answers.
+    assert!(stack.cli_json(&["grant", "list"])[0].get("name").is_none());
+}
