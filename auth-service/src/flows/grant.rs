@@ -80,7 +80,7 @@ impl Auth {
             expires_at,
             ended: false,
         };
-        let jti = self.id("");
+        let jti = self.jti();
         let claims = claims::of_family(self.issue(&jti, now), &family, user, &family.scope, &roles);
         let access_token = self.access_token(claims)?;
         let refresh_token = self.secret(SecretKind::Refresh);
@@ -109,7 +109,7 @@ impl Auth {
         if !present.is_some_and(|present| present.epoch == user.epoch && present.status == Status::Active) {
             return Ok(None);
         }
-        let jti = self.id("");
+        let jti = self.jti();
         let issue = claims::Issue { lifetime: self.settings.proof_lifetime, ..self.issue(&jti, now) };
         Ok(Some(Granted::Proof(self.login_proof(&claims::proof(issue, user, epochs))?)))
     }

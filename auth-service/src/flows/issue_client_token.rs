@@ -82,7 +82,7 @@ async fn issue(
         .roles_of(Subject::Client(&client.id), &origin.peer_call())
         .await
         .map_err(Failure::from)?;
-    let jti = auth.id("");
+    let jti = auth.jti();
     let claims = claims::of_client(auth.issue(&jti, now), &client, audience.as_str(), &scope, &roles);
     Ok(TokenSet {
         access_token: auth.access_token(claims)?,

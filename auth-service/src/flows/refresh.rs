@@ -185,7 +185,7 @@ fn access_token(
     roles: &SubjectRoles,
     now: OffsetDateTime,
 ) -> Result<String, Failure> {
-    let jti = auth.id("");
+    let jti = auth.jti();
     auth.access_token(claims::of_family(auth.issue(&jti, now), &standing.family, user, scope, roles))
 }
 

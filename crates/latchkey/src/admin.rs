@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
-mod api;
+pub mod api;
 mod check;
 mod client;
 mod grant;

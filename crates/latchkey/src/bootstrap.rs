@@ -1,15 +1,17 @@
 //! The first administrator: made over gRPC with the operator's certificate, because nobody can log in yet.
 //!
 //! Idempotent: an administrator is whoever is granted `latchkey-admin`, and the grant is the last step. A run that was cut
-//! short is taken up by the next one; a run after success changes nothing and says so.
+//! short left a note ([`unfinished`]) and is taken up by the next one; a run after success changes nothing and says so.
+//! Without that note nobody's account is ever removed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chassis::config::{Shutdown, Tls, TlsMode};
 use chassis::entropy::{Entropy, SystemEntropy};
 use chassis::grpc::client::{Call, Channel, ChannelError, channel};
 use chassis::lifecycle::Lifecycle;
+use chassis::process::say;
 use chassis::tls::{Identity, TlsError};
 use proto::auth::v1 as auth;
 use proto::auth::v1::user_admin_service_client::UserAdminServiceClient;
@@ -23,6 +25,9 @@ use zeroize::Zeroizing;
 use crate::private_file;
 
 pub mod command;
+mod unfinished;
+
+use unfinished::{Run, Unfinished};
 
 /// The built-in role of Latchkey's own administrators.
 const ROLE: &str = "latchkey-admin";
@@ -56,7 +61,8 @@ pub struct Request {
 pub enum PasswordSource {
     /// The first line of a file, readable by its owner and group at most.
     File(PathBuf),
-    /// Made up, and written here with mode 0600 before anything else happens.
+    /// Made up, and written here with mode 0600 before the user is made. What is there is replaced, unless it belongs to an
+    /// unfinished run.
     GeneratedInto(PathBuf),
 }
 
@@ -73,7 +79,7 @@ pub enum BootstrapError {
     #[error("a user called {0} exists and is no administrator: choose another name with --username")]
     UsernameTaken(String),
     #[error("{reason}")]
-    PasswordFile { reason: String },
+    File { reason: String },
     #[error(transparent)]
     Identity(#[from] TlsError),
     #[error(transparent)]
@@ -97,20 +103,38 @@ pub async fn run(neighbours: &Neighbours, request: &Request) -> Result<Bootstrap
     let policy = channel(&neighbours.policy, &identity, "policy", &lifecycle)?;
     let call = Call::new(chassis::entropy::id(&SystemEntropy, "req_"), TIMEOUT).actor(ACTOR);
 
+    let found = Unfinished::find(request.password.path()).map_err(unusable)?;
     if administrator_exists(policy.clone(), &call).await? {
+        // Cut short after its grant: with the note left, a later run would believe that account to be half made.
+        found.map_or(Ok(()), Unfinished::end).map_err(unusable)?;
         return Err(BootstrapError::AdministratorExists);
     }
-    let (password, resumed) = password(&request.password)?;
-    clear_the_way(auth.clone(), &call, &request.username, resumed && !request.must_change_password).await?;
-    let created = UserAdminServiceClient::new(auth)
-        .create_user(call.request(auth::CreateUserRequest {
-            username: request.username.clone(),
-            password: password.as_str().to_owned(),
-            must_change_password: request.must_change_password,
-        }))
-        .await
-        .map_err(|status| failed("auth-service", &status))?;
-    let id = created.into_inner().user.unwrap_or_default().id;
+    let resumed = found.is_some();
+    if let Some(Unfinished { run, .. }) = &found {
+        remove_half_made(auth.clone(), &call, run).await?;
+    }
+    if user(auth.clone(), &call, &request.username).await?.is_some() {
+        return Err(BootstrapError::UsernameTaken(request.username.clone()));
+    }
+    let password = password(&request.password, resumed)?;
+    let run = Run {
+        username: request.username.clone(),
+        must_change_password: request.must_change_password,
+        id: None,
+    };
+    let mut unfinished = begin(&request.password, run)?;
+    let id = match create(auth, &call, request, &password).await {
+        Ok(id) => id,
+        Err(refused @ BootstrapError::Refused { .. }) => {
+            // Nothing was made, so there is nothing to take up.
+            unfinished.map_or(Ok(()), Unfinished::end).map_err(unusable)?;
+            return Err(refused);
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(unfinished) = &mut unfinished {
+        unfinished.made(&id).map_err(unusable)?;
+    }
     PolicyAdminServiceClient::new(policy)
         .create_grant(call.request(policy::CreateGrantRequest {
             subject: Some(policy::Subject { kind: policy::SubjectKind::User.into(), id: id.clone() }),
@@ -119,38 +143,38 @@ pub async fn run(neighbours: &Neighbours, request: &Request) -> Result<Bootstrap
         }))
         .await
         .map_err(|status| failed("policy-service", &status))?;
+    unfinished.map_or(Ok(()), Unfinished::end).map_err(unusable)?;
     Ok(Bootstrapped { id })
 }
 
+/// Whether somebody holds the role everywhere: within a resource it administers nothing.
 async fn administrator_exists(policy: Channel, call: &Call) -> Result<bool, BootstrapError> {
-    let asked = policy::ListGrantsRequest { role: ROLE.to_owned(), page_size: 1, ..Default::default() };
-    let listed = PolicyReadServiceClient::new(policy)
-        .list_grants(call.request(asked))
-        .await
-        .map_err(|status| failed("policy-service", &status))?;
-    Ok(!listed.into_inner().grants.is_empty())
+    let mut reads = PolicyReadServiceClient::new(policy);
+    let mut page_token = String::new();
+    loop {
+        let asked =
+            policy::ListGrantsRequest { role: ROLE.to_owned(), page_size: 1_000, page_token, subject: None };
+        let listed = reads
+            .list_grants(call.request(asked))
+            .await
+            .map_err(|status| failed("policy-service", &status))?
+            .into_inner();
+        if listed.grants.iter().any(|grant| grant.within.is_none()) {
+            return Ok(true);
+        }
+        if listed.next_page_token.is_empty() {
+            return Ok(false);
+        }
+        page_token = listed.next_page_token;
+    }
 }
 
-/// Removes the user that a run left behind which was cut short before its grant. Only such a run makes a user who must
-/// change the password while there is no administrator, or (`resumed`) leaves a generated password behind; anybody else's
-/// account is left alone. Removed and made anew, not reused: whatever was issued to the former id stays without rights.
-async fn clear_the_way(
-    auth: Channel,
-    call: &Call,
-    username: &str,
-    resumed: bool,
-) -> Result<(), BootstrapError> {
-    let key = auth::get_user_request::Key::Username(username.to_owned());
-    let found = UserReadServiceClient::new(auth.clone())
-        .get_user(call.request(auth::GetUserRequest { key: Some(key) }))
-        .await;
-    let user = match found {
-        Ok(found) => found.into_inner().user.unwrap_or_default(),
-        Err(status) if status.code() == Code::NotFound => return Ok(()),
-        Err(status) => return Err(failed("auth-service", &status)),
-    };
-    if !user.must_change_password && !resumed {
-        return Err(BootstrapError::UsernameTaken(username.to_owned()));
+/// Removed and made anew, not reused: whatever was issued to the former id stays without rights. Whoever has the name but
+/// is not the run's own user is left alone.
+async fn remove_half_made(auth: Channel, call: &Call, run: &Run) -> Result<(), BootstrapError> {
+    let Some(user) = user(auth.clone(), call, &run.username).await? else { return Ok(()) };
+    if !run.made_user(&user.id, user.must_change_password) {
+        return Ok(());
     }
     UserAdminServiceClient::new(auth)
         .delete_user(call.request(auth::DeleteUserRequest { id: user.id }))
@@ -159,22 +183,76 @@ async fn clear_the_way(
     Ok(())
 }
 
-/// The password, and whether it is one that an earlier run generated.
-fn password(source: &PasswordSource) -> Result<(Zeroizing<String>, bool), BootstrapError> {
-    let unusable = |error: &dyn std::fmt::Display| BootstrapError::PasswordFile { reason: error.to_string() };
-    let read = |path: &PathBuf| -> Result<Zeroizing<String>, BootstrapError> {
-        let secret = chassis::secret::read(path).map_err(|error| unusable(&error))?;
-        let text = secret.text().map_err(|error| unusable(&error))?;
-        Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+async fn user(auth: Channel, call: &Call, username: &str) -> Result<Option<auth::User>, BootstrapError> {
+    let key = auth::get_user_request::Key::Username(username.to_owned());
+    let found = UserReadServiceClient::new(auth)
+        .get_user(call.request(auth::GetUserRequest { key: Some(key) }))
+        .await;
+    match found {
+        Ok(found) => Ok(Some(found.into_inner().user.unwrap_or_default())),
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(failed("auth-service", &status)),
+    }
+}
+
+/// Returns the id.
+async fn create(
+    auth: Channel,
+    call: &Call,
+    request: &Request,
+    password: &str,
+) -> Result<String, BootstrapError> {
+    let created = UserAdminServiceClient::new(auth)
+        .create_user(call.request(auth::CreateUserRequest {
+            username: request.username.clone(),
+            password: password.to_owned(),
+            must_change_password: request.must_change_password,
+        }))
+        .await
+        .map_err(|status| failed("auth-service", &status))?;
+    Ok(created.into_inner().user.unwrap_or_default().id)
+}
+
+/// A password that was given may lie where nothing can be written (a mounted secret): such a run is not taken up when it is
+/// cut short, which is said.
+fn begin(source: &PasswordSource, run: Run) -> Result<Option<Unfinished>, BootstrapError> {
+    match (Unfinished::begin(source.path(), run), source) {
+        (Ok(unfinished), _) => Ok(Some(unfinished)),
+        (Err(error), PasswordSource::File(_)) => {
+            say(format_args!("should this be cut short, the next run will not take it up: {error:#}"));
+            Ok(None)
+        }
+        (Err(error), PasswordSource::GeneratedInto(_)) => Err(unusable(error)),
+    }
+}
+
+/// What an earlier run generated is good for the run that takes it up, and for no other: its account may be somebody
+/// else's by now, and its password known.
+fn password(source: &PasswordSource, resumed: bool) -> Result<Zeroizing<String>, BootstrapError> {
+    let read = |path: &PathBuf| -> anyhow::Result<Zeroizing<String>> {
+        let secret = chassis::secret::read(path)?;
+        Ok(Zeroizing::new(secret.text()?.lines().next().unwrap_or_default().to_owned()))
     };
     match source {
-        PasswordSource::File(path) => Ok((read(path)?, false)),
-        PasswordSource::GeneratedInto(path) if path.exists() => Ok((read(path)?, true)),
+        PasswordSource::File(path) => read(path).map_err(unusable),
+        PasswordSource::GeneratedInto(path) if resumed && path.exists() => read(path).map_err(unusable),
         PasswordSource::GeneratedInto(path) => {
             let password = generate_password(&SystemEntropy);
             let line = Zeroizing::new(format!("{}\n", password.as_str()));
-            private_file::write(path, line.as_bytes()).map_err(|error| unusable(&format!("{error:#}")))?;
-            Ok((password, false))
+            private_file::write(path, line.as_bytes()).map_err(unusable)?;
+            Ok(password)
+        }
+    }
+}
+
+fn unusable(error: anyhow::Error) -> BootstrapError {
+    BootstrapError::File { reason: format!("{error:#}") }
+}
+
+impl PasswordSource {
+    fn path(&self) -> &Path {
+        match self {
+            Self::File(path) | Self::GeneratedInto(path) => path,
         }
     }
 }
@@ -223,15 +301,24 @@ mod tests {
     }
 
     #[test]
-    fn a_generated_password_is_kept_private_and_found_by_the_next_run() {
+    fn a_generated_password_is_kept_private_and_good_for_one_run() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("admin-password");
         let source = PasswordSource::GeneratedInto(path.clone());
-        let (first, resumed) = password(&source).unwrap();
-        assert!(!resumed);
+        let first = password(&source, false).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let (second, resumed) = password(&source).unwrap();
-        assert!(resumed);
-        assert_eq!(first, second);
+        assert_eq!(password(&source, true).unwrap(), first, "the same run");
+        let second = password(&source, false).unwrap();
+        assert_ne!(second, first, "another");
+        assert_eq!(std::fs::read_to_string(&path).unwrap().trim_end(), second.as_str());
+    }
+
+    #[test]
+    fn a_password_that_lies_where_nothing_can_be_written_is_used_all_the_same() {
+        let run = || Run { username: "root".into(), must_change_password: true, id: None };
+        // Not even root can make a file there.
+        let nowhere = PathBuf::from("/proc/self/password");
+        assert!(begin(&PasswordSource::File(nowhere.clone()), run()).unwrap().is_none());
+        assert!(begin(&PasswordSource::GeneratedInto(nowhere), run()).is_err());
     }
 }

@@ -36,6 +36,10 @@ impl CertificateFolder {
         Self(folder.into())
     }
 
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     pub fn authority(&self) -> PathBuf {
         self.0.join("ca.crt")
     }

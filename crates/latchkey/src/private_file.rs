@@ -36,6 +36,20 @@ pub fn check_folder(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Finds out by doing it: modes say nothing about read-only file systems, quotas and other rules.
+pub fn check_writable(folder: &Path) -> Result<()> {
+    let probe = folder.join(format!(".{}.probe", std::process::id()));
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&probe)
+        .map(drop)
+        .and_then(|()| fs::remove_file(&probe))
+        .with_context(|| format!("the directory {} cannot be written", folder.display()))
+}
+
 /// Writes a file of mode 0600, replacing what was there.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
     replace(path, content, 0o600, true)

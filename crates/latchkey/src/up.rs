@@ -19,6 +19,7 @@ use crate::signals::Stop;
 use crate::{bootstrap, migrate, private_file};
 
 pub mod addresses;
+mod administrator;
 mod config;
 mod files;
 pub mod layout;
@@ -30,6 +31,7 @@ mod supervise;
 mod welcome;
 
 use addresses::{Addresses, loopback};
+use administrator::Standing;
 use layout::Layout;
 use process::{Probe, Process};
 use replicas::Replicas;
@@ -82,8 +84,8 @@ pub async fn run(args: Args, state_dir: PathBuf) -> Result<ExitCode> {
         () = stop.told() => Ok(None),
     };
     let outcome = match started {
-        Ok(Some(stack)) => {
-            println!("{}", welcome::text(&stack, &layout));
+        Ok(Some((stack, standing))) => {
+            println!("{}", welcome::text(&stack, &layout, standing));
             let restarts = Notices { stack: RefCell::new(stack), layout: &layout };
             tokio::select! {
                 () = members.keep(&restarts) => Ok(()),
@@ -141,7 +143,11 @@ async fn migrate(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-async fn start(members: &mut Members, layout: &Layout, addresses: &Addresses) -> Result<StackFile> {
+async fn start(
+    members: &mut Members,
+    layout: &Layout,
+    addresses: &Addresses,
+) -> Result<(StackFile, Standing)> {
     let mut operations = BTreeMap::new();
     for (service, replica, port) in processes(addresses) {
         let name = format!("{service}-{replica}");
@@ -183,12 +189,24 @@ async fn start(members: &mut Members, layout: &Layout, addresses: &Addresses) ->
         };
         match bootstrap::run(&neighbours, &asked).await {
             // A token kept for an earlier one is worth nothing now.
-            Ok(_) => private_file::remove(&layout.admin_token_file()),
-            Err(bootstrap::BootstrapError::AdministratorExists) => Ok(()),
+            Ok(_) => {
+                private_file::remove(&layout.admin_token_file())?;
+                Ok(Some(Standing::PasswordInFile))
+            }
+            Err(bootstrap::BootstrapError::AdministratorExists) => Ok(None),
+            // The stack serves everybody else. Whose account that is, only its operator can tell.
+            Err(bootstrap::BootstrapError::UsernameTaken(name)) => {
+                let bootstrap = welcome::bootstrap_command(&neighbours, layout);
+                say(format_args!(
+                    "THIS SYSTEM HAS NO ADMINISTRATOR: nobody holds latchkey-admin, and {name} is somebody's account, \
+                     which is left alone. Make an administrator under another name:\n  {bootstrap}"
+                ));
+                Ok(Some(Standing::Nobody))
+            }
             Err(error) => Err(error).context("the first administrator cannot be made"),
         }
     };
-    members.ready(&["auth-0", "policy-0"], first_administrator).await?;
+    let known = members.ready(&["auth-0", "policy-0"], first_administrator).await?;
 
     let services = ["auth", "session", "policy"];
     let stack = StackFile {
@@ -203,8 +221,12 @@ async fn start(members: &mut Members, layout: &Layout, addresses: &Addresses) ->
         echo: addresses.echo_urls(),
         admin: Administrator { username: ADMIN.to_owned(), password_file },
     };
+    let standing = match known {
+        Some(standing) => standing,
+        None => administrator::standing(&stack, layout).await,
+    };
     stack.write(&layout.stack_file())?;
-    Ok(stack)
+    Ok((stack, standing))
 }
 
 fn grpc_urls(replicas: &[addresses::Service]) -> Vec<String> {

@@ -42,7 +42,7 @@ macro_rules! reasons {
 
 reasons! {
     RequestLine "request-line" REQUEST_MALFORMED "The request line is not `METHOD target HTTP/1.1`.";
-    Method "method" REQUEST_MALFORMED "The method is not one that can be proxied.";
+    Method "method" METHOD_UNSUPPORTED "The method is not one that can be proxied.";
     Target "target" REQUEST_MALFORMED "The request target has characters that a target cannot have.";
     NotAscii "not-ascii" PATH_AMBIGUOUS "The request target has bytes outside ASCII; percent-encode them.";
     Version "version" REQUEST_MALFORMED "The version is neither HTTP/1.1 nor HTTP/1.0.";

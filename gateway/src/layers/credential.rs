@@ -64,9 +64,7 @@ pub fn choose<'a>(
 pub fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
     if headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
-        return Err(
-            Problem::new(catalogue::SCHEME_UNSUPPORTED).detail("There are two Authorization headers.")
-        );
+        return Err(catalogue::CREDENTIAL_AMBIGUOUS.into());
     }
     Ok(Some(bearer(value.as_bytes()).ok_or(catalogue::SCHEME_UNSUPPORTED)?))
 }
@@ -113,7 +111,7 @@ mod tests {
             (
                 &[Token],
                 &[("authorization", "Bearer x"), ("authorization", "Bearer x")],
-                Err("scheme_unsupported"),
+                Err("credential_ambiguous"),
             ),
             (&[Session], &[("authorization", "Bearer x"), SESSION], Err("credential_not_accepted")),
             (&[Token, Session], &[TOKEN, SESSION], Ok("cookie t")),

@@ -6,6 +6,7 @@ mod check;
 mod clients;
 mod grants;
 mod groups;
+mod last_administrator;
 mod roles;
 mod sessions;
 mod subject;

@@ -69,7 +69,8 @@ fn refused(
     caller: Option<&Caller>,
     route: Option<String>,
 ) {
-    if !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+    // The one conflict that is found here and not by a service is that an administrator would be the last.
+    if !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::CONFLICT) {
         return;
     }
     let mut record = Record::refused("refusal", reason);

@@ -34,6 +34,9 @@ struct Held {
     /// By secret.
     sessions: BTreeMap<String, Session>,
     permissions: BTreeSet<(String, String)>,
+    grants: Vec<Grant>,
+    groups: Vec<Group>,
+    disabled_clients: BTreeSet<String>,
     /// The next answer of the call of this name.
     refusals: BTreeMap<String, (Reason, Option<Duration>)>,
     next: u32,
@@ -80,6 +83,18 @@ impl World {
 
     pub(super) fn permit(&self, subject: &str, permission: &str) {
         self.0.lock().unwrap().permissions.insert((subject.into(), permission.into()));
+    }
+
+    pub(super) fn grant(&self, id: &str, subject: Subject, role: &str, within: Option<Resource>) {
+        self.0.lock().unwrap().grants.push(Grant { id: id.into(), subject, role: role.into(), within });
+    }
+
+    pub(super) fn group(&self, name: &str, members: Vec<Subject>) {
+        self.0.lock().unwrap().groups.push(Group { name: name.into(), members });
+    }
+
+    pub(super) fn disable_client(&self, id: &str) {
+        self.0.lock().unwrap().disabled_clients.insert(id.into());
     }
 
     pub(super) fn switch_off(&self, what: &str) {

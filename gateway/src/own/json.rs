@@ -2,15 +2,22 @@
 //!
 //! What is wrong is said without quoting values: a body may hold a password, and an error body must not (S08).
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::Own;
 use crate::problem::{Problem, catalogue};
+
+const AN_OBJECT: &str = "a JSON object";
 
 /// The body of an endpoint that takes JSON.
 pub(super) struct Json<T>(pub(super) T);
@@ -23,8 +30,48 @@ impl<T: DeserializeOwned> FromRequest<Own> for Json<T> {
             return Err(Problem::new(catalogue::UNSUPPORTED_MEDIA_TYPE).detail("send `application/json`"));
         }
         let body = body(request, own).await?;
-        serde_json::from_slice(&body).map(Self).map_err(|error| wrong(&error))
+        parse(&body).map(Self)
     }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map(|Object(value)| value).map_err(|error| wrong(&error))
+}
+
+/// A JSON object and nothing else. What serde derives for a struct takes an array too, member after member, by which
+/// `["alice", "password", "token"]` would be a login that no document describes.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(AN_OBJECT)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+/// For members that are objects themselves: `#[serde(deserialize_with = "object")]`.
+pub(super) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+/// As [`object`], for one that may be missing or null.
+pub(super) fn object_if_any<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
 /// For endpoints that take no body: a form posted by another site's page cannot reach them (C04).
@@ -77,7 +124,12 @@ fn wrong(error: &serde_json::Error) -> Problem {
     } else {
         // `invalid type: string "hunter2", expected a boolean at line 1 column 9`: only what was expected.
         match message.rfind("expected ").and_then(|at| message.get(at..)) {
-            Some(expected) => expected.to_owned(),
+            Some(expected) => {
+                match expected.strip_prefix("expected ").and_then(|what| what.strip_prefix(AN_OBJECT)) {
+                    Some(at) => format!("{AN_OBJECT} is expected{at}"),
+                    None => expected.to_owned(),
+                }
+            }
             None => format!("a member has a value that it cannot have, at {place}"),
         }
     };
@@ -106,7 +158,7 @@ mod tests {
     }
 
     fn said(body: &str) -> String {
-        let problem = wrong(&serde_json::from_str::<Sample>(body).unwrap_err());
+        let problem = parse::<Sample>(body.as_bytes()).map(drop).unwrap_err();
         String::from_utf8(problem.body("").to_vec()).unwrap()
     }
 
@@ -119,6 +171,14 @@ mod tests {
         assert!(said(r#"{"password":"p","extra":1}"#).contains("unknown field `extra`"));
         assert!(said(r#"{"password":"p","password":"p"}"#).contains("duplicate field `password`"));
         assert!(said(r#"{"password":1}"#).contains("expected a string"));
+    }
+
+    #[test]
+    fn nothing_but_an_object_is_one() {
+        for body in [r#"["p"]"#, r#"["p", "one"]"#, "[]", r#""p""#, "1", "true", "null"] {
+            assert!(said(body).contains("a JSON object is expected"), "{body}: {}", said(body));
+        }
+        assert!(parse::<Sample>(br#" {"password":"p","kind":"one"} "#).is_ok());
     }
 
     #[test]

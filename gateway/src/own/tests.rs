@@ -1,6 +1,7 @@
 mod admin;
 mod audit;
 mod contract;
+mod last_administrator;
 mod login;
 mod oauth;
 mod sessions;

@@ -85,10 +85,12 @@ catalogue! {
     MALFORMED_JSON BAD_REQUEST "malformed_json" "The body is not valid JSON." "Correct the body at the place that `detail` names.";
     PATH_AMBIGUOUS BAD_REQUEST "path_ambiguous" "The path can be read in more than one way." "Send the plain spelling of the path, without dot segments, empty segments, encoded slashes or needless encoding.";
     TOKEN_IN_QUERY BAD_REQUEST "token_in_query" "A token was sent in the query string." "Send it in the Authorization header: URLs end up in logs. Consider that token known to others.";
+    CREDENTIAL_AMBIGUOUS BAD_REQUEST "credential_ambiguous" "More than one Authorization header was sent." "Send one: nobody can say which of them is meant.";
     COOKIE_AMBIGUOUS BAD_REQUEST "cookie_ambiguous" "More than one cookie claims to be the credential." "Clear this site's cookies and log in again; another host of the same domain may have set one.";
     HOST_INVALID BAD_REQUEST "host_invalid" "The host of the request is missing or not valid." "Send one valid Host header.";
     NOT_FOUND NOT_FOUND "not_found" "There is nothing at this path." "Check the path and the method; /openapi.json lists the gateway's own, the route file the applications'.";
     METHOD_NOT_ALLOWED METHOD_NOT_ALLOWED "method_not_allowed" "This path does not take this method." "Use one of those in the Allow header.";
+    METHOD_UNSUPPORTED NOT_IMPLEMENTED "method_unsupported" "This method is passed on to no path." "Use another: CONNECT would open a tunnel to anywhere, and TRACE would answer with the credentials that it was sent with.";
     REQUEST_TIMEOUT REQUEST_TIMEOUT "request_timeout" "The request did not arrive in time." "Send it again, faster.";
     BODY_TOO_LARGE PAYLOAD_TOO_LARGE "body_too_large" "The body is larger than this path takes." "Send less.";
     UNSUPPORTED_MEDIA_TYPE UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "The body is not of the type that this path takes." "Send the type that `detail` names.";
@@ -97,7 +99,7 @@ catalogue! {
     // Who asks
     CREDENTIAL_MISSING UNAUTHORIZED "credential_missing" "Nobody is logged in." "Log in, or send an access token as `Authorization: Bearer …`.";
     CREDENTIAL_NOT_ACCEPTED UNAUTHORIZED "credential_not_accepted" "This path does not take this kind of credential." "Use the kind that `detail` names.";
-    SCHEME_UNSUPPORTED UNAUTHORIZED "scheme_unsupported" "The Authorization header is not one that this path takes." "Send exactly one `Authorization: Bearer …` with one token.";
+    SCHEME_UNSUPPORTED UNAUTHORIZED "scheme_unsupported" "The Authorization header is not one that this path takes." "Send `Authorization: Bearer …` with one token.";
     TOKEN_INVALID UNAUTHORIZED "token_invalid" "The access token is not valid here." "Get a new one: refresh, or log in.";
     TOKEN_EXPIRED UNAUTHORIZED "token_expired" "The access token has expired." "Refresh it.";
     SESSION_INVALID UNAUTHORIZED "session_invalid" "The session is unknown, has expired or was ended." "Log in again.";
@@ -125,6 +127,7 @@ catalogue! {
     GROUP_TAKEN CONFLICT "group_taken" "Another group has this name." "Choose another.";
     GROUP_CYCLE CONFLICT "group_cycle" "The group would contain itself." "Leave out the membership that closes the circle.";
     ROLE_BUILT_IN CONFLICT "role_built_in" "A built-in role cannot be changed." "Make a role of your own.";
+    LAST_ADMINISTRATOR CONFLICT "last_administrator" "Nobody would be left who can administer this system." "Give `latchkey-admin` to another user, client or group first.";
     SESSION_LIMIT CONFLICT "session_limit" "The user has as many sessions as are allowed." "End one of them first.";
     PASSWORD_REFUSED BAD_REQUEST "password_refused" "The password is not good enough." "Choose another; `detail` says what is wrong with it.";
     USERNAME_INVALID BAD_REQUEST "username_invalid" "The username is not valid." "Choose another; `detail` says what is wrong with it.";

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chassis::audit::Record;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, SET_COOKIE, TE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -162,6 +162,13 @@ impl Client {
         let routes = plan.routes();
         let host = host(parts)?;
         let path = parts.uri.path();
+        match parts.method {
+            // What TRACE answers is the request, credentials and all, for any script to read (RFC 9110 §9.3.8).
+            Method::TRACE | Method::CONNECT => return Err(catalogue::METHOD_UNSUPPORTED.into()),
+            // Of the server as a whole, not of a path (RFC 9110 §9.3.7).
+            Method::OPTIONS if path == "*" => return Ok(Place::Preflight(Box::new(options()))),
+            _ => {}
+        }
         let plain = path::check(path, routes.spellings())
             .map_err(|ambiguous| Problem::new(catalogue::PATH_AMBIGUOUS).detail(ambiguous.0))?;
         if parts.uri.query().is_some_and(path::has_token) {
@@ -388,6 +395,14 @@ impl Client {
         }
         record.emit();
     }
+}
+
+fn options() -> Response<Source> {
+    let mut response = Response::new(Source::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(ALLOW, methods);
+    response
 }
 
 fn preflight(reader: &cors::Reader, asked: &HeaderMap) -> Response<Source> {

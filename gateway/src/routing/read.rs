@@ -131,8 +131,8 @@ fn methods(table: &mut Table<'_>, complaints: &mut Complaints<'_>) -> Option<Vec
     let mut methods = Vec::new();
     for (name, offset) in written {
         match Method::from_bytes(name.as_bytes()) {
-            Ok(Method::CONNECT) => {
-                table.complain(complaints, offset, "the method CONNECT is never passed on")
+            Ok(method @ (Method::CONNECT | Method::TRACE)) => {
+                table.complain(complaints, offset, format_args!("the method {method} is never passed on"))
             }
             // Methods are case-sensitive: `get` would never match.
             Ok(method) if name.bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte)) => {

@@ -138,7 +138,7 @@ require = { role = "editor", permission = "a:b" }
 upstream = "echo"
 on_unauthenticated = "login"
 identity = "headers+jwt"
-methods = ["get"]
+methods = ["get", "TRACE", "CONNECT"]
 [[route]]
 path = "/c/d"
 upstream = "echo"
@@ -168,6 +168,8 @@ upstream = "echo"
         "17: route /b*: on_unauthenticated \"login\" is not there yet",
         "18: route /b*: identity \"headers+jwt\" is not there yet",
         "19: route /b*: \"get\" is not a method",
+        "19: route /b*: the method TRACE is never passed on",
+        "19: route /b*: the method CONNECT is never passed on",
         "20: route /c/d: accept is missing",
         "23: route /c/d: strip_prefix \"/c/d\"",
         "24: route /c/d: unknown key \"colour\"",

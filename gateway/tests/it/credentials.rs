@@ -29,13 +29,15 @@ async fn tokens() {
         (&["Authorization: Bearer x"], "token_invalid"),
         (&["Authorization: Bearer"], "scheme_unsupported"),
         (&["Authorization: Basic YTpi"], "scheme_unsupported"),
-        (&[&good, &good], "scheme_unsupported"),
         (&[], "credential_missing"),
     ] {
         let answer = get(gateway.address, "/token/x", headers).await;
         assert_eq!(told(&answer), (401, code.to_owned()), "{headers:?}");
         assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer"));
     }
+    // Which of two is meant nobody can say, be they the same.
+    let two = get(gateway.address, "/token/x", &[&good, &good]).await;
+    assert_eq!(told(&two), (400, "credential_ambiguous".to_owned()));
     assert_eq!(gateway.upstream.requests().len(), 3);
     gateway.clock.advance(Duration::from_secs(331));
     assert_eq!(told(&get(gateway.address, "/token/x", &[&good]).await), (401, "token_expired".to_owned()));

@@ -42,7 +42,7 @@ async fn z07_malformed_requests() {
             "request_malformed",
         ),
         ("GET /open/x HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\n", 400, "request_malformed"),
-        ("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "request_malformed"),
+        ("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 501, "method_unsupported"),
         ("nonsense\r\n\r\n", 400, "request_malformed"),
     ] {
         let before = gateway.upstream.requests().len();
@@ -71,6 +71,38 @@ async fn z07_a_target_and_a_host_that_differ() {
     let answer = once(gateway.address, "GET http://b/open/x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!((answer.status, answer.code().as_str()), (400, "host_invalid"));
     assert!(gateway.upstream.requests().is_empty());
+}
+
+/// TRACE answers what was sent: credentials too.
+#[tokio::test]
+async fn trace_goes_nowhere_and_echoes_nothing() {
+    let gateway = Gateway::start().await;
+    let good = gateway.bearer();
+    for path in ["/token/x", "/open/x", "/v1/me", "/nowhere"] {
+        let answer = once(gateway.address, request("TRACE", path, &[&good, "X-Mine: something"])).await;
+        assert_eq!((answer.status, answer.code().as_str()), (501, "method_unsupported"), "{path}");
+        let secret = good.rsplit(' ').next().unwrap();
+        assert!(!answer.text().contains(secret) && !answer.text().contains("something"), "{path}");
+        assert!(!format!("{:?}", answer.headers).contains(secret), "{path}");
+    }
+    assert!(gateway.upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn options_of_the_server_as_a_whole_are_answered_here() {
+    let gateway = Gateway::start().await;
+    let mut client = Client::connect(gateway.address).await;
+    for _ in 0..2 {
+        client.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, 204);
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        assert!(answer.header("x-request-id").is_some());
+    }
+    assert!(gateway.upstream.requests().is_empty());
+    // Any other method has no such target.
+    let answer = once(gateway.address, "GET * HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "request_malformed"));
 }
 
 #[tokio::test]

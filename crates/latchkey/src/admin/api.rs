@@ -87,7 +87,8 @@ impl Api {
         body: Option<Value>,
     ) -> Result<Value> {
         let had_one = self.token.is_some();
-        let (status, text) = self.send(&method, path, query, body.as_ref()).await?;
+        let sent = self.send(&method, path, query, body.as_ref()).await;
+        let (status, text) = sent.map_err(|error| self.target.explain(error))?;
         // A token that was kept may have been voided meanwhile; one that was just got was not.
         let (status, text) = if status == StatusCode::UNAUTHORIZED && had_one {
             self.token = None;

@@ -1,5 +1,7 @@
 //! `latchkey grant`.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -9,7 +11,10 @@ use super::output::{Column, Output};
 use super::user::segment;
 
 const GRANTS: &str = "/v1/admin/grants";
-const COLUMNS: [Column; 4] = [("id", "id"), ("subject", "subject"), ("role", "role"), ("within", "within")];
+const COLUMNS: [Column; 5] =
+    [("id", "id"), ("subject", "subject"), ("name", "name"), ("role", "role"), ("within", "within")];
+/// Each name is a request.
+const MOST_NAMES: usize = 100;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -120,12 +125,19 @@ pub async fn run(command: Command, api: &mut Api, output: &Output) -> Result<()>
             output.answer(&grant, || format!("{} holds {role} {everywhere}.", holder.subject))
         }
         Command::List { subject, kind, role } => {
-            let grants = list(api, subject.as_deref(), &kind, role.as_deref()).await?;
+            let mut grants = list(api, subject.as_deref(), &kind, role.as_deref()).await?;
+            if !output.is_json() {
+                name_subjects(api, &mut grants).await;
+            }
             output.table(&grants, &COLUMNS)
         }
         Command::Show { id } => {
             let grants = api.list(GRANTS, "grants", &[]).await?;
-            match grants.iter().find(|grant| id_of(grant) == id) {
+            let mut found: Vec<Value> = grants.into_iter().filter(|grant| id_of(grant) == id).collect();
+            if !output.is_json() {
+                name_subjects(api, &mut found).await;
+            }
+            match found.first() {
                 Some(grant) => output.record(grant, &COLUMNS),
                 None => bail!("there is no grant {id}"),
             }
@@ -159,6 +171,30 @@ async fn list(api: &mut Api, subject: Option<&str>, kind: &Kind, role: Option<&s
         query.push(("role", role));
     }
     api.list(GRANTS, "grants", &query).await
+}
+
+/// For people: the names that go with the ids. A group is its name; who is gone, or may not be looked up, has none.
+async fn name_subjects(api: &mut Api, grants: &mut [Value]) {
+    let mut names: BTreeMap<String, Value> = BTreeMap::new();
+    for grant in grants {
+        let member = |name: &str| grant.pointer(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, id) = (member("/subject/kind"), member("/subject/id"));
+        let (area, called) = match kind.as_str() {
+            "user" => ("users", "username"),
+            "client" => ("clients", "name"),
+            _ => continue,
+        };
+        if !names.contains_key(&id) {
+            if names.len() == MOST_NAMES {
+                continue;
+            }
+            let found = api.get(&format!("/v1/admin/{area}/{}", segment(&id)), &[]).await.unwrap_or_default();
+            names.insert(id.clone(), found.get(called).cloned().unwrap_or_default());
+        }
+        if let (Some(name), Some(members)) = (names.get(&id), grant.as_object_mut()) {
+            members.insert("name".to_owned(), name.clone());
+        }
+    }
 }
 
 fn id_of(grant: &Value) -> &str {

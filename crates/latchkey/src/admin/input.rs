@@ -30,7 +30,9 @@ pub fn generated() -> Password {
 pub fn from_file_or_typed(file: Option<&PathBuf>, twice: bool) -> Result<Password> {
     match file {
         Some(path) => from_file(path),
-        None if !std::io::stdin().is_terminal() => line(),
+        None if !std::io::stdin().is_terminal() => line().context(
+            "there is no terminal to type the password at: name a file with --password-file, or pipe it in",
+        ),
         None => {
             let password = typed("Password: ")?;
             if twice && *typed("Again: ")? != *password {

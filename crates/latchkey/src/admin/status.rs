@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Access;
 use super::api::http;
 use super::output::Output;
+use super::target::not_running;
 use crate::up::layout::Layout;
 use crate::up::stack_file::StackFile;
 
@@ -38,6 +39,10 @@ pub async fn run(access: &Access, output: &Output) -> Result<ExitCode> {
         }
     });
     let rows: Vec<Value> = join_all(asked).await;
+    let is_ready = |row: &Value| row.get("ready").and_then(Value::as_bool) == Some(true);
+    if !rows.iter().any(is_ready) && !layout.runs() {
+        return Err(not_running(&layout));
+    }
     let columns = [
         ("process", "process"),
         ("pid", "pid"),
@@ -46,8 +51,7 @@ pub async fn run(access: &Access, output: &Output) -> Result<ExitCode> {
         ("says", "says"),
     ];
     output.table(&rows, &columns)?;
-    let all = rows.iter().all(|row| row.get("ready").and_then(Value::as_bool) == Some(true));
-    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if rows.iter().all(is_ready) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Whether it is ready, and what it says when it is not.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -25,6 +25,8 @@ pub struct Target {
     /// Where logins go.
     pub public: String,
     pub credential: Credential,
+    /// The local stack that it is.
+    pub stack: Option<Layout>,
 }
 
 /// With what a token is got when none is kept, or the one that is kept has expired.
@@ -78,6 +80,7 @@ impl Target {
                 internal: server.clone(),
                 public: kept.public,
                 credential: Credential::Login(Logins { file, server }),
+                stack: None,
             });
         }
         let layout = Layout::at(&access.state_dir)?;
@@ -92,7 +95,7 @@ impl Target {
                 password_file: stack.admin.password_file,
                 token_file: layout.admin_token_file(),
             };
-            return Ok(Self { internal, public, credential });
+            return Ok(Self { internal, public, credential, stack: Some(layout) });
         }
         let file = login_file()?;
         let mut logins = read(&file)?;
@@ -102,12 +105,26 @@ impl Target {
                 internal: server.clone(),
                 public: kept.public,
                 credential: Credential::Login(Logins { file, server }),
+                stack: None,
             });
         }
         bail!(
             "no stack runs on {}: start one with `latchkey up`, name another --state-dir, or use `latchkey login --server URL`",
             layout.root().display()
         )
+    }
+
+    /// Why it could not be reached, where that is known: a stack that was killed left its stack file behind.
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let refused = error.chain().any(|cause| {
+            cause
+                .downcast_ref::<reqwest::Error>()
+                .is_some_and(|error| error.is_connect() || error.is_request())
+        });
+        match &self.stack {
+            Some(layout) if refused && !layout.runs() => not_running(layout),
+            _ => error,
+        }
     }
 
     pub fn connect(self) -> Result<Api> {
@@ -154,6 +171,12 @@ impl Logins {
         let text = serde_json::to_vec_pretty(&logins).context("logins cannot be written as JSON")?;
         private_file::write(&self.file, &text)
     }
+}
+
+/// A stack file is there, and no stack.
+pub fn not_running(layout: &Layout) -> anyhow::Error {
+    let root = layout.root().display();
+    anyhow!("the stack on {root} is not running (it was killed): start it with `latchkey up`")
 }
 
 fn normal(server: &str) -> Result<String> {

@@ -46,6 +46,11 @@ impl Layout {
         self.root.join("admin-password")
     }
 
+    /// Notes that the password in the file is not the current one.
+    pub fn outdated_password_file(&self) -> PathBuf {
+        self.root.join("admin-password.outdated")
+    }
+
     /// The administrator's access token, kept by the command line until it expires.
     pub fn admin_token_file(&self) -> PathBuf {
         self.root.join("admin-token.json")
@@ -77,14 +82,32 @@ impl Layout {
     }
 
     /// Creates the folders. Fails with the path when one cannot be written, or somebody else can write to it: whoever
-    /// replaces the routes decides who gets in.
+    /// replaces the routes decides who gets in. Of several that cannot be written, each has a line.
     pub fn create(&self) -> Result<()> {
-        let folders = ["certificates", "config", "secrets", "data", "logs", "settings"];
-        for folder in std::iter::once(self.root.clone()).chain(folders.map(|name| self.root.join(name))) {
-            private_file::create_folder(&folder)?;
-            private_file::check_folder(&folder)?;
+        let make = |folder: &Path| {
+            private_file::create_folder(folder)?;
+            private_file::check_folder(folder)
+        };
+        make(&self.root)?;
+        private_file::check_writable(&self.root)?;
+        let folders = ["certificates", "config", "secrets", "data", "logs", "settings"]
+            .map(|name| self.root.join(name));
+        for folder in &folders {
+            make(folder)?;
         }
-        Ok(())
+        // `settings` is the user's own, and only read.
+        let written = folders.iter().filter(|folder| !folder.ends_with("settings"));
+        let complaints: Vec<String> = written
+            .filter_map(|folder| private_file::check_writable(folder).err())
+            .map(|error| format!("{error:#}"))
+            .collect();
+        if complaints.is_empty() { Ok(()) } else { bail!("{}", complaints.join("\n")) }
+    }
+
+    /// Whether a stack runs here: somebody holds the lock.
+    pub fn runs(&self) -> bool {
+        let Ok(file) = File::open(self.root.join("lock")) else { return false };
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
     /// At most one stack runs on a state directory.
@@ -133,10 +156,13 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let layout = Layout::at(temp.path()).unwrap();
         layout.create().unwrap();
+        assert!(!layout.runs());
         let held = layout.lock().unwrap();
+        assert!(layout.runs());
         let error = layout.lock().unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(held);
+        assert!(!layout.runs());
         layout.lock().unwrap();
     }
 

@@ -6,8 +6,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::administrator::Standing;
 use super::layout::Layout;
 use super::stack_file::StackFile;
+use crate::bootstrap::Neighbours;
 
 /// A thing to try: what it shows, and the command.
 #[derive(Debug)]
@@ -16,7 +18,7 @@ pub struct Example {
     pub command: String,
 }
 
-pub fn text(stack: &StackFile, layout: &Layout) -> String {
+pub fn text(stack: &StackFile, layout: &Layout, standing: Standing) -> String {
     let mut text = String::from("Latchkey is up.\n\n");
     let mut rows: Vec<[String; 3]> = vec![["process".into(), "listens on".into(), "operations".into()]];
     let mut row = |name: &str, urls: &[String]| {
@@ -45,29 +47,46 @@ pub fn text(stack: &StackFile, layout: &Layout) -> String {
     }
     let _ = writeln!(text, "Routes:          {}", layout.routes_file().display());
     let _ = writeln!(text, "Logs:            {}", layout.log_file("*").display());
-    let _ = writeln!(
-        text,
-        "Administrator:   {}, password in {}\n",
-        stack.admin.username,
-        stack.admin.password_file.display()
-    );
-    for Example { shows, command } in examples(stack) {
-        let _ = writeln!(text, "# {shows}\n{command}\n");
+    let (name, file) = (&stack.admin.username, stack.admin.password_file.display());
+    let _ = match standing {
+        Standing::PasswordInFile => writeln!(text, "Administrator:   {name}, password in {file}\n"),
+        Standing::PasswordElsewhere => writeln!(
+            text,
+            "Administrator:   {name}; the password was changed and is NOT the one in {file}.\n\
+             \x20                The commands below ask for it; `latchkey login --server {} --public {}` does for the others.\n",
+            stack.internal.first().map(String::as_str).unwrap_or_default(),
+            stack.gateways.first().map(String::as_str).unwrap_or_default(),
+        ),
+        Standing::Nobody => writeln!(text, "Administrator:   NOBODY: see on standard error what to run\n"),
+    };
+    if standing != Standing::Nobody {
+        for Example { shows, command } in examples(stack, standing) {
+            let _ = writeln!(text, "# {shows}\n{command}\n");
+        }
     }
     text.push_str("Ctrl-C stops everything; the next start finds its data.");
     text
 }
 
 /// The three commands.
-pub fn examples(stack: &StackFile) -> [Example; 3] {
+fn examples(stack: &StackFile, standing: Standing) -> [Example; 3] {
     let url = stack.gateways.first().map(String::as_str).unwrap_or_default();
     let user = &stack.admin.username;
     let password_file = quoted(&stack.admin.password_file);
     let json = "-H 'Content-Type: application/json'";
+    let body =
+        |mode: &str| format!("s/.*/{{\"identifier\":\"{user}\",\"password\":\"&\",\"mode\":\"{mode}\"}}/");
     let login = |mode: &str| {
-        format!(
-            "sed 's/.*/{{\"identifier\":\"{user}\",\"password\":\"&\",\"mode\":\"{mode}\"}}/' {password_file} | curl -sS {json} -d @-"
-        )
+        let body = body(mode);
+        let read = match standing {
+            Standing::PasswordInFile => format!("sed '{body}' {password_file}"),
+            // Whatever somebody chose: typed without being seen, and escaped for JSON.
+            Standing::PasswordElsewhere | Standing::Nobody => format!(
+                "{{ printf 'Password of {user}: ' >&2; stty -echo 2>/dev/null; IFS= read -r P; stty echo 2>/dev/null; \
+                 echo >&2; printf '%s\\n' \"$P\"; }} | sed 's/[\\\\\"]/\\\\&/g;{body}'"
+            ),
+        };
+        format!("{read} | curl -sS {json} -d @-")
     };
     // One curl, two requests: the cookie of the first is in its memory for the second, and in no file.
     let session = |then: &str| {
@@ -90,6 +109,18 @@ pub fn examples(stack: &StackFile) -> [Example; 3] {
             command: session(&format!("-i {url}/app/admin/hello")),
         },
     ]
+}
+
+/// How an operator makes an administrator of this stack under a name that is free.
+pub fn bootstrap_command(neighbours: &Neighbours, layout: &Layout) -> String {
+    let folder = layout.certificates();
+    format!(
+        "latchkey bootstrap --auth {} --policy {} --certificates {} --username root --generate {}",
+        neighbours.auth.join(" --auth "),
+        neighbours.policy.join(" --policy "),
+        quoted(folder.path()),
+        quoted(&layout.root().join("root-password"))
+    )
 }
 
 /// A path as one word of a POSIX shell, bare where that is safe.

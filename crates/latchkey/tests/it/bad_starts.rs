@@ -1,7 +1,11 @@
 //! Starts that must fail: each says what is wrong in words a user can act on, and leaves nothing half-started.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use crate::stack::{Builder, Stack, program, text};
 
@@ -48,17 +52,70 @@ async fn a_state_directory_that_cannot_be_made_is_named() {
     failed.assert_clean(&["file/state", "cannot be created"]);
 }
 
+/// Somebody whom a folder's mode stops. Root is stopped by none, so then it is somebody else who owns the folder and starts.
+fn start_as_its_unprivileged_owner(readable: &Path, state_dir: &Path) -> Output {
+    const NOBODY: u32 = 65_534;
+    let program = readable.join("latchkey");
+    // The build's own folder may be closed to others.
+    fs::copy(env!("CARGO_BIN_EXE_latchkey"), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.args(["up", "--port", "0", "--state-dir"]).arg(state_dir).env("LATCHKEY_TEST_FOLDER", readable);
+    if rustix::process::geteuid().is_root() {
+        for folder in [state_dir.to_owned(), state_dir.join("data"), state_dir.join("logs")] {
+            if folder.exists() {
+                chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+        }
+        fs::set_permissions(readable, Permissions::from_mode(0o755)).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn folders_without_write_permission_are_named_before_anything_starts() {
+    for closed in [&[""][..], &["data"], &["logs"], &["data", "logs"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let state_dir = folder.path().join("state");
+        for name in closed {
+            let path = state_dir.join(name);
+            fs::create_dir_all(&path).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o500)).unwrap();
+        }
+        let output = start_as_its_unprivileged_owner(folder.path(), &state_dir);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{closed:?}: {said}");
+        let expected: String = closed
+            .iter()
+            .map(|name| {
+                let path = if name.is_empty() { state_dir.clone() } else { state_dir.join(name) };
+                format!(
+                    "the directory {} cannot be written: Permission denied (os error 13)\n",
+                    path.display()
+                )
+            })
+            .collect();
+        assert_eq!(said, expected, "{closed:?}");
+        assert!(
+            !state_dir.join("config/auth-0.toml").exists() && !state_dir.join("secrets/master.key").exists()
+        );
+        assert_eq!(crate::stack::processes_of(folder.path()), Vec::<String>::new());
+        // So that it can be removed again.
+        for name in closed {
+            fs::set_permissions(state_dir.join(name), Permissions::from_mode(0o700)).unwrap();
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_state_directory_without_write_permission_is_named() {
+async fn a_read_only_file_system_is_named() {
     // A directory in which not even root can make anything.
     let failed = Builder::new().state_dir_at("/proc/sys").fail(&ANY_PORT).await;
-    failed.assert_clean(&["/proc/sys", "cannot be created"]);
+    failed.assert_clean(&["/proc/sys"]);
 }
 
 #[tokio::test]
 async fn a_state_directory_that_others_can_write_to_is_named_with_what_helps() {
-    use std::os::unix::fs::PermissionsExt;
-
     let builder = Builder::new();
     let folder = builder.state_dir().to_owned();
     fs::create_dir_all(&folder).unwrap();

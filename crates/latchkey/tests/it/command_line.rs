@@ -281,67 +281,6 @@ async fn a_token_is_inspected_with_the_recipients_key() {
     assert_eq!(open["inside"]["header"]["typ"], "at+jwt");
 }
 
-#[tokio::test]
-async fn bootstrap_leaves_a_system_with_an_administrator_alone() {
-    let stack = Stack::start().await;
-    let password = stack.folder().join("second-password");
-    let output = program()
-        .args(["bootstrap", "--auth", &stack.file.services["auth"][0]])
-        .args(["--policy", &stack.file.services["policy"][0]])
-        .arg("--certificates")
-        .arg(stack.state_dir().join("certificates"))
-        .args(["--username", "second", "--generate"])
-        .arg(&password)
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
-    assert!(said(&output).contains("an administrator exists"), "{}", said(&output));
-    assert!(!password.exists());
-    assert_eq!(stack.latchkey(&["user", "show", "second"]).status.code(), Some(1));
-}
-
-#[tokio::test]
-async fn bootstrap_by_itself_demands_another_password_at_the_first_login() {
-    let stack = Stack::start().await;
-    // As in a new system: nobody is an administrator.
-    stack.cli(&["grant", "remove", "admin", "latchkey-admin"]);
-    let password = stack.folder().join("root-password");
-    stack.register("alice").await;
-    let bootstrap = |name: &str| {
-        program()
-            .args(["bootstrap", "--auth", &stack.file.services["auth"][0]])
-            .args(["--policy", &stack.file.services["policy"][0]])
-            .arg("--certificates")
-            .arg(stack.state_dir().join("certificates"))
-            .args(["--username", name, "--generate"])
-            .arg(&password)
-            .output()
-            .unwrap()
-    };
-    // Somebody's account is not made an administrator's by having the right name.
-    let taken = bootstrap("alice");
-    assert!(!taken.status.success() && said(&taken).contains("alice exists"), "{}", said(&taken));
-    stack.token("alice", PASSWORD).await;
-
-    let output = bootstrap("root");
-    assert!(output.status.success(), "{}", said(&output));
-    assert_eq!(fs::metadata(&password).unwrap().permissions().mode() & 0o777, 0o600);
-    let current = fs::read_to_string(&password).unwrap().trim().to_owned();
-    let login = json!({ "identifier": "root", "password": current, "mode": "token" });
-    let refused = stack.post("/v1/login", &login).send().await.unwrap();
-    assert_eq!(refused.status(), 403);
-    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "password_change_required");
-    let change = json!({
-        "identifier": "root",
-        "current_password": current,
-        "new_password": "chosen by root and by nobody else",
-        "mode": "token",
-    });
-    assert!(stack.post("/v1/password", &change).send().await.unwrap().status().is_success());
-    stack.token("root", "chosen by root and by nobody else").await;
-    assert_eq!(bootstrap("root").status.code(), Some(3));
-}
-
 #[test]
 fn configurations_are_printed_and_checked() {
     for service in ["auth", "session", "policy", "gateway"] {
@@ -381,4 +320,61 @@ fn without_a_stack_the_way_to_one_is_named() {
     assert!(!output.status.success());
     let said = said(&output);
     assert!(said.contains("latchkey up") && said.contains("latchkey login"), "{said}");
+}
+
+#[tokio::test]
+async fn without_a_terminal_the_way_to_give_a_password_is_named() {
+    let stack = Stack::start().await;
+    for arguments in [&["user", "add", "bob"][..], &["login", "--server", stack.internal()]] {
+        // Nothing to read, and nobody to ask.
+        let refused = stack.latchkey(arguments);
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        assert!(said(&refused).contains("--password-file"), "{}", said(&refused));
+    }
+    assert_eq!(stack.latchkey(&["user", "show", "bob"]).status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_stack_that_was_killed_is_said_not_to_be_running() {
+    let mut stack = Stack::start().await;
+    stack.cli(&["user", "list"]);
+    let gateway = stack.pid("gateway-0");
+    let up = rustix::process::Pid::from_raw(stack.up_pid()).unwrap();
+    rustix::process::kill_process(up, rustix::process::Signal::KILL).unwrap();
+    stack.ended().await;
+    crate::stack::eventually("its gateway is gone", async || (!crate::stack::alive(gateway)).then_some(()))
+        .await;
+    assert!(stack.state_dir().join("stack.json").exists(), "nobody took it along");
+    for arguments in [&["user", "list"][..], &["status"]] {
+        crate::stack::eventually("everything of it is gone", async || {
+            let output = stack.latchkey(arguments);
+            assert_eq!(output.status.code(), Some(1));
+            (said(&output).contains("is not running") && said(&output).contains("latchkey up")).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn grants_are_listed_with_the_names_that_people_know() {
+    let stack = Stack::start().await;
+    stack.cli(&["client", "add", "shop", "--audience", "orders"]);
+    stack.cli(&["role", "add", "reader", "document:read"]);
+    stack.cli(&["group", "add", "staff"]);
+    stack.cli(&["grant", "add", "shop", "reader", "--client"]);
+    stack.cli(&["grant", "add", "staff", "reader", "--group"]);
+    let listed = stack.cli(&["grant", "list"]);
+    let row = |subject: &str| {
+        let line = listed.lines().find(|line| line.contains(subject));
+        line.unwrap_or_else(|| panic!("{subject}: {listed}")).split_whitespace().map(str::to_owned).collect()
+    };
+    let user: Vec<String> = row("user/usr_");
+    assert_eq!(user[2..], ["admin", "latchkey-admin", "-"]);
+    let client: Vec<String> = row("client/cli_");
+    assert_eq!(client[2..], ["shop", "reader", "-"]);
+    let group: Vec<String> = row("group/staff");
+    assert_eq!(group[2..], ["-", "reader", "-"]);
+    assert!(stack.cli(&["grant", "show", &user[0]]).contains("admin"));
+    // Programs get what the API answers.
+    assert!(stack.cli_json(&["grant", "list"])[0].get("name").is_none());
 }

@@ -1,6 +1,7 @@
 //! The whole system, run as its users run it: the real binary, real processes, real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod administrator;
 mod bad_starts;
 mod command_line;
 mod documents;

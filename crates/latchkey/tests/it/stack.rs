@@ -6,6 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use chassis::config::{Shutdown, Tls, TlsMode};
+use chassis::grpc::client::{Call, channel};
+use chassis::lifecycle::Lifecycle;
+use chassis::tls::Identity;
+use proto::policy::v1::DeleteGrantRequest;
+use proto::policy::v1::policy_admin_service_client::PolicyAdminServiceClient;
 use reqwest::{RequestBuilder, StatusCode};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::Deserialize;
@@ -280,6 +286,28 @@ impl Stack {
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
     }
 
+    /// Takes `latchkey-admin` from everybody, as the operator: the gateway would refuse it.
+    pub async fn leave_no_administrator(&self) {
+        let grants = self.cli_json(&["grant", "list", "--role", "latchkey-admin"]);
+        let folder = self.state_dir.join("certificates");
+        let tls = Tls {
+            mode: TlsMode::Mutual,
+            certificate: folder.join("operator.crt"),
+            key: folder.join("operator.key"),
+            authority: folder.join("ca.crt"),
+            domain: "latchkey.local".into(),
+        };
+        let identity = Identity::load(&tls).unwrap();
+        let lifecycle = Lifecycle::new(Shutdown::default());
+        let policy = channel(&self.file.services["policy"], &identity, "policy", &lifecycle).unwrap();
+        let mut policy = PolicyAdminServiceClient::new(policy);
+        let call = Call::new("req_test", SOON).actor("operator");
+        for grant in grants.as_array().unwrap() {
+            let id = grant["id"].as_str().unwrap().to_owned();
+            policy.delete_grant(call.request(DeleteGrantRequest { id })).await.unwrap();
+        }
+    }
+
     pub fn pid(&self, process: &str) -> i32 {
         self.file.pids[process]
     }
@@ -350,6 +378,11 @@ impl Stack {
         let _ = fs::remove_file(self.state_dir.join("stack.json"));
         self.up = up(self.folder.path(), &self.state_dir, &["--port", "0"], &self.variables);
         self.file = started(&mut self.up, &self.state_dir).await.expect("a second start");
+    }
+
+    /// What `up` has said on standard error since it was last started.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.folder.path().join("up.err")).unwrap()
     }
 
     /// What `up` has printed so far.

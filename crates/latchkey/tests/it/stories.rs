@@ -344,16 +344,3 @@ async fn the_port_is_the_one_asked_for_and_the_internal_listeners_the_next() {
     assert_eq!(stack.get("/app/public/x").send().await.unwrap().status(), StatusCode::OK);
     stack.cli(&["user", "list"]);
 }
-
-/// Between making the user and granting the role everything can stop: the next start goes on from there.
-#[tokio::test]
-async fn a_first_start_that_was_cut_short_is_taken_up() {
-    let mut stack = Stack::start().await;
-    let before = stack.cli_json(&["user", "show", "admin"])["id"].clone();
-    stack.cli(&["grant", "remove", "admin", "latchkey-admin"]);
-    stack.restart().await;
-    let after = stack.cli_json(&["user", "show", "admin"])["id"].clone();
-    assert_ne!(before, after, "what was issued to the half-made one stays without rights");
-    stack.restart().await;
-    assert_eq!(stack.cli_json(&["user", "show", "admin"])["id"], after, "and that is that");
-}

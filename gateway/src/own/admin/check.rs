@@ -9,7 +9,7 @@ use super::access::{Admin, Area, Check};
 use super::subject::resolve;
 use crate::own::Own;
 use crate::own::endpoint::{Endpoint, Needs};
-use crate::own::json::Json;
+use crate::own::json::{Json, object, object_if_any};
 use crate::own::view::{ResourceView, SubjectView};
 use crate::peers::Question;
 use crate::problem::Problem;
@@ -28,10 +28,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 struct CheckQuestion {
     /// A user or client, by id or name.
     #[schema(inline)]
+    #[serde(deserialize_with = "object")]
     subject: SubjectView,
     permission: String,
     /// Absent: everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_if_any")]
     #[schema(inline)]
     resource: Option<ResourceView>,
 }

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::access::{Admin, Area, Clients};
+use super::last_administrator::{Without, leave_an_administrator};
 use super::subject;
 use super::users::{SetStatus, created};
 use crate::own::Own;
@@ -134,6 +135,9 @@ async fn set_status(
 ) -> Result<Answer<ClientRecord>, Problem> {
     let asker = admin.asker();
     let id = subject::client(&own, asker, named).await?.id;
+    if Standing::from(status) == Standing::Disabled {
+        leave_an_administrator(&own, asker, &Without::Subject(&Subject::client(id.clone()))).await?;
+    }
     Ok(Answer(own.peers.auth.set_client_status(asker, &id, status.into()).await?.into()))
 }
 
@@ -158,6 +162,7 @@ async fn remove(
 ) -> Result<StatusCode, Problem> {
     let asker = admin.asker();
     let id = subject::client(&own, asker, named).await?.id;
+    leave_an_administrator(&own, asker, &Without::Subject(&Subject::client(id.clone()))).await?;
     own.peers.auth.set_client_status(asker, &id, Standing::Disabled).await?;
     own.peers.policy.forget_subject(asker, Subject::client(id.clone())).await?;
     own.peers.auth.delete_client(asker, &id).await?;

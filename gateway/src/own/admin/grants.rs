@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::{Admin, Area, Roles};
+use super::last_administrator::{Without, leave_an_administrator};
 use super::roles::Written;
 use super::subject::resolve;
 use super::users::created;
 use crate::own::Own;
 use crate::own::endpoint::{Endpoint, Needs};
-use crate::own::json::{Json, NoBody};
+use crate::own::json::{Json, NoBody, object, object_if_any};
 use crate::own::view::{GrantView, KindView, Path, Query, ResourceView, SubjectView, page};
 use crate::problem::{Problem, catalogue};
 
@@ -38,10 +39,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 struct AddGrant {
     /// Users and clients by id or name.
     #[schema(inline)]
+    #[serde(deserialize_with = "object")]
     subject: SubjectView,
     role: String,
     /// Absent: everywhere.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_if_any")]
     #[schema(inline)]
     within: Option<ResourceView>,
 }
@@ -116,6 +118,8 @@ async fn remove(
     Path(id): Path<String>,
     _: NoBody,
 ) -> Result<Answer<Written>, Problem> {
-    let revision = own.peers.policy.delete_grant(admin.asker(), &id).await?;
+    let asker = admin.asker();
+    leave_an_administrator(&own, asker, &Without::Grant(&id)).await?;
+    let revision = own.peers.policy.delete_grant(asker, &id).await?;
     Ok(Answer(Written { revision }))
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::{Admin, Area, Roles};
+use super::last_administrator::{Without, leave_an_administrator};
 use super::roles::Written;
 use super::subject::resolve;
 use super::users::created;
@@ -14,7 +15,7 @@ use crate::own::Own;
 use crate::own::endpoint::{Endpoint, Needs};
 use crate::own::json::{Json, NoBody};
 use crate::own::view::{KindView, PAGING, Paging, Path, Query, SubjectView};
-use crate::peers::Group;
+use crate::peers::{Group, Subject};
 use crate::problem::Problem;
 
 const MEMBER: &str = "/v1/admin/groups/{group}/members/{kind}/{id}";
@@ -98,7 +99,9 @@ async fn remove(
     Path(name): Path<String>,
     _: NoBody,
 ) -> Result<Answer<Written>, Problem> {
-    let revision = own.peers.policy.delete_group(admin.asker(), &name).await?;
+    let asker = admin.asker();
+    leave_an_administrator(&own, asker, &Without::Subject(&Subject::group(name.clone()))).await?;
+    let revision = own.peers.policy.delete_group(asker, &name).await?;
     Ok(Answer(Written { revision }))
 }
 
@@ -122,6 +125,7 @@ async fn remove_member(
 ) -> Result<Answer<Written>, Problem> {
     let asker = admin.asker();
     let member = resolve(&own, asker, SubjectView { kind, id }).await?;
+    leave_an_administrator(&own, asker, &Without::Member { group: &group, member: &member }).await?;
     let revision = own.peers.policy.remove_member(asker, &group, member).await?;
     Ok(Answer(Written { revision }))
 }

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::access::{Admin, Area, Sessions, Users};
+use super::last_administrator::{Without, leave_an_administrator};
 use super::subject;
 use crate::own::Own;
 use crate::own::endpoint::{Endpoint, Needs};
@@ -137,6 +138,9 @@ async fn set_status(
 ) -> Result<Answer<UserRecord>, Problem> {
     let asker = admin.asker();
     let id = subject::user(&own, asker, named).await?.id;
+    if Standing::from(status) == Standing::Disabled {
+        leave_an_administrator(&own, asker, &Without::Subject(&Subject::user(id.clone()))).await?;
+    }
     let user = own.peers.auth.set_user_status(asker, &id, status.into()).await?;
     if user.status == Standing::Disabled {
         own.peers.sessions.end_subject(asker, &id).await?;
@@ -168,6 +172,7 @@ async fn remove(
 ) -> Result<StatusCode, Problem> {
     let asker = admin.asker();
     let id = subject::user(&own, asker, named).await?.id;
+    leave_an_administrator(&own, asker, &Without::Subject(&Subject::user(id.clone()))).await?;
     own.peers.auth.set_user_status(asker, &id, Standing::Disabled).await?;
     own.peers.sessions.end_subject(asker, &id).await?;
     own.peers.policy.forget_subject(asker, Subject::user(id.clone())).await?;

@@ -165,7 +165,9 @@ impl Auth for World {
     async fn client(&self, _: Asker<'_>, key: Key) -> Result<Client, Failure> {
         self.ask("auth", "client", "")?;
         let (Key::Id(name) | Key::Name(name)) = key;
-        Ok(client(&name))
+        let client = client(name.strip_prefix("cli_").unwrap_or(&name));
+        let disabled = self.0.lock().unwrap().disabled_clients.contains(&client.id);
+        Ok(Client { status: if disabled { Standing::Disabled } else { Standing::Active }, ..client })
     }
 
     async fn clients(&self, _: Asker<'_>, _: PageRequest) -> Result<Page<Client>, Failure> {

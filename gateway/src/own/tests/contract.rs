@@ -200,6 +200,74 @@ async fn bodies_are_read_strictly() {
     assert!(gateway.world.asked().is_empty());
 }
 
+/// serde's derive would take the members in order.
+#[tokio::test]
+async fn every_endpoint_that_takes_json_takes_an_object_only() {
+    let gateway = Gateway::new();
+    for area in ["users", "clients", "roles", "sessions", "check"] {
+        gateway.world.permit(ALICE, &format!("latchkey:{area}"));
+    }
+    let bearer = format!("Bearer token:{ALICE}");
+    let fill = |path: &str| {
+        let filled =
+            path.split('/').map(|segment| if segment.starts_with('{') { "mallory" } else { segment });
+        filled.collect::<Vec<_>>().join("/")
+    };
+    let mut seen = 0;
+    for (router, endpoints) in
+        [(&gateway.public, public_endpoints()), (&gateway.internal, internal_endpoints())]
+    {
+        for endpoint in endpoints.iter().filter(|one| matches!(one.takes, endpoint::Takes::Json(_))) {
+            seen += 1;
+            for body in [
+                json!(["alice", "correct horse", "token"]),
+                json!(["active"]),
+                json!([["user", "alice"], "editor"]),
+                json!([]),
+                json!("alice"),
+                Value::Null,
+            ] {
+                let path = fill(endpoint.path);
+                let request = Request::builder().method(endpoint.method.clone()).uri(&path);
+                let request =
+                    request.header("content-type", "application/json").header("authorization", &bearer);
+                let request = request.body(Body::from(body.to_string())).unwrap();
+                let said = gateway.send(router, request).await;
+                let problem = said.json();
+                assert_eq!(
+                    (said.status, said.code().as_str()),
+                    (StatusCode::BAD_REQUEST, "request_invalid"),
+                    "{} {path} {body}: {problem}",
+                    endpoint.method
+                );
+                let detail = problem["detail"].as_str().unwrap();
+                assert!(detail.starts_with("a JSON object is expected"), "{path} {body}: {detail}");
+            }
+        }
+    }
+    assert!(seen > 10, "{seen}");
+    // Nor is one taken where a member is an object.
+    for (path, body) in [
+        ("/v1/admin/grants", json!({ "subject": ["user", "alice"], "role": "editor" })),
+        (
+            "/v1/admin/grants",
+            json!({ "subject": { "kind": "user", "id": "alice" }, "role": "editor", "within": ["a", "b"] }),
+        ),
+        ("/v1/admin/check", json!({ "subject": ["user", "alice"], "permission": "a:b" })),
+        (
+            "/v1/admin/check",
+            json!({ "subject": { "kind": "user", "id": "alice" }, "permission": "a:b", "resource": ["a", "b"] }),
+        ),
+    ] {
+        let said = gateway.admin(Method::POST, path, body.clone()).await;
+        assert_eq!(said.code(), "request_invalid", "{path} {body}");
+        assert!(said.text.contains("a JSON object is expected"), "{path} {body}: {}", said.text);
+    }
+    for asked in gateway.world.asked() {
+        assert!(asked.starts_with("policy.check latchkey:"), "{asked}");
+    }
+}
+
 #[tokio::test]
 async fn o21_credentials_in_the_query_are_refused() {
     let gateway = Gateway::new();

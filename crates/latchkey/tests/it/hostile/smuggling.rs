@@ -75,16 +75,17 @@ async fn z07_what_can_be_read_twice_is_not_read_at_all() {
     let stack = Stack::start().await;
     for (what, octets) in AMBIGUOUS {
         let octets = octets.replace("{}", SMUGGLED);
+        let refused = if *what == "CONNECT" { 501 } else { 400 };
         let hits = stack.upstream_hits().await;
         let told = exchange(&stack, &octets).await;
         let statuses: Vec<u16> = told.iter().map(|answer| answer.status).collect();
-        assert_eq!(statuses, [400], "{what}");
+        assert_eq!(statuses, [refused], "{what}");
         assert_eq!(stack.upstream_hits().await, hits, "{what}");
 
         // Behind a good request: that one is answered in its turn, and nothing of the rest becomes a request.
         let told = exchange(&stack, format!("{GOOD}{octets}")).await;
         let statuses: Vec<u16> = told.iter().map(|answer| answer.status).collect();
-        assert_eq!(statuses, [200, 400], "{what}");
+        assert_eq!(statuses, [200, refused], "{what}");
         assert_eq!(told[0].json()["path"], "/app/public/good");
         assert_eq!(stack.upstream_hits().await, hits + 1, "{what}");
     }
