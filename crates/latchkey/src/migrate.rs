@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use chassis::config::ConfigError;
 
 use crate::admin::line;
 
@@ -47,10 +48,14 @@ impl Service {
         }
     }
 
-    /// As [`run`] does, in silence.
+    /// As [`run`] does, in silence. What is wrong with the configuration is for the service itself to say.
     pub async fn migrate_shared(self, config: &Path) -> Result<()> {
-        let migrated = self.migrate(Some(config)).await;
-        migrated.map(drop).with_context(|| format!("{} cannot bring its schema up to date", self.name()))
+        match self.migrate(Some(config)).await {
+            Err(error) if error.is::<ConfigError>() => Ok(()),
+            migrated => migrated
+                .map(drop)
+                .with_context(|| format!("{} cannot bring its schema up to date", self.name())),
+        }
     }
 
     /// `None`: its store is none that is migrated from outside.

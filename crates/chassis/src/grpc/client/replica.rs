@@ -17,8 +17,9 @@ use crate::entropy::{Entropy as _, SystemEntropy};
 /// Both together are how long a replica that is silent without a call under way stays in.
 const CHECK_EVERY: Duration = Duration::from_millis(400);
 const CHECK_PATIENCE: Duration = Duration::from_millis(500);
-/// One that starts is ready soon.
+/// One that starts is ready soon: it is asked often, and for a while calls wait for it.
 const CHECK_UNREADY: Duration = Duration::from_millis(100);
+const STARTING: Duration = Duration::from_secs(1);
 /// A silent one (stopped, or out of processor time) may go on where it was; longer than this and it is not that.
 const SILENCE: Duration = Duration::from_secs(5);
 /// Between attempts to connect: at first only as long as keeps a herd from hammering.
@@ -85,6 +86,7 @@ impl Replica {
     async fn watch(&self, link: &Arc<Link>, dispatch: Dispatch) -> End {
         let mut dispatch = pin!(dispatch);
         let broken = "the connection broke off";
+        let began = Instant::now();
         let (mut was_ready, mut shown, mut patience) = (false, None, CHECK_PATIENCE);
         loop {
             let health = tokio::select! {
@@ -95,8 +97,9 @@ impl Replica {
             if health == Health::Silent && patience == CHECK_PATIENCE {
                 self.eject("silent");
             }
-            if shown.replace(health) != Some(health)
-                && let Some(standing) = standing(health, was_ready, link)
+            let starts = health == Health::NotServing && !was_ready && began.elapsed() < STARTING;
+            if shown.replace((health, starts)) != Some((health, starts))
+                && let Some(standing) = standing(health, starts, was_ready, link)
             {
                 self.roster.set(&self.key, &self.removed, standing);
             }
@@ -141,9 +144,10 @@ impl Replica {
 }
 
 /// What a health check makes of a replica; a broken connection makes nothing of it yet.
-fn standing(health: Health, was_ready: bool, link: &Arc<Link>) -> Option<Standing> {
+fn standing(health: Health, starts: bool, was_ready: bool, link: &Arc<Link>) -> Option<Standing> {
     match health {
         Health::Serving => Some(Standing::Serving(link.clone())),
+        Health::NotServing if starts => Some(Standing::Coming),
         Health::NotServing if was_ready => Some(Standing::Leaving(link.clone())),
         Health::NotServing => Some(Standing::Out("it says that it is not ready".to_owned())),
         Health::Silent => Some(Standing::Out(SILENT.to_owned())),
