@@ -361,7 +361,7 @@ impl Replica {
             Purpose::Answer(question) => self.unavailable(&question),
             Purpose::Append(batch) => self.append_failed(batch),
             Purpose::Head(request) | Purpose::Members(request) => self.not_confirmed(request),
-            Purpose::EarlyMembers => self.early_members_read(Vec::new()),
+            Purpose::EarlyMembers => self.early_members_failed(),
             Purpose::Remove => self.removed(),
         }
     }

@@ -162,7 +162,7 @@ impl<V: Clone> Watcher<V> {
         };
         #[cfg(feature = "simulation")]
         let next = self.unapplied.iter().map(|(at, _)| *at).fold(next, Moment::min);
-        self.leases.next_end().map_or(next, |end| next.min(end))
+        self.leases.next_left_end().map_or(next, |end| next.min(end))
     }
 
     /// The right to look, if there is one. `now` was read after the request arrived: the lease is looked at first, then

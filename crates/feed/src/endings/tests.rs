@@ -97,6 +97,19 @@ fn an_entry_leaves_at_its_age_and_the_longer_one_stays() {
     assert!(endings.is_empty());
 }
 
+/// Between a look at the clock and the look into the memory a thread may sleep for longer than the ending is remembered.
+#[test]
+fn what_expired_before_the_memory_forgot_is_not_judged_live() {
+    let mut endings = Endings::default();
+    endings.remember(&entry(1, What::Token, "it", None, None));
+    let expiring =
+        |from| Credential { token: Some("it".into()), expired_from: Some(from), ..Credential::default() };
+    assert_eq!(endings.judge(&expiring(DAY)), Verdict::Ended(What::Token));
+    endings.expire(DAY);
+    assert_eq!(endings.judge(&expiring(DAY)), Verdict::Forgotten);
+    assert_eq!(endings.judge(&expiring(DAY + Duration::from_millis(1))), Verdict::Live);
+}
+
 fn any_entry() -> impl Strategy<Value = Entry> {
     let subject =
         (1_u64..6, proptest::option::of("[ab]")).prop_map(|(min, except)| (What::Subject, Some(min), except));

@@ -144,6 +144,13 @@ impl Replica {
         self.append();
     }
 
+    pub(super) fn early_members_failed(&mut self) {
+        self.ender.appending = false;
+        for Queued { request, .. } in std::mem::take(&mut self.ender.queue) {
+            self.not_confirmed(request);
+        }
+    }
+
     /// Rule E3.
     pub(super) fn committed(&mut self, request: RequestId, position: Position, mode: Mode, now: Now) {
         if self.settings.variant.is(Broken::AckAfterCommit) {

@@ -424,7 +424,7 @@ impl World {
         self.send_to_life(Place::Replica(replica), Place::Guard(guard), guard_life, lane, work);
     }
 
-    /// A new life, with new settings' memory only.
+    /// A new life, which remembers nothing.
     pub(super) fn start_replica(&mut self, at: usize) {
         let life = Life(self.random.u128(..));
         let Some(process) = self.replicas.get_mut(at) else { return };

@@ -21,6 +21,11 @@ pub(super) enum Fault {
         both: bool,
         lasts: Instant,
     },
+    /// One guard reaches no replica.
+    CutOff {
+        guard: usize,
+        lasts: Instant,
+    },
     Crash(Place, Instant),
     /// The end of a crash.
     Start(Place),
@@ -71,6 +76,7 @@ impl World {
         let replica = self.random.usize(0..REPLICAS);
         match self.random.f64() {
             kind if kind < 0.30 => Fault::Pause(process, lasts),
+            kind if kind < 0.34 => Fault::CutOff { guard: self.random.usize(0..GUARDS), lasts },
             kind if kind < 0.62 => {
                 let from = match self.random.usize(0..=REPLICAS) {
                     0 => Place::Log,
@@ -107,6 +113,11 @@ impl World {
         match fault {
             Fault::Pause(place, lasts) => self.pause(place, lasts),
             Fault::Cut { one, other, both, lasts } => self.cut(one, other, both, lasts),
+            Fault::CutOff { guard, lasts } => {
+                for replica in 0..REPLICAS {
+                    self.cut(Place::Guard(guard), Place::Replica(replica), true, lasts);
+                }
+            }
             Fault::Crash(place, lasts) => self.crash(place, lasts),
             Fault::Start(Place::Replica(at)) => self.start_replica(at),
             Fault::Start(Place::Guard(at)) => self.start_guard(at),

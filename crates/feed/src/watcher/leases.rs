@@ -56,6 +56,9 @@ impl Leases {
         let end = sent + lease;
         let known = self.ends.entry(stream).or_insert(end);
         *known = (*known).max(end);
+        // Leases are not taken away when they end: whoever looks compares. Shorter ones have had their use.
+        let longest = *known;
+        self.ends.retain(|of, end| *of == stream || *end > longest);
         self.newest_evidence = self.newest_evidence.max(Some(sent));
         self.last_end = self.last_end.max(Some(end));
     }
@@ -64,8 +67,9 @@ impl Leases {
         if self.forbidden { None } else { self.ends.values().copied().max() }
     }
 
-    pub(super) fn next_end(&self) -> Option<Moment> {
-        self.ends.values().copied().min()
+    /// When the first stream that was left has no lease any more.
+    pub(super) fn next_left_end(&self) -> Option<Moment> {
+        self.left.iter().filter_map(|stream| self.ends.get(stream).copied()).min()
     }
 
     /// The end of the longest lease that this process ever had.
@@ -97,12 +101,12 @@ impl Leases {
         self.left.iter().copied().filter(|left| self.ends.get(left) <= end).collect()
     }
 
-    /// Forgets leases that are over; the streams that were left and have none any more.
+    /// The streams that were left and whose lease is over.
     pub(super) fn ended(&mut self, now: Moment) -> Vec<StreamId> {
-        self.ends.retain(|_, end| *end > now);
-        let ended: Vec<_> = self.left.iter().copied().filter(|left| !self.ends.contains_key(left)).collect();
+        let is_over = |stream: &StreamId| self.ends.get(stream).is_none_or(|end| *end <= now);
+        let ended: Vec<_> = self.left.iter().copied().filter(is_over).collect();
         for stream in &ended {
-            self.drop_stream(*stream);
+            self.left.remove(stream);
         }
         ended
     }
