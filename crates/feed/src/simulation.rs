@@ -10,10 +10,12 @@
 mod checks;
 mod driving;
 mod faults;
+mod guards;
 mod issuing;
 mod machine;
 mod network;
 mod queue;
+mod replicas;
 mod scenario;
 mod store;
 mod traffic;

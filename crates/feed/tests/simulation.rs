@@ -1,5 +1,7 @@
 //! The three invariants on many histories, and every rule of the protocol shown to be needed.
 
+#![allow(clippy::unwrap_used, reason = "only tests use this")]
+
 use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,

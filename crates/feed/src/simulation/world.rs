@@ -7,12 +7,13 @@ use fastrand::Rng;
 use super::{
     Counts, Report,
     checks::{Checks, ms},
-    driving::{GuardProcess, ReplicaProcess},
     faults::Fault,
+    guards::GuardProcess,
     issuing::Issuing,
     machine::{Instant, Machine},
     network::{Lane, MILLI, Network, Place},
     queue::Queue,
+    replicas::ReplicaProcess,
     scenario::Scenario,
     store::Store,
     traffic::Request,
@@ -145,7 +146,7 @@ impl World {
         let log = Machine::new(&mut random);
         let replicas =
             (0..REPLICAS).map(|at| ReplicaProcess::new(at, &scenario, variant, &mut random)).collect();
-        let guards = (0..GUARDS).map(|at| GuardProcess::new(at, &scenario, variant, &mut random)).collect();
+        let guards = (0..GUARDS).map(|_| GuardProcess::new(&scenario, variant, &mut random)).collect();
         let mut world = Self {
             random,
             broken,
