@@ -35,6 +35,24 @@ impl What {
         Self::All,
     ];
 
+    /// As it is written in a database and in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Family => "family",
+            Self::Session => "session",
+            Self::Subject => "subject",
+            Self::Client => "client",
+            Self::Key => "key",
+            Self::Principal => "principal",
+            Self::All => "all",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::EVERY.into_iter().find(|what| what.name() == name)
+    }
+
     /// Whether such a change makes roles outdated instead of ending something.
     pub fn outdates_roles(self) -> bool {
         matches!(self, Self::Principal | Self::All)

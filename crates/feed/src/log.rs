@@ -9,6 +9,8 @@
 
 mod ledger;
 mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use async_trait::async_trait;
 
@@ -64,6 +66,12 @@ pub struct Snapshot {
 #[derive(Debug, thiserror::Error)]
 #[error("the log cannot be reached")]
 pub struct LogUnavailable(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+impl LogUnavailable {
+    pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(source.into())
+    }
+}
 
 #[async_trait]
 pub trait Log: Send + Sync + 'static {

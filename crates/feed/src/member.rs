@@ -1,6 +1,6 @@
 //! Who serves: one durable row for each life of each replica process.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use crate::change::Tag;
 
@@ -29,6 +29,24 @@ pub struct MemberId {
 impl fmt::Display for MemberId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:032x}.{}", self.life.0, self.registration)
+    }
+}
+
+/// It is not what [`MemberId`]'s `Display` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of a member")]
+pub struct InvalidMemberId;
+
+impl FromStr for MemberId {
+    type Err = InvalidMemberId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMemberId> {
+        let (life, registration) = text.split_once('.').ok_or(InvalidMemberId)?;
+        let life = u128::from_str_radix(life, 16).map_err(|_| InvalidMemberId)?;
+        let registration = registration.parse().map_err(|_| InvalidMemberId)?;
+        let id = Self { life: Life(life), registration };
+        // One spelling for one id: it is a primary key.
+        if id.to_string() == text { Ok(id) } else { Err(InvalidMemberId) }
     }
 }
 

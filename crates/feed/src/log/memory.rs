@@ -22,6 +22,12 @@ impl MemoryLog {
         Self { ledger: Mutex::default(), clock: Box::new(clock) }
     }
 
+    /// As a failover to a database that lags would.
+    #[cfg(feature = "simulation")]
+    pub fn lose_tail(&self, count: usize) {
+        self.ledger().lose_tail(count);
+    }
+
     /// The ledger's operations are complete or not begun: a panic elsewhere leaves nothing half done.
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
