@@ -3,15 +3,15 @@
 //! SQLite has one writer at a time, so numbers are in commit order; a reader's snapshot begins after every commit that was
 //! answered before, so a read is linearizable. Both hold on one machine only: never on a network file system.
 
-mod row;
-
 use async_trait::async_trait;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use self::row::{EntryRow, MemberRow, signed};
-use super::{Appended, Beat, Log, LogUnavailable, MAX_APPEND, Read, Snapshot};
+use super::{
+    Appended, Beat, Log, LogUnavailable, MAX_APPEND, Read, Snapshot,
+    row::{EntryRow, MemberRow, signed},
+};
 use crate::{
-    change::{Entry, Position, Tag},
+    change::{Entry, Position},
     member::{Member, MemberId},
     time::Wall,
 };
@@ -197,10 +197,4 @@ async fn entries_after(
             .await
             .map_err(LogUnavailable::new)?;
     rows.into_iter().map(|row| row.try_into().map_err(LogUnavailable::new)).collect()
-}
-
-impl From<i64> for Tag {
-    fn from(bits: i64) -> Self {
-        Self(bits.cast_unsigned())
-    }
 }

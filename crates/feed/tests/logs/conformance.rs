@@ -115,7 +115,9 @@ pub(crate) async fn a_beat_sees_what_was_answered_before(subject: &dyn Subject) 
     for tag in 1..=40 {
         let position = log.append(&one(tag)).await.unwrap();
         let Beat::Current { head, entries, time } = other.beat(id, at).await.unwrap() else { panic!() };
-        assert_eq!((head, entries.len(), time), (position, 1, WALL));
+        assert_eq!((head, entries.len()), (position, 1));
+        // Milliseconds of this century, by whatever clock the log has.
+        assert!((1_700_000_000_000..4_000_000_000_000).contains(&time.unix_millis()));
         at = head;
     }
 }

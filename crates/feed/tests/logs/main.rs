@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "only tests use this")]
 
 mod conformance;
+mod postgres;
 mod sqlite;
 
 use std::sync::Arc;
@@ -60,4 +61,5 @@ conformance!(
     memory,
     crate::InMemory(std::sync::Arc::new(latchkey_feed::log::MemoryLog::new(|| crate::WALL)))
 );
+conformance!(on_postgres, crate::postgres::OnServer::new().await);
 conformance!(on_sqlite, crate::sqlite::InFile::new().await);

@@ -21,7 +21,7 @@ CREATE TABLE feed_member (
 
 -- The highest number that was trimmed.
 CREATE TABLE feed_horizon (
-    only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    sole INTEGER NOT NULL PRIMARY KEY CHECK (sole = 1),
     n    INTEGER NOT NULL
 ) STRICT;
-INSERT INTO feed_horizon (only, n) VALUES (1, 0);
+INSERT INTO feed_horizon (sole, n) VALUES (1, 0);

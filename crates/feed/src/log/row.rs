@@ -15,13 +15,13 @@ pub(super) struct Corrupt(&'static str);
 
 #[derive(sqlx::FromRow)]
 pub(super) struct EntryRow {
-    n: i64,
-    tag: i64,
-    what: String,
-    key: String,
-    min: Option<i64>,
-    spared: Option<String>,
-    until: i64,
+    pub(super) n: i64,
+    pub(super) tag: i64,
+    pub(super) what: String,
+    pub(super) key: String,
+    pub(super) min: Option<i64>,
+    pub(super) spared: Option<String>,
+    pub(super) until: i64,
 }
 
 impl TryFrom<EntryRow> for Entry {
@@ -64,7 +64,13 @@ impl TryFrom<MemberRow> for Member {
     }
 }
 
-/// SQLite's integers are signed.
+impl From<i64> for Tag {
+    fn from(bits: i64) -> Self {
+        Self(bits.cast_unsigned())
+    }
+}
+
+/// A database's integers are signed.
 pub(super) fn signed(number: impl TryInto<i64>) -> Result<i64, LogUnavailable> {
-    number.try_into().map_err(|_| LogUnavailable::new("a number that SQLite cannot hold"))
+    number.try_into().map_err(|_| LogUnavailable::new("a number that the database cannot hold"))
 }
