@@ -1,0 +1,108 @@
+//! What the log holds: changes, each at its position in the one order that every replica sees.
+
+use std::sync::Arc;
+
+use crate::time::Wall;
+
+/// What a change names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum What {
+    /// One access token, by its `jti`.
+    Token,
+    /// Everything that descends from one login.
+    Family,
+    Session,
+    /// A user's or client's credentials below a generation.
+    Subject,
+    Client,
+    /// A signing key, by its `kid`: void is what it signed.
+    Key,
+    /// Somebody's roles changed: nothing ends, but roles read before are outdated.
+    Principal,
+    /// As `Principal`, for everybody.
+    All,
+}
+
+impl What {
+    pub const EVERY: [Self; 8] = [
+        Self::Token,
+        Self::Family,
+        Self::Session,
+        Self::Subject,
+        Self::Client,
+        Self::Key,
+        Self::Principal,
+        Self::All,
+    ];
+
+    /// As it is written in a database and in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Family => "family",
+            Self::Session => "session",
+            Self::Subject => "subject",
+            Self::Client => "client",
+            Self::Key => "key",
+            Self::Principal => "principal",
+            Self::All => "all",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::EVERY.into_iter().find(|what| what.name() == name)
+    }
+
+    /// Whether such a change makes roles outdated instead of ending something.
+    pub fn outdates_roles(self) -> bool {
+        matches!(self, Self::Principal | Self::All)
+    }
+}
+
+/// The thing that a change names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    pub what: What,
+    /// Its public id; empty for [`What::All`].
+    pub key: Arc<str>,
+}
+
+impl Target {
+    pub fn new(what: What, key: impl Into<Arc<str>>) -> Self {
+        Self { what, key: key.into() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub target: Target,
+    /// What was issued under a lower number is void; absent: everything is. For [`What::outdates_roles`] a permission
+    /// version, and absent means the change's own position.
+    pub min: Option<u64>,
+    /// The public id of the one session or family that a raised generation spares.
+    pub except: Option<Arc<str>>,
+    /// From then on nothing that the change could concern is alive, whatever this change says: see [`crate::issuer`].
+    pub until: Wall,
+}
+
+/// 64 random bits with each entry. A log that lost its tail and was filled again has other tags at the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(pub u64);
+
+/// A place in the log. Numbers are in commit order and without gaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    pub number: u64,
+    pub tag: Tag,
+}
+
+impl Position {
+    /// Before the first entry.
+    pub const START: Self = Self { number: 0, tag: Tag(0) };
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub position: Position,
+    pub change: Change,
+}

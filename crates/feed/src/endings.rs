@@ -1,0 +1,202 @@
+//! The memory of endings. It is a join: sets unite, the strictest limits stay, and an entry leaves by age alone, so that
+//! learning something twice, late, out of order or from two histories of a log never revives anything. It is exact.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+};
+
+use crate::{
+    change::{Change, Entry, Position, Target, What},
+    credential::{Credential, Roles, Stamp, Verdict},
+    time::Wall,
+};
+
+#[derive(Clone, Debug, Default)]
+pub struct Endings {
+    tokens: Limits,
+    families: Limits,
+    sessions: Limits,
+    subjects: Limits,
+    clients: Limits,
+    keys: Limits,
+    principals: Limits,
+    all: Limits,
+    /// Up to here the memory has forgotten.
+    forgotten: Option<Wall>,
+    by_age: BinaryHeap<Reverse<(Wall, What, Arc<str>)>>,
+}
+
+type Limits = HashMap<Arc<str>, Vec<Limit>>;
+
+/// One change as it is remembered. Two limits of one target differ in what they spare or in how long they stay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Limit {
+    /// Void is what has a lower number; absent, everything.
+    min: Option<u64>,
+    except: Option<Arc<str>>,
+    until: Wall,
+    position: Position,
+}
+
+impl Endings {
+    pub fn remember(&mut self, entry: &Entry) {
+        let Entry { position, change: Change { target: Target { what, key }, min, except, until } } = entry;
+        let min = if what.outdates_roles() { min.or(Some(position.number)) } else { *min };
+        let limit = Limit { min, except: except.clone(), until: *until, position: *position };
+        let limits = self.of_mut(*what).entry(Arc::clone(key)).or_default();
+        if limits.iter().any(|known| known.covers(&limit)) {
+            return;
+        }
+        limits.retain(|known| !limit.covers(known));
+        limits.push(limit);
+        self.by_age.push(Reverse((*until, *what, Arc::clone(key))));
+    }
+
+    /// Forgets what can concern nothing any more. The only way out of the memory.
+    pub fn expire(&mut self, wall: Wall) {
+        self.forgotten = self.forgotten.max(Some(wall));
+        while let Some(Reverse((until, ..))) = self.by_age.peek()
+            && *until <= wall
+        {
+            let Some(Reverse((_, what, key))) = self.by_age.pop() else { return };
+            let of = self.of_mut(what);
+            if let Some(limits) = of.get_mut(&key) {
+                limits.retain(|limit| limit.until > wall);
+                if limits.is_empty() {
+                    of.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Rule I3. An ending outweighs outdated roles.
+    ///
+    /// What expires before the memory's horizon is not judged, even if it had not expired when the request began: between a
+    /// look at the clock and the look here a thread may be suspended for longer than its ending is remembered.
+    pub fn judge(&self, credential: &Credential) -> Verdict {
+        let Credential { token, family, session, key, subject, client, roles, expired_from } = credential;
+        if expired_from.is_some_and(|from| Some(from) <= self.forgotten) {
+            return Verdict::Forgotten;
+        }
+        let named =
+            [(What::Token, token), (What::Family, family), (What::Session, session), (What::Key, key)];
+        for (what, id) in named {
+            if let Some(id) = id
+                && self.ends(what, id, None, credential)
+            {
+                return Verdict::Ended(what);
+            }
+        }
+        for (what, stamp) in [(What::Subject, subject), (What::Client, client)] {
+            if let Some(Stamp { id, generation }) = stamp
+                && self.ends(what, id, Some(*generation), credential)
+            {
+                return Verdict::Ended(what);
+            }
+        }
+        match roles.as_ref().and_then(|roles| self.outdated(roles)) {
+            Some(at_least) => Verdict::RolesOutdated { at_least },
+            None => Verdict::Live,
+        }
+    }
+
+    /// Whether the thing itself has ended, whatever its generation.
+    pub fn has_ended(&self, target: &Target) -> bool {
+        let limits = self.of(target.what).get(&target.key);
+        limits.is_some_and(|limits| limits.iter().any(|limit| limit.min.is_none()))
+    }
+
+    /// Everything remembered, in the order of the log, for somebody who starts from nothing.
+    pub fn live(&self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = What::EVERY
+            .into_iter()
+            .flat_map(|what| self.of(what).iter().map(move |(key, limits)| (what, key, limits)))
+            .flat_map(|(what, key, limits)| limits.iter().map(move |limit| limit.entry(what, key)))
+            .collect();
+        // Positions of two histories may share a number: the order must not depend on a hash.
+        entries.sort_by(|one, other| {
+            (one.position, &one.change.target).cmp(&(other.position, &other.change.target))
+        });
+        entries
+    }
+
+    /// How many things are remembered.
+    pub fn len(&self) -> usize {
+        What::EVERY.into_iter().map(|what| self.of(what).len()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn ends(&self, what: What, id: &str, generation: Option<u64>, credential: &Credential) -> bool {
+        self.of(what).get(id).is_some_and(|limits| {
+            limits.iter().any(|limit| limit.voids(generation) && !limit.spares(credential))
+        })
+    }
+
+    fn outdated(&self, Roles { principals, version }: &Roles) -> Option<u64> {
+        let named = principals.iter().filter_map(|id| self.principals.get(id));
+        let min = named.chain(self.all.values()).flatten().filter_map(|limit| limit.min).max()?;
+        (*version < min).then_some(min)
+    }
+
+    fn of(&self, what: What) -> &Limits {
+        match what {
+            What::Token => &self.tokens,
+            What::Family => &self.families,
+            What::Session => &self.sessions,
+            What::Subject => &self.subjects,
+            What::Client => &self.clients,
+            What::Key => &self.keys,
+            What::Principal => &self.principals,
+            What::All => &self.all,
+        }
+    }
+
+    fn of_mut(&mut self, what: What) -> &mut Limits {
+        match what {
+            What::Token => &mut self.tokens,
+            What::Family => &mut self.families,
+            What::Session => &mut self.sessions,
+            What::Subject => &mut self.subjects,
+            What::Client => &mut self.clients,
+            What::Key => &mut self.keys,
+            What::Principal => &mut self.principals,
+            What::All => &mut self.all,
+        }
+    }
+}
+
+impl Limit {
+    /// Whether `other` says nothing that this does not say, for as long.
+    fn covers(&self, other: &Self) -> bool {
+        let as_strict = match (self.min, other.min) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(others)) => own >= others,
+        };
+        let spares_no_more = self.except.is_none() || self.except == other.except;
+        as_strict && spares_no_more && self.until >= other.until
+    }
+
+    fn voids(&self, generation: Option<u64>) -> bool {
+        self.min.is_none_or(|min| generation.is_none_or(|generation| generation < min))
+    }
+
+    fn spares(&self, credential: &Credential) -> bool {
+        let Some(except) = &self.except else { return false };
+        [&credential.session, &credential.family].into_iter().flatten().any(|id| id == except)
+    }
+
+    fn entry(&self, what: What, key: &Arc<str>) -> Entry {
+        let Self { min, except, until, position } = self.clone();
+        let target = Target { what, key: Arc::clone(key) };
+        Entry { position, change: Change { target, min, except, until } }
+    }
+}
+
+#[cfg(test)]
+mod tests;

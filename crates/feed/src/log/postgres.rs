@@ -1,0 +1,212 @@
+//! The log in a service's own PostgreSQL database, so that an ending and the row that it changes are one transaction.
+//!
+//! Connections are to the primary (`target_session_attrs=read-write`), with `synchronous_commit = on` and READ COMMITTED.
+
+use async_trait::async_trait;
+use sqlx::{PgConnection, PgPool};
+
+use super::{
+    Appended, Beat, Log, LogUnavailable, MAX_APPEND, Read, Snapshot,
+    row::{EntryRow, MemberRow, signed},
+};
+use crate::{
+    change::{Entry, Position},
+    member::{Member, MemberId},
+    time::Wall,
+};
+
+/// The tables and the function, for a migration of the service that owns the database.
+pub const SCHEMA: &str = include_str!("postgres/schema.sql");
+
+/// Appends within the caller's transaction: what the entries end and the entries are committed together, or not at all.
+/// Every other append waits until it is committed, so nothing may follow but the commit. The position holds from then on.
+pub async fn append_within(
+    connection: &mut PgConnection,
+    changes: &[Appended],
+) -> Result<Position, LogUnavailable> {
+    let last = match changes.last() {
+        Some(last) if changes.len() <= MAX_APPEND => last,
+        _ => return Err(LogUnavailable::new("an append carries between one and 256 changes")),
+    };
+    let each = || changes.iter().map(|appended| &appended.change);
+    let mins = each().map(|change| change.min.map(signed).transpose()).collect::<Result<Vec<_>, _>>()?;
+    let untils = each().map(|change| signed(change.until.unix_millis())).collect::<Result<Vec<_>, _>>()?;
+    let number: i64 = sqlx::query_scalar("SELECT feed_append($1, $2, $3, $4, $5, $6)")
+        .bind(changes.iter().map(|appended| appended.tag.0.cast_signed()).collect::<Vec<_>>())
+        .bind(each().map(|change| change.target.what.name()).collect::<Vec<_>>())
+        .bind(each().map(|change| change.target.key.to_string()).collect::<Vec<_>>())
+        .bind(mins)
+        .bind(each().map(|change| change.except.as_deref().map(str::to_owned)).collect::<Vec<_>>())
+        .bind(untils)
+        .fetch_one(connection)
+        .await
+        .map_err(LogUnavailable::new)?;
+    Ok(Position { number: number.try_into().map_err(LogUnavailable::new)?, tag: last.tag })
+}
+
+pub struct PostgresLog {
+    pool: PgPool,
+}
+
+impl PostgresLog {
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+}
+
+/// What one statement, and so one snapshot, says about a position: a row for each entry after it, or one without an entry.
+#[derive(sqlx::FromRow)]
+struct AfterRow {
+    beaten: bool,
+    millis: i64,
+    horizon: i64,
+    tag_there: Option<i64>,
+    n: Option<i64>,
+    tag: Option<i64>,
+    what: Option<String>,
+    key: Option<String>,
+    min: Option<i64>,
+    spared: Option<String>,
+    until: Option<i64>,
+}
+
+#[async_trait]
+impl Log for PostgresLog {
+    async fn append(&self, changes: &[Appended]) -> Result<Position, LogUnavailable> {
+        // One statement, so one round trip: the lock is never held across another.
+        let mut connection = self.pool.acquire().await.map_err(LogUnavailable::new)?;
+        append_within(&mut connection, changes).await
+    }
+
+    async fn read(&self, after: Position) -> Result<Read, LogUnavailable> {
+        let Ok(number) = i64::try_from(after.number) else { return Ok(Read::Diverged) };
+        let rows: Vec<AfterRow> = sqlx::query_as(
+            "SELECT true AS beaten, 0::bigint AS millis, horizon.n AS horizon, \
+                    (SELECT there.tag FROM feed_log there WHERE there.n = $1) AS tag_there, \
+                    log.n, log.tag, log.what, log.key, log.min, log.spared, log.until \
+             FROM feed_horizon horizon LEFT JOIN feed_log log ON log.n > $1 ORDER BY log.n",
+        )
+        .bind(number)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(LogUnavailable::new)?;
+        read_rows(after, rows)
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, LogUnavailable> {
+        let rows: Vec<EntryRow> =
+            sqlx::query_as("SELECT n, tag, what, key, min, spared, until FROM feed_log ORDER BY n")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(LogUnavailable::new)?;
+        let entries: Result<Vec<Entry>, _> = rows.into_iter().map(TryInto::try_into).collect();
+        let entries = entries.map_err(LogUnavailable::new)?;
+        let position = entries.last().map_or(Position::START, |entry| entry.position);
+        Ok(Snapshot { position, entries })
+    }
+
+    async fn beat(&self, member: MemberId, after: Position) -> Result<Beat, LogUnavailable> {
+        // No entry has that number, but the beat must be tried all the same.
+        let number = i64::try_from(after.number).unwrap_or(i64::MAX);
+        let rows: Vec<AfterRow> = sqlx::query_as(
+            "WITH beat AS (UPDATE feed_member SET beat = beat + 1 WHERE id = $2 AND NOT fenced RETURNING 1) \
+             SELECT EXISTS (SELECT FROM beat) AS beaten, \
+                    (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS millis, horizon.n AS horizon, \
+                    (SELECT there.tag FROM feed_log there WHERE there.n = $1) AS tag_there, \
+                    log.n, log.tag, log.what, log.key, log.min, log.spared, log.until \
+             FROM feed_horizon horizon LEFT JOIN feed_log log ON log.n > $1 ORDER BY log.n",
+        )
+        .bind(number)
+        .bind(member.to_string())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(LogUnavailable::new)?;
+        let millis = match rows.first() {
+            Some(row) if row.beaten => row.millis,
+            _ => return Ok(Beat::Fenced),
+        };
+        let time = Wall::from_unix_millis(millis.try_into().map_err(LogUnavailable::new)?);
+        Ok(match read_rows(after, rows)? {
+            Read::Diverged => Beat::Diverged,
+            Read::Current { head, entries } => Beat::Current { head, entries, time },
+        })
+    }
+
+    async fn register(&self, member: &Member) -> Result<(), LogUnavailable> {
+        // A repeated registration must not lift a fence.
+        sqlx::query(
+            "INSERT INTO feed_member (id, address, lease_ms, fenced) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(member.id.to_string())
+        .bind(&member.address)
+        .bind(signed(member.lease.as_millis())?)
+        .bind(member.fenced)
+        .execute(&self.pool)
+        .await
+        .map_err(LogUnavailable::new)?;
+        Ok(())
+    }
+
+    async fn fence(&self, member: MemberId) -> Result<(), LogUnavailable> {
+        sqlx::query("UPDATE feed_member SET fenced = true WHERE id = $1")
+            .bind(member.to_string())
+            .execute(&self.pool)
+            .await
+            .map_err(LogUnavailable::new)?;
+        Ok(())
+    }
+
+    async fn remove(&self, member: MemberId) -> Result<(), LogUnavailable> {
+        sqlx::query("DELETE FROM feed_member WHERE id = $1")
+            .bind(member.to_string())
+            .execute(&self.pool)
+            .await
+            .map_err(LogUnavailable::new)?;
+        Ok(())
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, LogUnavailable> {
+        let rows: Vec<MemberRow> =
+            sqlx::query_as("SELECT id, address, lease_ms, fenced FROM feed_member ORDER BY id")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(LogUnavailable::new)?;
+        rows.into_iter().map(|row| row.try_into().map_err(LogUnavailable::new)).collect()
+    }
+
+    async fn trim(&self, wall: Wall) -> Result<(), LogUnavailable> {
+        sqlx::query(
+            "WITH gone AS (DELETE FROM feed_log \
+                           WHERE until <= $1 AND n < (SELECT max(n) FROM feed_log) RETURNING n) \
+             UPDATE feed_horizon SET n = greatest(n, coalesce((SELECT max(gone.n) FROM gone), 0))",
+        )
+        .bind(signed(wall.unix_millis())?)
+        .execute(&self.pool)
+        .await
+        .map_err(LogUnavailable::new)?;
+        Ok(())
+    }
+}
+
+fn read_rows(after: Position, rows: Vec<AfterRow>) -> Result<Read, LogUnavailable> {
+    let Some(AfterRow { horizon, tag_there, .. }) = rows.first() else {
+        return Err(LogUnavailable::new("the log has no horizon"));
+    };
+    let found = match tag_there {
+        Some(tag) => *tag == after.tag.0.cast_signed(),
+        None => after == Position::START,
+    };
+    if !found || i64::try_from(after.number).is_ok_and(|number| number < *horizon) {
+        return Ok(Read::Diverged);
+    }
+    let mut entries: Vec<Entry> = Vec::new();
+    for row in rows {
+        let AfterRow { n, tag, what, key, min, spared, until, .. } = row;
+        if let (Some(n), Some(tag), Some(what), Some(key), Some(until)) = (n, tag, what, key, until) {
+            let row = EntryRow { n, tag, what, key, min, spared, until };
+            entries.push(row.try_into().map_err(LogUnavailable::new)?);
+        }
+    }
+    let head = entries.last().map_or(after, |entry| entry.position);
+    Ok(Read::Current { head, entries })
+}

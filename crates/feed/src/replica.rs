@@ -1,0 +1,260 @@
+//! A service replica: it follows the log, grants leases to guards on the strength of its beats, confirms that it and they
+//! have applied an ending, and ends things itself.
+//!
+//! One state machine in five rooms: `membership` (register, beat, divergence), `streams` (what watchers are sent),
+//! `confirming` (records of leases, confirmations), `answering` (answers from memory under the replica's own right) and
+//! `ending` (append, read members, confirmations or wait out, acknowledge).
+
+mod answering;
+mod call;
+mod confirming;
+mod ending;
+mod event;
+mod history;
+mod membership;
+mod streams;
+
+use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
+
+use self::{
+    answering::Answering,
+    call::{Calls, Purpose},
+    confirming::{Record, Strikes, Waiting},
+    ending::Ender,
+    history::History,
+    streams::Stream,
+};
+pub use self::{
+    ending::{Mode, Outcome},
+    event::{Action, Answer, CallId, Event, Fill, RequestId},
+};
+use crate::{
+    broken::Variant,
+    change::{Entry, Position},
+    endings::Endings,
+    log::{LogCall, LogReply},
+    member::{Life, MemberId},
+    message::{StreamId, WatcherId},
+    time::{Moment, Now},
+};
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The length of the leases that this replica grants.
+    pub lease: Duration,
+    /// Where peers reach it.
+    pub address: String,
+    pub variant: Variant,
+}
+
+#[derive(Debug)]
+pub struct Replica {
+    settings: Settings,
+    life: Life,
+    phase: Phase,
+    id: MemberId,
+    /// Every id that this life ever had: a confirmation asked for an old one is this process's to give.
+    ids: BTreeSet<MemberId>,
+    memory: Endings,
+    history: History,
+    /// Until when answers may come from memory.
+    right: Option<Moment>,
+    /// When the last beat that succeeded was begun.
+    beaten: Option<Moment>,
+    next_beat: Moment,
+    streams: BTreeMap<StreamId, Stream>,
+    records: BTreeMap<StreamId, Record>,
+    strikes: BTreeMap<WatcherId, Strikes>,
+    waiting: Vec<Waiting>,
+    answering: Answering,
+    ender: Ender,
+    calls: Calls,
+    /// Acknowledgements of what was never sent.
+    stray_acknowledgements: u64,
+    actions: Vec<Action>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The row is being written, for the first time or after a fence.
+    Registering,
+    /// Registering or reading failed; again at this moment.
+    Retrying(Moment),
+    /// The first snapshot, or the one after the log turned out to have another history, is being read.
+    Reading,
+    Serving,
+    /// Told to stop; at this moment at the latest no lease is left.
+    Stopping(Moment),
+    Removing,
+    Stopped,
+}
+
+impl Replica {
+    /// `life` is random: no two processes, and no two lives of one, may share it.
+    pub fn new(settings: Settings, life: Life, now: Now) -> Self {
+        let id = MemberId { life, registration: 0 };
+        Self {
+            settings,
+            life,
+            phase: Phase::Retrying(now.moment),
+            id,
+            ids: BTreeSet::from([id]),
+            memory: Endings::default(),
+            history: History::default(),
+            right: None,
+            beaten: None,
+            next_beat: now.moment,
+            streams: BTreeMap::new(),
+            records: BTreeMap::new(),
+            strikes: BTreeMap::new(),
+            waiting: Vec::new(),
+            answering: Answering::default(),
+            ender: Ender::default(),
+            calls: Calls::default(),
+            stray_acknowledgements: 0,
+            actions: Vec::new(),
+        }
+    }
+
+    pub fn on(&mut self, event: Event, now: Now) -> Vec<Action> {
+        match event {
+            Event::Started => self.register(),
+            Event::Tick => {}
+            Event::LogReplied { call, reply } => self.log_replied(call, reply, now),
+            Event::LogFailed { call } => {
+                if let Some(purpose) = self.calls.take(call) {
+                    self.log_failed(purpose.0, now);
+                }
+            }
+            Event::Received { stream, message } => self.received(stream, message, now),
+            Event::StreamClosed { stream } => self.stream_closed(stream),
+            Event::ConfirmAsked { request, member, position } => {
+                self.confirm_asked(request, member, position, now);
+            }
+            Event::Confirmed { call } => self.confirmed(call),
+            Event::ConfirmFailed { call } => self.confirm_failed(call, now),
+            Event::End { request, changes, mode } => self.end(request, changes, mode),
+            Event::Committed { request, position, mode } => self.committed(request, position, mode, now),
+            Event::Asked { request, credential } => self.asked(request, credential, now),
+            Event::FillAsked { request, target, at_least } => self.fill_asked(request, target, at_least, now),
+            Event::BodyRead { request } => self.body_read(request),
+            Event::BodyFailed { request } => self.body_failed(request),
+            Event::Terminate => self.terminate(now),
+        }
+        self.due(now);
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Event::Tick`] is wanted at the latest.
+    pub fn deadline(&self) -> Option<Moment> {
+        let phase = match self.phase {
+            Phase::Retrying(at) | Phase::Stopping(at) => Some(at),
+            Phase::Serving => Some(self.next_beat),
+            Phase::Registering | Phase::Reading | Phase::Removing | Phase::Stopped => None,
+        };
+        [phase, self.leave_at(), self.confirming_deadline(), self.ending_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Until when answers may come from memory; `None` if the replica never had that right, or lost it.
+    pub fn right(&self) -> Option<Moment> {
+        self.right
+    }
+
+    /// Rule R1: from the first beat on.
+    pub fn is_ready(&self) -> bool {
+        self.beaten.is_some() && self.phase == Phase::Serving
+    }
+
+    pub fn applied(&self) -> Position {
+        self.history.applied()
+    }
+
+    pub fn memory(&self) -> &Endings {
+        &self.memory
+    }
+
+    pub fn member(&self) -> MemberId {
+        self.id
+    }
+
+    /// How old the news is that this replica certainly has: what was committed longer ago, it knows.
+    pub fn staleness(&self, now: Moment) -> Option<Duration> {
+        self.beaten.map(|began| now.since(began))
+    }
+
+    /// How many watchers are connected, and how many leases may still be valid.
+    pub fn watchers(&self, now: Moment) -> (usize, usize) {
+        (self.streams.len(), self.records.values().filter(|record| record.until > now).count())
+    }
+
+    pub fn stray_acknowledgements(&self) -> u64 {
+        self.stray_acknowledgements
+    }
+
+    fn log_replied(&mut self, call: CallId, reply: LogReply, now: Now) {
+        let Some((purpose, epoch)) = self.calls.take(call) else { return };
+        // What was asked about a history that the log has lost since says nothing about this one.
+        if epoch != self.history.epoch() {
+            return self.log_failed(purpose, now);
+        }
+        match (purpose, reply) {
+            (Purpose::Register(id), LogReply::Done) => self.registered(id, now),
+            (Purpose::Snapshot, LogReply::Snapshot(snapshot)) => self.snapshot_read(snapshot, now),
+            (Purpose::Beat(began), LogReply::Beat(beat)) => self.beat_answered(began, beat, now),
+            (Purpose::Hello(stream), LogReply::Read(read)) => self.hello_read(stream, read),
+            (Purpose::CatchUp(waiting), LogReply::Read(read)) => self.catch_up_read(waiting, read),
+            (Purpose::Answer(question), LogReply::Read(read)) => self.answer_read(question, read),
+            (Purpose::Append(batch), LogReply::Appended(position)) => self.appended(batch, position, now),
+            (Purpose::Head(request), LogReply::Read(read)) => self.head_read(request, read, now),
+            (Purpose::Members(request), LogReply::Members(members)) => {
+                self.members_read(request, members, now);
+            }
+            (Purpose::EarlyMembers, LogReply::Members(members)) => self.early_members_read(members),
+            (Purpose::Remove, LogReply::Done) => self.removed(),
+            (Purpose::Cleanup, _) => {}
+            (purpose, _) => self.log_failed(purpose, now),
+        }
+    }
+
+    fn log_failed(&mut self, purpose: Purpose, now: Now) {
+        match purpose {
+            Purpose::Register(_) | Purpose::Snapshot => self.start_again_later(now),
+            Purpose::Beat(_) | Purpose::CatchUp(_) | Purpose::Cleanup => {}
+            Purpose::Hello(stream) => self.close(stream),
+            Purpose::Answer(question) => self.unavailable(&question),
+            Purpose::Append(batch) => self.append_failed(batch),
+            Purpose::Head(request) | Purpose::Members(request) => self.not_confirmed(request),
+            Purpose::EarlyMembers => self.early_members_failed(),
+            Purpose::Remove => self.removed(),
+        }
+    }
+
+    fn call_log(&mut self, purpose: Purpose, log_call: LogCall) {
+        let call = self.calls.begin(purpose, self.history.epoch());
+        self.actions.push(Action::CallLog { call, log_call });
+    }
+
+    fn due(&mut self, now: Now) {
+        self.membership_due(now);
+        self.confirmations_due(now.moment);
+        self.endings_due(now);
+    }
+
+    /// Takes in what the log answered; false if the log turned out to have another history.
+    fn absorb(&mut self, head: Position, entries: &[Entry]) -> bool {
+        if !self.history.agrees(head, entries, self.settings.variant) {
+            self.diverged();
+            return false;
+        }
+        let Some(new) = self.history.extend(entries, self.settings.variant) else { return true };
+        for entry in new {
+            self.memory.remember(entry);
+        }
+        let new: std::sync::Arc<[Entry]> = new.into();
+        self.push(&new);
+        true
+    }
+}

@@ -1,0 +1,147 @@
+//! What a replica is told, and what it wants done.
+
+use super::ending::{Mode, Outcome};
+use crate::{
+    change::{Change, Position, Target},
+    credential::{Credential, Verdict},
+    log::{LogCall, LogReply},
+    member::{Member, MemberId},
+    message::{FromWatcher, StreamId, ToWatcher},
+};
+
+/// One call that this replica made, to its log or to a peer. Never used twice in one life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// One call that somebody made to this replica; the driver's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// First, and once.
+    Started,
+    /// The moment that [`Replica::deadline`] named has come. Any other event serves as well.
+    Tick,
+    LogReplied {
+        call: CallId,
+        reply: LogReply,
+    },
+    /// No reply came in time, or an error: what was asked may have happened.
+    LogFailed {
+        call: CallId,
+    },
+    Received {
+        stream: StreamId,
+        message: FromWatcher,
+    },
+    /// The connection is gone, or its queue was full.
+    StreamClosed {
+        stream: StreamId,
+    },
+    /// A peer wants to know that `member`, which it takes for this process, is at or beyond `position`.
+    ConfirmAsked {
+        request: RequestId,
+        member: MemberId,
+        position: Position,
+    },
+    Confirmed {
+        call: CallId,
+    },
+    ConfirmFailed {
+        call: CallId,
+    },
+    /// Append these changes, at most [`crate::log::MAX_APPEND`], and say when they hold everywhere. None: there was
+    /// nothing to end, and what had ended before must hold everywhere.
+    End {
+        request: RequestId,
+        changes: Vec<Change>,
+        mode: Mode,
+    },
+    /// The changes were appended within the caller's own transaction, which has been committed.
+    Committed {
+        request: RequestId,
+        position: Position,
+        mode: Mode,
+    },
+    Asked {
+        request: RequestId,
+        credential: Credential,
+    },
+    FillAsked {
+        request: RequestId,
+        target: Target,
+        at_least: Position,
+    },
+    /// The read that [`Action::ReadBody`] wanted is done.
+    BodyRead {
+        request: RequestId,
+    },
+    BodyFailed {
+        request: RequestId,
+    },
+    /// Hand everything over and stop.
+    Terminate,
+}
+
+/// In the order in which they are to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    CallLog {
+        call: CallId,
+        log_call: LogCall,
+    },
+    Send {
+        stream: StreamId,
+        message: ToWatcher,
+    },
+    Close {
+        stream: StreamId,
+    },
+    /// Ask the peer to confirm.
+    Confirm {
+        call: CallId,
+        member: Member,
+        position: Position,
+    },
+    /// Not confirmed is an error to the peer, which then waits.
+    AnswerConfirm {
+        request: RequestId,
+        confirmed: bool,
+    },
+    Ended {
+        request: RequestId,
+        outcome: Outcome,
+    },
+    Answer {
+        request: RequestId,
+        answer: Answer,
+    },
+    /// Read the body of `target` from its store now, then say [`Event::BodyRead`].
+    ReadBody {
+        request: RequestId,
+        target: Target,
+    },
+    AnswerFill {
+        request: RequestId,
+        fill: Fill,
+    },
+    /// Everything is handed over: the process may exit.
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Verdict(Verdict),
+    Unavailable,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// The body that was read is good; the replica had applied `number`.
+    Body {
+        number: u64,
+    },
+    Ended,
+    Unavailable,
+}

@@ -1,0 +1,170 @@
+//! Being a member: the durable row, the beats that back every grant, and what follows when they fail.
+
+use super::{
+    Action, Phase, Replica,
+    call::{Began, Purpose},
+};
+use crate::{
+    broken::Broken,
+    log::{Beat, LogCall, Snapshot},
+    member::{Member, MemberId},
+    message::ToWatcher,
+    time::{Moment, Now},
+};
+
+/// Beats under way at once: older ones would be worth nothing any more.
+const MAX_BEATS: usize = 8;
+
+impl Replica {
+    pub(super) fn register(&mut self) {
+        self.phase = Phase::Registering;
+        let member = Member {
+            id: self.id,
+            address: self.settings.address.clone(),
+            lease: self.settings.lease,
+            fenced: false,
+        };
+        self.call_log(Purpose::Register(self.id), LogCall::Register(member));
+    }
+
+    pub(super) fn registered(&mut self, id: MemberId, now: Now) {
+        if id != self.id || self.phase != Phase::Registering {
+            return;
+        }
+        if self.beaten.is_some() {
+            self.phase = Phase::Serving;
+            self.beat(now.moment);
+        } else {
+            self.phase = Phase::Reading;
+            self.call_log(Purpose::Snapshot, LogCall::Snapshot);
+        }
+    }
+
+    pub(super) fn snapshot_read(&mut self, Snapshot { position, entries }: Snapshot, now: Now) {
+        if self.phase != Phase::Reading {
+            return;
+        }
+        for entry in &entries {
+            self.memory.remember(entry);
+        }
+        self.history.begin(position);
+        self.reset_all();
+        self.phase = Phase::Serving;
+        self.beat(now.moment);
+    }
+
+    pub(super) fn start_again_later(&mut self, now: Now) {
+        if matches!(self.phase, Phase::Registering | Phase::Reading) {
+            self.phase = Phase::Retrying(now.moment + self.settings.lease / 8);
+        }
+    }
+
+    /// Rule R2.
+    fn beat(&mut self, now: Moment) {
+        self.next_beat = now + self.settings.lease / 4;
+        if self.calls.count(|purpose| matches!(purpose, Purpose::Beat(_))) >= MAX_BEATS {
+            return;
+        }
+        let began = Began { id: self.id, at: now, renewals: self.renewals() };
+        let log_call = LogCall::Beat { member: self.id, after: self.applied() };
+        self.call_log(Purpose::Beat(began), log_call);
+    }
+
+    pub(super) fn beat_answered(&mut self, began: Began, beat: Beat, now: Now) {
+        match beat {
+            Beat::Fenced => self.fenced(began.id),
+            Beat::Diverged => self.diverged(),
+            Beat::Current { head, entries, time } => {
+                // Changes first: grants must stand behind everything that the beat saw.
+                if !self.absorb(head, &entries) || self.applied().number < head.number {
+                    return;
+                }
+                let late = self.settings.variant.is(Broken::BeatTimeAtReply);
+                let at = if late { now.moment } else { began.at };
+                let renewals = if late { self.renewals() } else { began.renewals };
+                if matches!(self.phase, Phase::Stopping(_) | Phase::Removing | Phase::Stopped) {
+                    return;
+                }
+                self.beaten = self.beaten.max(Some(at));
+                self.right = self.right.max(Some(at + self.settings.lease));
+                for (stream, sequence) in renewals {
+                    self.grant(stream, sequence, time, now.moment);
+                }
+                self.memory.expire(time);
+            }
+        }
+    }
+
+    fn fenced(&mut self, id: MemberId) {
+        if id != self.id || self.phase != Phase::Serving {
+            return;
+        }
+        if !self.settings.variant.is(Broken::StableReplicaId) {
+            self.id.registration += 1;
+            self.ids.insert(self.id);
+        }
+        self.register();
+    }
+
+    /// The log has another history than the one applied here. What is remembered stays: it ended.
+    pub(super) fn diverged(&mut self) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        self.right = None;
+        self.history.leave();
+        self.phase = Phase::Reading;
+        self.call_log(Purpose::Snapshot, LogCall::Snapshot);
+    }
+
+    pub(super) fn terminate(&mut self, now: Now) {
+        if matches!(self.phase, Phase::Stopping(_) | Phase::Removing | Phase::Stopped) {
+            return;
+        }
+        let last = self.records.values().map(|record| record.until).max();
+        self.phase = Phase::Stopping(last.unwrap_or(now.moment).max(now.moment));
+        self.right = None;
+        self.say_leave();
+    }
+
+    pub(super) fn removed(&mut self) {
+        if self.phase == Phase::Removing {
+            self.phase = Phase::Stopped;
+            self.actions.push(Action::Stopped);
+        }
+    }
+
+    pub(super) fn membership_due(&mut self, now: Now) {
+        match self.phase {
+            Phase::Retrying(at) if at <= now.moment => self.register(),
+            Phase::Serving if self.next_beat <= now.moment => self.beat(now.moment),
+            Phase::Stopping(at) if at <= now.moment || self.records.is_empty() => {
+                self.phase = Phase::Removing;
+                let ids: Vec<_> = self.ids.iter().copied().filter(|id| *id != self.id).collect();
+                for id in ids {
+                    self.call_log(Purpose::Cleanup, LogCall::Remove(id));
+                }
+                self.call_log(Purpose::Remove, LogCall::Remove(self.id));
+            }
+            _ => {}
+        }
+        if self.leave_at().is_some_and(|at| at <= now.moment) {
+            self.say_leave();
+        }
+    }
+
+    /// Rule R9: a replica whose beats fail says so while its watchers still have half a lease.
+    pub(super) fn leave_at(&self) -> Option<Moment> {
+        let stays = self.streams.values().any(|stream| stream.is_live() && !stream.told_to_leave);
+        stays.then(|| self.beaten.map(|began| began + self.settings.lease / 2)).flatten()
+    }
+
+    fn say_leave(&mut self) {
+        for (id, stream) in &mut self.streams {
+            if stream.is_live() && !stream.told_to_leave {
+                stream.told_to_leave = true;
+                self.actions.push(Action::Send { stream: *id, message: ToWatcher::Leave });
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The watch streams: what each watcher has been sent, and in which order. One queue a stream carries changes and grants.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{Action, Phase, Replica, call::Purpose, confirming::Record, history::Included};
+use crate::{
+    broken::Broken,
+    change::{Entry, Position},
+    log::{LogCall, Read},
+    message::{FromWatcher, StreamId, ToWatcher, WatcherId},
+    time::{Moment, Now, Wall, at_most},
+};
+
+/// How many batches a watcher may leave unacknowledged before its stream is closed.
+const MAX_UNACKNOWLEDGED: usize = 4096;
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) watcher: WatcherId,
+    state: State,
+    /// The last renewal that was received.
+    renewal: Option<u64>,
+    pub(super) told_to_leave: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The log is being read since the Hello arrived; what is applied meanwhile is kept for the stream.
+    Opening { position: Option<Position>, meanwhile: Vec<Entry> },
+    Live {
+        sent: Position,
+        acked: u64,
+        /// What was sent after `acked`. Only these are believed when they are acknowledged.
+        unacked: VecDeque<Position>,
+    },
+}
+
+impl Stream {
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.state, State::Live { .. })
+    }
+}
+
+impl Replica {
+    pub(super) fn received(&mut self, stream: StreamId, message: FromWatcher, now: Now) {
+        match message {
+            FromWatcher::Hello { watcher, position } => self.hello(stream, watcher, position),
+            FromWatcher::Renew { sequence, acked } => self.renew(stream, sequence, acked, now),
+            FromWatcher::Release => {
+                self.streams.remove(&stream);
+                self.records.remove(&stream);
+            }
+        }
+    }
+
+    /// The record stays: the lease that it stands for may still be used.
+    pub(super) fn stream_closed(&mut self, stream: StreamId) {
+        self.streams.remove(&stream);
+        if self.settings.variant.is(Broken::RecordDiesWithStream) {
+            self.records.remove(&stream);
+        }
+    }
+
+    pub(super) fn close(&mut self, stream: StreamId) {
+        self.stream_closed(stream);
+        self.actions.push(Action::Close { stream });
+    }
+
+    /// Rule R4: the log is read after the Hello arrived, so that no watcher is ever ahead of what it is sent.
+    fn hello(&mut self, id: StreamId, watcher: WatcherId, position: Option<Position>) {
+        if self.phase != Phase::Serving || self.streams.contains_key(&id) {
+            return self.close(id);
+        }
+        let state = State::Opening { position, meanwhile: Vec::new() };
+        self.streams.insert(id, Stream { watcher, state, renewal: None, told_to_leave: false });
+        if self.settings.variant.is(Broken::BehindReplicaResets) {
+            return self.reset(id);
+        }
+        let applied = self.applied();
+        let after = position.filter(|position| position.number < applied.number).unwrap_or(applied);
+        self.call_log(Purpose::Hello(id), LogCall::Read { after });
+    }
+
+    pub(super) fn hello_read(&mut self, id: StreamId, read: Read) {
+        let asked = match self.streams.get(&id) {
+            Some(Stream { state: State::Opening { position, .. }, .. }) => *position,
+            _ => return,
+        };
+        let Read::Current { head, entries } = read else {
+            // Either the watcher's position leads nowhere, or ours does, which the next beat will find out.
+            return self.reset(id);
+        };
+        if !self.absorb(head, &entries) || self.applied().number < head.number {
+            return self.close(id);
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let State::Opening { meanwhile, .. } = &mut stream.state else { return };
+        let Some(position) =
+            asked.filter(|position| self.history.includes(*position, self.settings.variant) != Included::No)
+        else {
+            return self.reset(id);
+        };
+        let mut missed: Vec<Entry> = entries;
+        missed.append(meanwhile);
+        missed.retain(|entry| entry.position.number > position.number);
+        missed.sort_by_key(|entry| entry.position.number);
+        missed.dedup_by_key(|entry| entry.position.number);
+        let last = self.history.applied();
+        if missed.len() as u64 != last.number - position.number
+            && !self.settings.variant.is(Broken::BareSequence)
+        {
+            // The log has lost what was applied here: the next beat will find that out.
+            return self.close(id);
+        }
+        stream.state = State::Live { sent: position, acked: position.number, unacked: VecDeque::new() };
+        send_changes(&mut self.actions, id, stream, &missed.into(), last);
+    }
+
+    /// Everything remembered, for a watcher whose position leads nowhere.
+    fn reset(&mut self, id: StreamId) {
+        let live: Arc<[Entry]> = self.memory.live().into();
+        self.reset_with(id, &live);
+    }
+
+    pub(super) fn reset_all(&mut self) {
+        // Positions of another history were acknowledged: no record is at or beyond anything of this one.
+        self.records.values_mut().for_each(|record| record.acked = 0);
+        let live: Vec<StreamId> =
+            self.streams.iter().filter(|(_, stream)| stream.is_live()).map(|(id, _)| *id).collect();
+        if live.is_empty() {
+            return;
+        }
+        let entries: Arc<[Entry]> = self.memory.live().into();
+        for id in live {
+            self.reset_with(id, &entries);
+        }
+    }
+
+    fn reset_with(&mut self, id: StreamId, live: &Arc<[Entry]>) {
+        let applied = self.applied();
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.state = State::Live { sent: applied, acked: 0, unacked: VecDeque::from([applied]) };
+        for message in [ToWatcher::Reset, ToWatcher::Live(Arc::clone(live)), ToWatcher::CaughtUp(applied)] {
+            self.actions.push(Action::Send { stream: id, message });
+        }
+    }
+
+    /// Rule R3: memory has changed; every open stream hears of it.
+    pub(super) fn push(&mut self, entries: &Arc<[Entry]>) {
+        let last = self.applied();
+        let mut full = Vec::new();
+        for (id, stream) in &mut self.streams {
+            match &mut stream.state {
+                State::Opening { meanwhile, .. } => meanwhile.extend(entries.iter().cloned()),
+                State::Live { unacked, .. } if unacked.len() >= MAX_UNACKNOWLEDGED => full.push(*id),
+                State::Live { .. } => send_changes(&mut self.actions, *id, stream, entries, last),
+            }
+        }
+        for id in full {
+            self.close(id);
+        }
+    }
+
+    /// Rule R5. What is acknowledged without having been sent moves nothing.
+    fn renew(&mut self, id: StreamId, sequence: u64, position: Position, now: Now) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.renewal = stream.renewal.max(Some(sequence));
+        if let State::Live { acked, unacked, .. } = &mut stream.state {
+            if let Some(at) = unacked.iter().position(|sent| *sent == position) {
+                unacked.drain(..=at);
+                *acked = position.number;
+                if let Some(record) = self.records.get_mut(&id) {
+                    record.acked = position.number;
+                }
+            } else if position.number > *acked {
+                self.stray_acknowledgements += 1;
+            }
+        }
+        if self.settings.variant.is(Broken::GrantWithoutBeat) {
+            self.grant(id, sequence, now.wall, now.moment);
+        }
+    }
+
+    pub(super) fn renewals(&self) -> Vec<(StreamId, u64)> {
+        let live = self.streams.iter().filter(|(_, stream)| stream.is_live());
+        live.filter_map(|(id, stream)| stream.renewal.map(|renewal| (*id, renewal))).collect()
+    }
+
+    pub(super) fn grant(&mut self, id: StreamId, sequence: u64, log_time: Wall, now: Moment) {
+        let lease = self.settings.lease;
+        let Some(stream) = self.streams.get(&id) else { return };
+        let State::Live { acked, .. } = stream.state else { return };
+        if self.is_held_back(stream.watcher, now) {
+            return;
+        }
+        let until = now + at_most(lease);
+        let record = self.records.entry(id).or_insert(Record { watcher: stream.watcher, acked, until });
+        record.acked = acked;
+        record.until = record.until.max(until);
+        self.actions
+            .push(Action::Send { stream: id, message: ToWatcher::Grant { sequence, lease, log_time } });
+    }
+}
+
+fn send_changes(
+    actions: &mut Vec<Action>,
+    id: StreamId,
+    stream: &mut Stream,
+    entries: &Arc<[Entry]>,
+    last: Position,
+) {
+    let State::Live { sent, unacked, .. } = &mut stream.state else { return };
+    if *sent == last {
+        return;
+    }
+    let previous = std::mem::replace(sent, last);
+    unacked.push_back(last);
+    let message = ToWatcher::Changes { previous, entries: Arc::clone(entries), last };
+    actions.push(Action::Send { stream: id, message });
+}

@@ -1,0 +1,339 @@
+//! Rules of the cores that the simulation does not judge: what they say, and when, seen from outside.
+
+use std::time::Duration;
+
+use latchkey_feed::{
+    Change, Credential, Entry, FromWatcher, Life, LogCall, LogReply, Moment, Now, Position, Replica,
+    StreamId, Tag, Target, ToWatcher, Variant, Verdict, Wall, Watcher, WatcherId, What,
+    log::{Beat, Snapshot},
+    member::Member,
+    replica, watcher,
+};
+
+const LEASE: Duration = Duration::from_secs(2);
+const STREAM: StreamId = StreamId(7);
+
+fn now(millis: u64) -> Now {
+    Now {
+        moment: Moment::from_origin(Duration::from_millis(1_000_000 + millis)),
+        wall: Wall::from_unix_millis(1_800_000_000_000 + millis),
+    }
+}
+
+fn entry(number: u64) -> Entry {
+    let target = Target::new(What::Token, format!("token{number}"));
+    let until = Wall::from_unix_millis(1_900_000_000_000);
+    Entry { position: position(number), change: Change { target, min: None, except: None, until } }
+}
+
+fn position(number: u64) -> Position {
+    Position { number, tag: Tag(number * 1000) }
+}
+
+fn token(number: u64) -> Credential {
+    Credential { token: Some(format!("token{number}").into()), ..Credential::default() }
+}
+
+/// A watcher that has caught up to `position(1)` and sent renewal 1 at 10 ms.
+fn caught_up() -> Watcher<()> {
+    let settings = watcher::Settings {
+        lease: LEASE,
+        remember: watcher::Remember::Everything,
+        variant: Variant::default(),
+    };
+    let mut watcher = Watcher::new(settings, WatcherId(1), now(0));
+    watcher.on(watcher::Event::Started, now(0));
+    for message in [ToWatcher::Reset, ToWatcher::Live([entry(1)].into()), ToWatcher::CaughtUp(position(1))] {
+        hear(&mut watcher, message, now(10));
+    }
+    watcher
+}
+
+fn hear(watcher: &mut Watcher<()>, message: ToWatcher, now: Now) -> Vec<watcher::Action> {
+    watcher.on(watcher::Event::Received { stream: StreamId(1), message }, now)
+}
+
+fn grant(log_time: Wall) -> ToWatcher {
+    ToWatcher::Grant { sequence: 1, lease: LEASE, log_time }
+}
+
+#[test]
+fn a_lease_counts_from_the_sending_of_the_renewal() {
+    let mut watcher = caught_up();
+    assert!(watcher.permit(now(11).moment).is_none());
+    hear(&mut watcher, grant(now(500).wall), now(500));
+    assert_eq!(watcher.lease_end(), Some(now(10).moment + LEASE));
+    assert_eq!(watcher.staleness(now(510).moment), Some(Duration::from_millis(500)));
+    let permit = watcher.permit(now(2009).moment).unwrap();
+    assert_eq!(watcher.judge(&permit, &token(1)), Verdict::Ended(What::Token));
+    assert_eq!(watcher.judge(&permit, &token(2)), Verdict::Live);
+    assert!(watcher.permit(now(2010).moment).is_none());
+}
+
+#[test]
+fn a_reset_forgets_no_ending() {
+    let mut watcher = caught_up();
+    for message in [ToWatcher::Reset, ToWatcher::Live([].into()), ToWatcher::CaughtUp(position(4))] {
+        hear(&mut watcher, message, now(20));
+    }
+    assert_eq!(watcher.endings().judge(&token(1)), Verdict::Ended(What::Token));
+    assert_eq!(watcher.position(), Some(position(4)));
+}
+
+#[test]
+fn clocks_that_are_far_apart_give_no_lease() {
+    let mut watcher = caught_up();
+    let far = now(500).wall + Duration::from_secs(601);
+    let actions = hear(&mut watcher, grant(far), now(500));
+    assert!(actions.contains(&watcher::Action::ClocksApart(true)));
+    assert!(watcher.permit(now(501).moment).is_none());
+    assert_eq!(watcher.lease_end(), None);
+    let actions = hear(&mut watcher, grant(now(600).wall), now(600));
+    assert!(actions.contains(&watcher::Action::ClocksApart(false)));
+    assert!(watcher.permit(now(601).moment).is_some());
+}
+
+#[test]
+fn expiry_is_judged_by_the_later_clock() {
+    let mut watcher = caught_up();
+    let ahead = now(500).wall + Duration::from_secs(30);
+    hear(&mut watcher, grant(ahead), now(500));
+    assert_eq!(watcher.judging_time(now(700)), ahead + Duration::from_millis(200));
+    // A wall clock that is set back is not followed.
+    let back = Now { wall: Wall::from_unix_millis(1), ..now(800) };
+    watcher.on(watcher::Event::Tick, back);
+    assert!(watcher.judging_time(back) >= ahead);
+}
+
+#[test]
+fn old_answers_are_given_only_by_who_had_a_lease_and_for_so_long() {
+    let stale_for = Duration::from_secs(60);
+    let mut watcher = caught_up();
+    assert!(!watcher.may_serve_stale(stale_for, now(20).moment));
+    hear(&mut watcher, grant(now(500).wall), now(500));
+    assert!(watcher.may_serve_stale(stale_for, now(62_009).moment));
+    assert!(!watcher.may_serve_stale(stale_for, now(62_010).moment));
+}
+
+/// A log that answers at once, in front of one replica.
+struct Served {
+    replica: Replica,
+    log: latchkey_feed::Ledger,
+}
+
+impl Served {
+    fn new(watchers: &[StreamId]) -> Self {
+        let settings =
+            replica::Settings { lease: LEASE, address: "here".to_owned(), variant: Variant::default() };
+        let replica = Replica::new(settings, Life(1), now(0));
+        let mut served = Self { replica, log: latchkey_feed::Ledger::default() };
+        served.on(replica::Event::Started, now(0));
+        for stream in watchers {
+            let hello = FromWatcher::Hello { watcher: WatcherId(u128::from(stream.0)), position: None };
+            served.receive(*stream, hello, now(1));
+            served.receive(*stream, FromWatcher::Renew { sequence: 1, acked: Position::START }, now(2));
+        }
+        served
+    }
+
+    fn on(&mut self, event: replica::Event, now: Now) -> Vec<replica::Action> {
+        let (mut events, mut said) = (vec![event], Vec::new());
+        while let Some(event) = events.pop() {
+            for action in self.replica.on(event, now) {
+                match action {
+                    replica::Action::CallLog { call, log_call } => {
+                        let reply = self.log.call(&log_call, now.wall);
+                        events.push(replica::Event::LogReplied { call, reply });
+                    }
+                    other => said.push(other),
+                }
+            }
+        }
+        said
+    }
+
+    fn receive(&mut self, stream: StreamId, message: FromWatcher, now: Now) -> Vec<replica::Action> {
+        self.on(replica::Event::Received { stream, message }, now)
+    }
+
+    fn tick(&mut self, now: Now) -> Vec<replica::Action> {
+        self.on(replica::Event::Tick, now)
+    }
+
+    fn end(&mut self, number: u64, now: Now) -> Vec<replica::Action> {
+        let request = replica::RequestId(number);
+        let mode = replica::Mode::Everywhere;
+        self.on(replica::Event::End { request, changes: vec![entry(number).change], mode }, now)
+    }
+}
+
+fn sent(actions: &[replica::Action], wanted: impl Fn(&ToWatcher) -> bool) -> usize {
+    let is_wanted = |action: &&replica::Action| matches!(action, replica::Action::Send { message, .. } if wanted(message));
+    actions.iter().filter(is_wanted).count()
+}
+
+fn grants(actions: &[replica::Action]) -> usize {
+    sent(actions, |message| matches!(message, ToWatcher::Grant { .. }))
+}
+
+#[test]
+fn an_ending_waits_for_the_watcher_with_a_lease_and_for_nobody_else() {
+    let mut served = Served::new(&[STREAM, StreamId(8)]);
+    assert_eq!(grants(&served.tick(now(500))), 2);
+    served.receive(StreamId(8), FromWatcher::Release, now(510));
+    let said = served.end(1, now(600));
+    assert!(!said.iter().any(|action| matches!(action, replica::Action::Ended { .. })));
+    let acked = served.replica.applied();
+    // What was never sent is not believed.
+    let invented = Position { number: 1, tag: Tag(0) };
+    let said = served.receive(STREAM, FromWatcher::Renew { sequence: 2, acked: invented }, now(610));
+    assert_eq!(said, []);
+    assert_eq!(served.replica.stray_acknowledgements(), 1);
+    let said = served.receive(STREAM, FromWatcher::Renew { sequence: 3, acked }, now(620));
+    let outcome = replica::Outcome::Done { position: acked, everywhere: true };
+    assert_eq!(said, [replica::Action::Ended { request: replica::RequestId(1), outcome }]);
+}
+
+#[test]
+fn without_beats_a_replica_says_leave_and_loses_its_right() {
+    let mut served = Served::new(&[STREAM]);
+    served.tick(now(500));
+    assert_eq!(served.replica.right(), Some(now(500).moment + LEASE));
+    let mut leaves = 0;
+    for millis in (750..2600).step_by(250) {
+        // No answer of the log arrives any more.
+        let said = served.replica.on(replica::Event::Tick, now(millis));
+        leaves += sent(&said, |message| *message == ToWatcher::Leave);
+        assert_eq!(leaves > 0, millis >= 1500, "{millis}");
+    }
+    assert_eq!(leaves, 1);
+    let credential = token(9);
+    let said =
+        served.replica.on(replica::Event::Asked { request: replica::RequestId(5), credential }, now(2500));
+    assert!(matches!(said.as_slice(), [replica::Action::CallLog { log_call: LogCall::Read { .. }, .. }]));
+}
+
+#[test]
+fn who_holds_confirmations_up_again_and_again_gets_no_grants_for_a_minute() {
+    let mut served = Served::new(&[STREAM]);
+    let mut granted = Vec::new();
+    for round in 0..40_u64 {
+        let at = 500 + round * 500;
+        granted.push(grants(&served.tick(now(at))));
+        served.end(round + 1, now(at + 1));
+        // It acknowledges, but only after most of a lease, and renews all the same.
+        let acked = served.replica.applied();
+        let renew = |sequence, acked| FromWatcher::Renew { sequence, acked };
+        served.receive(STREAM, renew(round + 2, position(0)), now(at + 2));
+        served.tick(now(at + 499));
+        if round % 3 == 2 {
+            served.receive(STREAM, renew(round + 2, acked), now(at + 499));
+        }
+    }
+    let first_without = granted.iter().position(|count| *count == 0).unwrap();
+    assert!(granted[first_without..].iter().all(|count| *count == 0), "{granted:?}");
+    assert!(first_without >= 3, "{granted:?}");
+}
+
+#[test]
+fn a_replica_that_stops_hands_over_first() {
+    let mut served = Served::new(&[STREAM]);
+    served.tick(now(500));
+    let said = served.on(replica::Event::Terminate, now(600));
+    assert_eq!(said, [replica::Action::Send { stream: STREAM, message: ToWatcher::Leave }]);
+    assert_eq!(served.log.members().len(), 1);
+    let said = served.receive(STREAM, FromWatcher::Release, now(700));
+    assert_eq!(said, [replica::Action::Stopped]);
+    assert_eq!(served.log.members(), []);
+}
+
+#[test]
+fn a_replica_that_was_fenced_comes_back_as_somebody_else() {
+    let mut served = Served::new(&[]);
+    let before = served.replica.member();
+    served.log.fence(before);
+    served.tick(now(500));
+    let members: Vec<Member> = served.log.members();
+    assert_ne!(served.replica.member(), before);
+    assert_eq!(members.iter().filter(|member| !member.fenced).count(), 1);
+    let request = replica::RequestId(1);
+    let asked = replica::Event::ConfirmAsked { request, member: before, position: Position::START };
+    let said = served.on(asked, now(501));
+    assert_eq!(said, [replica::Action::AnswerConfirm { request, confirmed: true }]);
+}
+
+#[test]
+fn nothing_is_answered_for_an_append_whose_outcome_is_unknown() {
+    let mut served = Served::new(&[]);
+    let request = replica::RequestId(1);
+    let end = |request, mode| replica::Event::End { request, changes: vec![entry(1).change], mode };
+    let said = served.replica.on(end(request, replica::Mode::Everywhere), now(10));
+    let [replica::Action::CallLog { call, .. }] = said.as_slice() else { panic!("{said:?}") };
+    let said = served.replica.on(replica::Event::LogFailed { call: *call }, now(600));
+    let outcome = replica::Outcome::NotConfirmed;
+    assert!(said.contains(&replica::Action::Ended { request, outcome }));
+    // Its late answer is nobody's.
+    let reply = LogReply::Appended(position(1));
+    let late = served.replica.on(replica::Event::LogReplied { call: *call, reply }, now(700));
+    assert!(!late.iter().any(|action| matches!(action, replica::Action::Ended { .. })));
+    let request = replica::RequestId(2);
+    let said = served.on(end(request, replica::Mode::Durable), now(800));
+    assert!(said.iter().any(|action| matches!(
+        action,
+        replica::Action::Ended { outcome: replica::Outcome::Done { everywhere: false, .. }, .. }
+    )));
+}
+
+#[test]
+fn appends_under_way_gather_what_comes_next() {
+    let mut served = Served::new(&[]);
+    let mut appended = Vec::new();
+    let mut calls = Vec::new();
+    for number in 1..=300 {
+        let request = replica::RequestId(number);
+        let mode = replica::Mode::Durable;
+        let event = replica::Event::End { request, changes: vec![entry(number).change], mode };
+        for action in served.replica.on(event, now(10)) {
+            if let replica::Action::CallLog { call, log_call: LogCall::Append(changes) } = action {
+                appended.push(changes.len());
+                calls.push((call, changes.len()));
+            }
+        }
+    }
+    let mut ended = 0;
+    while let Some((call, count)) = calls.pop() {
+        let reply = LogReply::Appended(position(count as u64));
+        for action in served.replica.on(replica::Event::LogReplied { call, reply }, now(20)) {
+            match action {
+                replica::Action::CallLog { call, log_call: LogCall::Append(changes) } => {
+                    appended.push(changes.len());
+                    calls.push((call, changes.len()));
+                }
+                replica::Action::Ended { .. } => ended += 1,
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(appended, [1, 256, 43]);
+    assert_eq!(ended, 300);
+}
+
+#[test]
+fn another_history_resets_every_watcher_and_takes_the_right() {
+    let mut served = Served::new(&[STREAM]);
+    served.end(1, now(100));
+    served.tick(now(500));
+    // The log lost its entry and was filled again: the number is there, the tag is not.
+    let mut other = latchkey_feed::Ledger::default();
+    other.register(&served.log.members()[0]);
+    other.append(&[latchkey_feed::log::Appended { tag: Tag(77), change: entry(2).change }]);
+    served.log = other;
+    let said = served.tick(now(1000));
+    assert_eq!(sent(&said, |message| *message == ToWatcher::Reset), 1);
+    assert_eq!(served.replica.applied(), Position { number: 1, tag: Tag(77) });
+    for number in [1, 2] {
+        assert_eq!(served.replica.memory().judge(&token(number)), Verdict::Ended(What::Token));
+    }
+    assert!(matches!(served.log.snapshot(), Snapshot { entries, .. } if entries.len() == 1));
+    assert!(matches!(served.log.beat(served.replica.member(), position(1), now(1001).wall), Beat::Diverged));
+}

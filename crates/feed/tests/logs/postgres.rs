@@ -1,0 +1,87 @@
+//! The PostgreSQL adapter on a server of the test's own: what the suite needs, and what only it promises.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use latchkey_feed::{
+    Position,
+    log::{
+        Log,
+        postgres::{PostgresLog, SCHEMA, append_within},
+    },
+};
+use servers::{Postgres, Sync};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+
+use crate::{
+    Subject,
+    conformance::{numbered, one},
+};
+
+pub(crate) struct OnServer {
+    server: Postgres,
+}
+
+impl OnServer {
+    pub(crate) async fn new() -> Self {
+        let server = Self { server: Postgres::start(Sync::Off) };
+        sqlx::raw_sql(SCHEMA).execute(&server.pool().await).await.unwrap();
+        server
+    }
+
+    async fn pool(&self) -> PgPool {
+        PgPoolOptions::new().max_connections(3).connect(&self.server.url()).await.unwrap()
+    }
+}
+
+#[async_trait]
+impl Subject for OnServer {
+    async fn open(&self) -> Arc<dyn Log> {
+        Arc::new(PostgresLog::new(self.pool().await))
+    }
+
+    async fn lose_tail(&self, count: usize) {
+        let lose = "DELETE FROM feed_log WHERE n > (SELECT max(n) FROM feed_log) - $1";
+        sqlx::query(lose).bind(count as i64).execute(&self.pool().await).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_entry_is_committed_with_its_callers_transaction_or_not_at_all() {
+    let server = OnServer::new().await;
+    let (pool, log) = (server.pool().await, server.open().await);
+    for (commits, entries) in [(false, 0), (true, 1)] {
+        let mut transaction = pool.begin().await.unwrap();
+        let position = append_within(&mut transaction, &one(7)).await.unwrap();
+        assert_eq!(position.number, 1);
+        assert_eq!(numbered(&log.read(Position::START).await.unwrap()), []);
+        if commits {
+            transaction.commit().await.unwrap()
+        } else {
+            transaction.rollback().await.unwrap()
+        }
+        assert_eq!(numbered(&log.read(Position::START).await.unwrap()).len(), entries);
+    }
+}
+
+/// An append that has its number, but is not committed, holds up the next: nobody sees 2 before 1.
+#[tokio::test]
+async fn an_append_waits_for_the_one_that_is_not_committed() {
+    let server = OnServer::new().await;
+    let (pool, log) = (server.pool().await, server.open().await);
+    let mut first = pool.begin().await.unwrap();
+    append_within(&mut first, &one(1)).await.unwrap();
+    // It gives up after its lock timeout, and leaves no number behind.
+    assert!(log.append(&one(2)).await.is_err());
+    first.commit().await.unwrap();
+    log.append(&one(3)).await.unwrap();
+    assert_eq!(numbered(&log.read(Position::START).await.unwrap()), [(1, 1), (2, 3)]);
+}
+
+#[tokio::test]
+async fn a_snapshot_from_before_the_lock_is_refused() {
+    let server = OnServer::new().await;
+    let mut transaction =
+        server.pool().await.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    assert!(append_within(&mut transaction, &one(1)).await.is_err());
+}
