@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connector::{Connector, Dispatch};
 use super::link::{Health, Link};
-use super::roster::{Key, Roster, Standing};
+use super::roster::{Key, Roster, SILENT, Standing};
 use crate::entropy::{Entropy as _, SystemEntropy};
 
 /// Both together are how long a replica that is silent without a call under way stays in.
@@ -28,8 +28,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// A connection that ends sooner is followed by another only after a breath, or there could be thousands a second.
 const SHORT: Duration = Duration::from_secs(1);
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
-
-const SILENT: &str = "it does not answer";
 
 /// One replica, and what is needed to keep it.
 pub(super) struct Replica {
@@ -150,7 +148,7 @@ fn standing(health: Health, starts: bool, was_ready: bool, link: &Arc<Link>) -> 
         Health::NotServing if starts => Some(Standing::Coming),
         Health::NotServing if was_ready => Some(Standing::Leaving(link.clone())),
         Health::NotServing => Some(Standing::Out("it says that it is not ready".to_owned())),
-        Health::Silent => Some(Standing::Out(SILENT.to_owned())),
+        Health::Silent => Some(Standing::Silent(link.clone())),
         Health::Broken => None,
     }
 }

@@ -24,9 +24,14 @@ pub(super) enum Standing {
     Serving(Arc<Link>),
     /// It was ready and says that it is not: it stops, and answers until it closes the connection.
     Leaving(Arc<Link>),
+    /// Connected, and silent: asked where there is nobody else, since it may only be slow.
+    Silent(Arc<Link>),
     /// It takes no calls, and why.
     Out(String),
 }
+
+/// What operators are told of one that is connected and does not answer.
+pub(super) const SILENT: &str = "it does not answer";
 
 /// The entry in the list of endpoints that a replica comes from, and where it is.
 pub(super) type Key = (usize, Place);
@@ -58,6 +63,7 @@ struct Member {
 struct View {
     serving: Vec<Arc<Link>>,
     leaving: Vec<Arc<Link>>,
+    silent: Vec<Arc<Link>>,
     /// Whether somebody may begin to take calls in a moment.
     hopeful: bool,
 }
@@ -169,6 +175,7 @@ impl Members {
                 Standing::Coming => view.hopeful = true,
                 Standing::Serving(link) => view.serving.push(link.clone()),
                 Standing::Leaving(link) => view.leaving.push(link.clone()),
+                Standing::Silent(link) => view.silent.push(link.clone()),
                 Standing::Out(_) => {}
             }
         }
@@ -189,6 +196,7 @@ impl Members {
             .filter_map(|member| match &member.standing {
                 Standing::Out(reason) => Some(reason.as_str()),
                 Standing::Leaving(_) => Some("it stops"),
+                Standing::Silent(_) => Some(SILENT),
                 Standing::Coming | Standing::Serving(_) => None,
             })
             .chain(self.trouble.as_deref())
@@ -211,7 +219,8 @@ impl View {
         let now = Instant::now();
         let link = power_of_two(&self.serving, turn, usable, |link| link.cost(now))
             .or_else(|| self.serving.iter().find(usable))
-            .or_else(|| self.leaving.iter().find(usable));
+            .or_else(|| self.leaving.iter().find(usable))
+            .or_else(|| self.silent.iter().find(usable));
         link.cloned()
     }
 }
