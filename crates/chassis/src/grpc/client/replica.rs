@@ -28,6 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// A connection that ends sooner is followed by another only after a breath, or there could be thousands a second.
 const SHORT: Duration = Duration::from_secs(1);
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
+/// A refusal that takes no longer costs a call nothing that it would notice.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// One replica, and what is needed to keep it.
 pub(super) struct Replica {
@@ -72,8 +74,21 @@ impl Replica {
                     }
                 }
                 End::Bad(reason) => {
-                    self.stands(Standing::Out(reason));
-                    tokio::time::sleep(spread(pause)).await;
+                    let mut wanted = self.roster.wanted();
+                    // Who refuses at once answers at once when it is back: a call may well wait for that.
+                    let again = (began.elapsed() < AT_ONCE).then(|| Instant::now() + SHORT_PAUSE);
+                    self.stands(Standing::Out { reason, again });
+                    let called_for = async {
+                        match again {
+                            Some(again) => tokio::time::sleep_until(again).await,
+                            None => std::future::pending().await,
+                        }
+                        wanted.changed().await.is_ok()
+                    };
+                    tokio::select! {
+                        () = tokio::time::sleep(spread(pause)) => {}
+                        true = called_for => self.stands(Standing::Coming),
+                    }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
@@ -147,7 +162,9 @@ fn standing(health: Health, starts: bool, was_ready: bool, link: &Arc<Link>) -> 
         Health::Serving => Some(Standing::Serving(link.clone())),
         Health::NotServing if starts => Some(Standing::Coming),
         Health::NotServing if was_ready => Some(Standing::Leaving(link.clone())),
-        Health::NotServing => Some(Standing::Out("it says that it is not ready".to_owned())),
+        Health::NotServing => {
+            Some(Standing::Out { reason: "it says that it is not ready".to_owned(), again: None })
+        }
         Health::Silent => Some(Standing::Silent(link.clone())),
         Health::Broken => None,
     }

@@ -26,8 +26,8 @@ pub(super) enum Standing {
     Leaving(Arc<Link>),
     /// Connected, and silent: asked where there is nobody else, since it may only be slow.
     Silent(Arc<Link>),
-    /// It takes no calls, and why.
-    Out(String),
+    /// It takes no calls, and why. Where it refused at once, from when on it is asked again for whoever calls.
+    Out { reason: String, again: Option<Instant> },
 }
 
 /// What operators are told of one that is connected and does not answer.
@@ -40,6 +40,8 @@ pub(super) type Key = (usize, Place);
 pub(super) struct Roster {
     view: ArcSwap<View>,
     changes: watch::Sender<()>,
+    /// Counts the calls that found nobody, though somebody who had refused may be back.
+    wanted: watch::Sender<u64>,
     members: Mutex<Members>,
     neighbour: Readiness,
     turn: AtomicU64,
@@ -66,6 +68,8 @@ struct View {
     silent: Vec<Arc<Link>>,
     /// Whether somebody may begin to take calls in a moment.
     hopeful: bool,
+    /// From when on it is worth asking one that had refused.
+    again: Option<Instant>,
 }
 
 impl Roster {
@@ -73,6 +77,7 @@ impl Roster {
         Roster {
             view: ArcSwap::from_pointee(View { hopeful: true, ..View::default() }),
             changes: watch::Sender::new(()),
+            wanted: watch::Sender::new(0),
             members: Mutex::new(Members { replicas: BTreeMap::new(), unresolved: names, trouble: None }),
             neighbour,
             turn: AtomicU64::new(0),
@@ -86,6 +91,7 @@ impl Roster {
             return Some(link);
         }
         let mut changes = self.changes.subscribe();
+        let mut asked = false;
         loop {
             changes.borrow_and_update();
             {
@@ -94,7 +100,11 @@ impl Roster {
                     return Some(link);
                 }
                 if !view.is_hopeful() {
-                    return None;
+                    if asked || view.again.is_none_or(|again| Instant::now() < again) {
+                        return None;
+                    }
+                    asked = true;
+                    self.wanted.send_modify(|wanted| *wanted = wanted.wrapping_add(1));
                 }
             }
             tokio::select! {
@@ -102,6 +112,11 @@ impl Roster {
                 () = self.ended.cancelled() => return None,
             }
         }
+    }
+
+    /// Tells of calls that found nobody from here on.
+    pub(super) fn wanted(&self) -> watch::Receiver<u64> {
+        self.wanted.subscribe()
     }
 
     /// Adds a replica that is not there yet; what is returned is cancelled when it is removed.
@@ -176,7 +191,9 @@ impl Members {
                 Standing::Serving(link) => view.serving.push(link.clone()),
                 Standing::Leaving(link) => view.leaving.push(link.clone()),
                 Standing::Silent(link) => view.silent.push(link.clone()),
-                Standing::Out(_) => {}
+                Standing::Out { again, .. } => {
+                    view.again = [view.again, *again].into_iter().flatten().min();
+                }
             }
         }
         view
@@ -194,7 +211,7 @@ impl Members {
             .replicas
             .values()
             .filter_map(|member| match &member.standing {
-                Standing::Out(reason) => Some(reason.as_str()),
+                Standing::Out { reason, .. } => Some(reason.as_str()),
                 Standing::Leaving(_) => Some("it stops"),
                 Standing::Silent(_) => Some(SILENT),
                 Standing::Coming | Standing::Serving(_) => None,
