@@ -5,9 +5,17 @@ use argon2::{Algorithm, Argon2, Block, Version};
 use super::{HashingError, Kdf};
 use crate::domain::phc::Cost;
 
-/// Memory for one run, kept between runs: taking 19 MiB from the system anew costs as much as a tenth of the run.
+/// Memory for one run, kept while others wait for theirs: taking 19 MiB from the system anew costs as much as a tenth of the
+/// run. Dropped when nobody waits, or a process that hashed once would be that much larger for good.
 #[derive(Default)]
 pub struct Memory(Vec<Block>);
+
+impl Memory {
+    /// Whether there is some of an earlier run.
+    pub fn is_kept(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
 
 /// The real function.
 #[derive(Clone, Copy, Debug, Default)]

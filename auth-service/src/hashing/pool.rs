@@ -156,6 +156,9 @@ impl Shared {
             let mut out = Zeroizing::new(vec![0; job.length]);
             let done = kdf.run(&mut memory, job.cost, job.password.as_bytes(), &job.salt, &mut out);
             self.runs.fetch_add(1, Ordering::Relaxed);
+            if self.lock().waiting.is_empty() {
+                memory = Memory::default();
+            }
             // Whoever asked may have gone meanwhile.
             let _ = job.answer.send(done.map(|()| out));
         }
@@ -194,5 +197,65 @@ impl PasswordHashing for HashingPool {
     ) -> Result<bool, HashingError> {
         let out = self.run(password, hash.cost(), hash.salt().to_vec(), hash.output_len()).await?;
         Ok(hash.matches(&out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chassis::config::Shutdown;
+
+    use super::*;
+    use crate::hashing::argon2id::Argon2id;
+
+    /// Hashes for real and notes whether it found memory of an earlier run.
+    #[derive(Default)]
+    struct Noting(Mutex<Vec<bool>>);
+
+    impl Kdf for Noting {
+        fn run(
+            &self,
+            memory: &mut Memory,
+            cost: Cost,
+            password: &[u8],
+            salt: &[u8],
+            out: &mut [u8],
+        ) -> Result<(), HashingError> {
+            self.0.lock().unwrap().push(memory.is_kept());
+            Argon2id.run(memory, cost, password, salt, out)
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_is_kept_for_who_waits_and_no_longer() {
+        let lifecycle = Lifecycle::new(Shutdown { settle: Duration::ZERO, drain: Duration::ZERO });
+        let noting = Arc::new(Noting::default());
+        let kdf: Arc<dyn Kdf> = noting.clone();
+        let pool = HashingPool::start(PoolSize { threads: 1, queue: 8 }, &kdf, &lifecycle).unwrap();
+        let password = Password::parse("correct horse battery").unwrap();
+        let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        let hash = || pool.run(&password, cost, vec![1; 16], 32);
+        hash().await.unwrap();
+        hash().await.unwrap();
+        assert_eq!(*noting.0.lock().unwrap(), [false, false], "nobody waited");
+
+        // All at once, so that the thread finds the others whenever it has done with one.
+        let answered = {
+            let mut queue = pool.shared.lock();
+            let mut push = |_| {
+                let (answer, answered) = oneshot::channel();
+                let job = Job { password: password.clone(), cost, salt: vec![1; 16], length: 32, answer };
+                queue.waiting.push_back(job);
+                answered
+            };
+            [(); 3].map(&mut push)
+        };
+        pool.shared.changed.notify_one();
+        for answer in answered {
+            answer.await.unwrap().unwrap();
+        }
+        assert_eq!(noting.0.lock().unwrap()[2..], [false, true, true]);
+        pool.close();
     }
 }

@@ -29,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const SHORT: Duration = Duration::from_secs(1);
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
 /// A refusal that takes no longer costs a call nothing that it would notice.
-const AT_ONCE: Duration = Duration::from_millis(50);
+const AT_ONCE: Duration = Duration::from_millis(300);
 
 /// One replica, and what is needed to keep it.
 pub(super) struct Replica {
@@ -77,7 +77,7 @@ impl Replica {
                     let mut wanted = self.roster.wanted();
                     // Who refuses at once answers at once when it is back: a call may well wait for that.
                     let again = (began.elapsed() < AT_ONCE).then(|| Instant::now() + SHORT_PAUSE);
-                    self.stands(Standing::Out { reason, again });
+                    self.stands(Standing::Out { reason: reason.clone(), again });
                     let called_for = async {
                         match again {
                             Some(again) => tokio::time::sleep_until(again).await,
@@ -87,7 +87,7 @@ impl Replica {
                     };
                     tokio::select! {
                         () = tokio::time::sleep(spread(pause)) => {}
-                        true = called_for => self.stands(Standing::Coming),
+                        true = called_for => self.stands(Standing::Out { reason, again: None }),
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -100,6 +100,7 @@ impl Replica {
         let mut dispatch = pin!(dispatch);
         let broken = "the connection broke off";
         let began = Instant::now();
+        let (mut wanted, mut called_for) = (self.roster.wanted(), false);
         let (mut was_ready, mut shown, mut patience) = (false, None, CHECK_PATIENCE);
         loop {
             let health = tokio::select! {
@@ -111,7 +112,9 @@ impl Replica {
                 self.eject("silent");
             }
             let starts = health == Health::NotServing && !was_ready && began.elapsed() < STARTING;
-            if shown.replace((health, starts)) != Some((health, starts))
+            let news = shown.replace((health, starts)) != Some((health, starts));
+            // Who called for it waits for the answer, also for the same one.
+            if (news || std::mem::take(&mut called_for))
                 && let Some(standing) = standing(health, starts, was_ready, link)
             {
                 self.roster.set(&self.key, &self.removed, standing);
@@ -138,6 +141,8 @@ impl Replica {
                 _ = &mut dispatch => link.retire(),
                 () = link.doubt.notified() => {}
                 () = tokio::time::sleep(pause) => {}
+                // A call finds nobody: it may have become ready since it was asked.
+                Ok(()) = wanted.changed(), if health == Health::NotServing => called_for = true,
             }
             if !link.is_open() {
                 return if was_ready { End::Good } else { End::Bad(broken.to_owned()) };
@@ -163,7 +168,8 @@ fn standing(health: Health, starts: bool, was_ready: bool, link: &Arc<Link>) -> 
         Health::NotServing if starts => Some(Standing::Coming),
         Health::NotServing if was_ready => Some(Standing::Leaving(link.clone())),
         Health::NotServing => {
-            Some(Standing::Out { reason: "it says that it is not ready".to_owned(), again: None })
+            let reason = "it says that it is not ready".to_owned();
+            Some(Standing::Out { reason, again: Some(Instant::now()) })
         }
         Health::Silent => Some(Standing::Silent(link.clone())),
         Health::Broken => None,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -15,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::endpoint::Place;
 use super::link::Link;
 use crate::lifecycle::Readiness;
+
+/// How long a call that finds nobody waits for one that it had asked again.
+const ASKED: Duration = Duration::from_millis(200);
 
 /// How a replica stands.
 pub(super) enum Standing {
@@ -26,7 +30,7 @@ pub(super) enum Standing {
     Leaving(Arc<Link>),
     /// Connected, and silent: asked where there is nobody else, since it may only be slow.
     Silent(Arc<Link>),
-    /// It takes no calls, and why. Where it refused at once, from when on it is asked again for whoever calls.
+    /// It takes no calls, and why; from when on it is asked again for whoever calls, where an answer will be quick.
     Out { reason: String, again: Option<Instant> },
 }
 
@@ -68,7 +72,7 @@ struct View {
     silent: Vec<Arc<Link>>,
     /// Whether somebody may begin to take calls in a moment.
     hopeful: bool,
-    /// From when on it is worth asking one that had refused.
+    /// From when on it is worth asking one that is out.
     again: Option<Instant>,
 }
 
@@ -91,7 +95,7 @@ impl Roster {
             return Some(link);
         }
         let mut changes = self.changes.subscribe();
-        let mut asked = false;
+        let mut asked: Option<Instant> = None;
         loop {
             changes.borrow_and_update();
             {
@@ -100,15 +104,29 @@ impl Roster {
                     return Some(link);
                 }
                 if !view.is_hopeful() {
-                    if asked || view.again.is_none_or(|again| Instant::now() < again) {
-                        return None;
+                    let now = Instant::now();
+                    match asked {
+                        None if view.again.is_none_or(|again| now < again) => return None,
+                        None => {
+                            asked = Some(now);
+                            self.wanted.send_modify(|wanted| *wanted = wanted.wrapping_add(1));
+                        }
+                        // It was asked, and said no again; or it says nothing.
+                        Some(at) if view.again.is_some_and(|again| again > at) => return None,
+                        Some(at) if now >= at + ASKED => return None,
+                        Some(_) => {}
                     }
-                    asked = true;
-                    self.wanted.send_modify(|wanted| *wanted = wanted.wrapping_add(1));
                 }
             }
+            let patience = async {
+                match asked {
+                    Some(at) => tokio::time::sleep_until(at + ASKED).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 changed = changes.changed() => changed.ok()?,
+                () = patience => {}
                 () = self.ended.cancelled() => return None,
             }
         }
