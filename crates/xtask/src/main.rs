@@ -1,8 +1,9 @@
-//! What a contributor and CI run: `cargo xtask setup | test | bench`.
+//! What a contributor and CI run: `cargo xtask setup | test | bench | fuzz`.
 //!
 //! A crate rather than a shell script, so that it works wherever cargo does and its steps are checked by a compiler.
 
 mod bench;
+mod fuzz;
 mod run;
 mod setup;
 mod test;
@@ -32,6 +33,14 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
+    /// Fuzz the parsers of what comes from outside; ends with an error at the first finding
+    Fuzz {
+        /// Seconds for each target
+        #[arg(long, default_value_t = fuzz::SECONDS)]
+        seconds: u32,
+        /// Only these targets (files of fuzz/fuzz_targets)
+        targets: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -39,5 +48,6 @@ fn main() -> anyhow::Result<()> {
         Task::Setup { bench } => setup::all(bench),
         Task::Test => test::all(),
         Task::Bench { arguments } => bench::run(&arguments),
+        Task::Fuzz { seconds, targets } => fuzz::run(seconds, &targets),
     }
 }
