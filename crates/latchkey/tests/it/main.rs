@@ -9,6 +9,7 @@ mod faults;
 mod hostile;
 mod layering;
 mod logout;
+mod memory;
 mod password_change;
 mod readme;
 mod replicas;
