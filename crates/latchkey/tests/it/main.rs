@@ -18,3 +18,4 @@ mod rpc;
 mod stack;
 mod stories;
 mod threat_model;
+mod traces;
