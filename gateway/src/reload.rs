@@ -2,7 +2,8 @@
 //!
 //! It is polled by what `stat` says of its path, not watched: that follows the exchange of a symbolic link
 //! (ConfigMaps) and of the file itself (editors), on every file system. What has changed is read once it has stayed the
-//! same from one look to the next, so that nobody reads half of what is being written.
+//! same from one look to the next, so that nobody reads half of what is being written. SIGHUP has it read at once,
+//! changed or not: who sends it has finished writing.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use chassis::lifecycle::{Lifecycle, Readiness};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::routing::{OwnPaths, RouteFileError, Routes, load};
@@ -57,6 +59,8 @@ pub(crate) struct RouteFile {
     /// Of what was read last.
     mark: Option<Mark>,
     condition: Readiness,
+    /// SIGHUP.
+    reloads: watch::Receiver<()>,
     outcomes: Arc<Outcomes>,
 }
 
@@ -67,6 +71,7 @@ impl RouteFile {
         own_prefix: &str,
         lifecycle: &Lifecycle,
     ) -> Result<(Self, Routes), RouteFileError> {
+        let reloads = lifecycle.reloads();
         let mark = Mark::of(path);
         let routes = load(path, OwnPaths::new(own_prefix))?;
         let condition = lifecycle.dependency("route file");
@@ -78,7 +83,7 @@ impl RouteFile {
         });
         outcomes.show(&lifecycle.metrics().meter());
         let (path, own_prefix) = (path.to_owned(), own_prefix.to_owned());
-        Ok((Self { path, own_prefix, mark, condition, outcomes }, routes))
+        Ok((Self { path, own_prefix, mark, condition, reloads, outcomes }, routes))
     }
 
     /// Follows the file for ever. What is good is put in force.
@@ -87,11 +92,14 @@ impl RouteFile {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = self.mark;
         loop {
-            looks.tick().await;
+            let asked = tokio::select! {
+                _ = looks.tick() => false,
+                Ok(()) = self.reloads.changed() => true,
+            };
             let seen = Mark::of(&self.path);
             let settled = seen == before;
             before = seen;
-            if settled && seen != self.mark {
+            if asked || (settled && seen != self.mark) {
                 self.mark = seen;
                 if let Some(routes) = self.read() {
                     fleet.put_in_force(routes).await;
@@ -137,7 +145,9 @@ impl Outcomes {
         let own = Arc::clone(self);
         meter
             .u64_observable_counter("latchkey_gateway_routes_reloads")
-            .with_description("Changes of the route file since the start, by outcome.")
+            .with_description(
+                "Readings of the route file since the start, because it changed or by SIGHUP, by outcome.",
+            )
             .with_callback(move |counter| {
                 for (outcome, count) in [("loaded", &own.loaded), ("refused", &own.refused)] {
                     counter.observe(count.load(Ordering::Relaxed), &[KeyValue::new("outcome", outcome)]);

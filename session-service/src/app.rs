@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use chassis::clock::{SharedClock, SystemClock};
-use chassis::entropy::{SharedEntropy, SystemEntropy};
+use chassis::entropy::{Entropy, SharedEntropy, SystemEntropy};
 use chassis::grpc::client::{ChannelError, channel};
 use chassis::grpc::server::{Server, bind};
 use chassis::lifecycle::{Lifecycle, Readiness};
@@ -133,6 +133,7 @@ pub async fn start(
     };
     let proofs = Proofs::new(keys, config.expect()?, Arc::clone(&clock));
     let store = Opened::open(config.backend().ok_or(StartError::StoreUrl)?, lifecycle, &readiness).await?;
+    let incarnation = store.incarnation(&*entropy);
     let lifetimes = config.sessions.lifetimes();
     let sessions =
         Arc::new(Sessions::new(store.shared(), proofs, clock, entropy, lifetimes, config.sessions.limit()));
@@ -145,6 +146,10 @@ pub async fn start(
         .service(SessionAdminServiceServer::new(Admin(Arc::clone(&sessions))))
         .service(AttributeServiceServer::new(Attributes(Arc::clone(&sessions))))
         .descriptors(proto::DESCRIPTORS);
+    let server = match incarnation {
+        Some(id) => server.incarnation(id),
+        None => server,
+    };
     lifecycle.spawn("upkeep", upkeep::run(Arc::clone(&sessions), config.sweep.interval, lifecycle.clone()));
     lifecycle.spawn("grpc", async move {
         let served = server.serve(listener).await;
@@ -193,6 +198,15 @@ impl Opened {
             Opened::Postgres(store) => Arc::new(store.clone()),
             Opened::Redis(store) => Arc::new(store.clone()),
         }
+    }
+
+    /// Of a store that is this process's own and ends with it.
+    fn incarnation(&self, entropy: &dyn Entropy) -> Option<u128> {
+        matches!(self, Opened::Memory(_)).then(|| {
+            let mut id = [0; 16];
+            entropy.fill(&mut id);
+            u128::from_ne_bytes(id)
+        })
     }
 
     async fn close(&self) {

@@ -67,19 +67,19 @@ fn storable_part(after: &str) -> &str {
 impl Store for PostgresStore {
     async fn insert_user(&self, user: NewUser) -> Result<Inserted, StoreError> {
         let user = &user;
-        self.0.run(|attempt| users::insert(attempt, user)).await
+        self.0.run("insert_user", |attempt| users::insert(attempt, user)).await
     }
 
     async fn user(&self, key: &Key<UserId>) -> Result<Option<User>, StoreError> {
-        self.0.run(|attempt| users::by_key(attempt, key)).await
+        self.0.run("user", |attempt| users::by_key(attempt, key)).await
     }
 
     async fn account(&self, username_key: &str) -> Result<Option<Account>, StoreError> {
-        self.0.run(|attempt| users::account(attempt, username_key)).await
+        self.0.run("account", |attempt| users::account(attempt, username_key)).await
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<User>, StoreError> {
-        self.0.run(|attempt| users::page(attempt, page)).await
+        self.0.run("users", |attempt| users::page(attempt, page)).await
     }
 
     async fn set_user_status(
@@ -88,7 +88,7 @@ impl Store for PostgresStore {
         status: Status,
         now: OffsetDateTime,
     ) -> Result<Option<User>, StoreError> {
-        self.0.run(|attempt| users::set_status(attempt, id, status, now)).await
+        self.0.run("set_user_status", |attempt| users::set_status(attempt, id, status, now)).await
     }
 
     async fn set_password(
@@ -99,7 +99,9 @@ impl Store for PostgresStore {
         must_change: bool,
         now: OffsetDateTime,
     ) -> Result<Option<User>, StoreError> {
-        self.0.run(|attempt| users::set_password(attempt, id, epoch, hash, must_change, now)).await
+        self.0
+            .run("set_password", |attempt| users::set_password(attempt, id, epoch, hash, must_change, now))
+            .await
     }
 
     async fn upgrade_hash(
@@ -108,27 +110,27 @@ impl Store for PostgresStore {
         old: &PasswordHash,
         new: &PasswordHash,
     ) -> Result<bool, StoreError> {
-        self.0.run(|attempt| users::upgrade_hash(attempt, id, old, new)).await
+        self.0.run("upgrade_hash", |attempt| users::upgrade_hash(attempt, id, old, new)).await
     }
 
     async fn delete_user(&self, id: &UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run(|attempt| users::delete(attempt, id, now)).await
+        self.0.run("delete_user", |attempt| users::delete(attempt, id, now)).await
     }
 
     async fn insert_client(&self, client: &Client) -> Result<Inserted, StoreError> {
-        self.0.run(|attempt| clients::insert(attempt, client)).await
+        self.0.run("insert_client", |attempt| clients::insert(attempt, client)).await
     }
 
     async fn client(&self, key: &Key<ClientId>) -> Result<Option<Client>, StoreError> {
-        self.0.run(|attempt| clients::by_key(attempt, key)).await
+        self.0.run("client", |attempt| clients::by_key(attempt, key)).await
     }
 
     async fn clients(&self, page: &PageRequest) -> Result<Page<Client>, StoreError> {
-        self.0.run(|attempt| clients::page(attempt, page)).await
+        self.0.run("clients", |attempt| clients::page(attempt, page)).await
     }
 
     async fn set_client_secret(&self, id: &ClientId, secret: &Digest) -> Result<Option<Client>, StoreError> {
-        self.0.run(|attempt| clients::set_secret(attempt, id, secret)).await
+        self.0.run("set_client_secret", |attempt| clients::set_secret(attempt, id, secret)).await
     }
 
     async fn set_client_status(
@@ -137,23 +139,23 @@ impl Store for PostgresStore {
         status: Status,
         now: OffsetDateTime,
     ) -> Result<Option<Client>, StoreError> {
-        self.0.run(|attempt| clients::set_status(attempt, id, status, now)).await
+        self.0.run("set_client_status", |attempt| clients::set_status(attempt, id, status, now)).await
     }
 
     async fn delete_client(&self, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run(|attempt| clients::delete(attempt, id, now)).await
+        self.0.run("delete_client", |attempt| clients::delete(attempt, id, now)).await
     }
 
     async fn begin_family(&self, new: &NewFamily) -> Result<bool, StoreError> {
-        self.0.run(|attempt| families::begin(attempt, new)).await
+        self.0.run("begin_family", |attempt| families::begin(attempt, new)).await
     }
 
     async fn standing(&self, token: &Digest) -> Result<Option<Standing>, StoreError> {
-        self.0.run(|attempt| families::standing(attempt, token)).await
+        self.0.run("standing", |attempt| families::standing(attempt, token)).await
     }
 
     async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError> {
-        self.0.run(|attempt| families::rotate(attempt, rotation)).await
+        self.0.run("rotate", |attempt| families::rotate(attempt, rotation)).await
     }
 
     async fn end_family(
@@ -163,11 +165,11 @@ impl Store for PostgresStore {
         why: FamilyEnd,
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        self.0.run(|attempt| families::end(attempt, id, subject, why, now)).await
+        self.0.run("end_family", |attempt| families::end(attempt, id, subject, why, now)).await
     }
 
     async fn family_is_alive(&self, id: &FamilyId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run(|attempt| families::is_alive(attempt, id, now)).await
+        self.0.run("family_is_alive", |attempt| families::is_alive(attempt, id, now)).await
     }
 
     async fn reserve_attempt(
@@ -176,23 +178,23 @@ impl Store for PostgresStore {
         policy: &ThrottlePolicy,
         now: OffsetDateTime,
     ) -> Result<Attempt, StoreError> {
-        self.0.run(|attempt| throttle::reserve(attempt, key, policy, now)).await
+        self.0.run("reserve_attempt", |attempt| throttle::reserve(attempt, key, policy, now)).await
     }
 
     async fn return_attempt(&self, key: &ThrottleKey, policy: &ThrottlePolicy) -> Result<(), StoreError> {
-        self.0.run(|attempt| throttle::give_back(attempt, key, policy)).await
+        self.0.run("return_attempt", |attempt| throttle::give_back(attempt, key, policy)).await
     }
 
     async fn forget_attempts(&self, key: &ThrottleKey) -> Result<(), StoreError> {
-        self.0.run(|attempt| throttle::forget(attempt, key)).await
+        self.0.run("forget_attempts", |attempt| throttle::forget(attempt, key)).await
     }
 
     async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        self.0.run(signing_keys::all).await
+        self.0.run("signing_keys", signing_keys::all).await
     }
 
     async fn insert_signing_key(&self, key: &SealedKey) -> Result<bool, StoreError> {
-        self.0.run(|attempt| signing_keys::insert(attempt, key)).await
+        self.0.run("insert_signing_key", |attempt| signing_keys::insert(attempt, key)).await
     }
 
     async fn activate_signing_key(
@@ -202,11 +204,13 @@ impl Store for PostgresStore {
         until: OffsetDateTime,
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        self.0.run(|attempt| signing_keys::activate(attempt, kid, retire, until, now)).await
+        self.0
+            .run("activate_signing_key", |attempt| signing_keys::activate(attempt, kid, retire, until, now))
+            .await
     }
 
     async fn remove_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run(|attempt| signing_keys::remove(attempt, kid, now)).await
+        self.0.run("remove_signing_key", |attempt| signing_keys::remove(attempt, kid, now)).await
     }
 
     async fn sweep(
@@ -217,10 +221,13 @@ impl Store for PostgresStore {
     ) -> Result<Swept, StoreError> {
         // Each with a deadline of its own: a sweep that is behind must not fail for being so.
         Ok(Swept {
-            successors: self.0.run(|attempt| sweep::successors(attempt, window_closed, limit)).await?,
-            families: self.0.run(|attempt| sweep::families(attempt, now, limit)).await?
-                + self.0.run(|attempt| sweep::idle(attempt, now, limit)).await?,
-            throttles: self.0.run(|attempt| sweep::throttles(attempt, now, limit)).await?,
+            successors: self
+                .0
+                .run("sweep", |attempt| sweep::successors(attempt, window_closed, limit))
+                .await?,
+            families: self.0.run("sweep", |attempt| sweep::families(attempt, now, limit)).await?
+                + self.0.run("sweep", |attempt| sweep::idle(attempt, now, limit)).await?,
+            throttles: self.0.run("sweep", |attempt| sweep::throttles(attempt, now, limit)).await?,
         })
     }
 }

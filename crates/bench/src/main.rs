@@ -8,12 +8,15 @@ mod forward;
 mod gateway;
 mod http;
 mod load;
+mod neighbour;
 mod process;
+mod refresh;
 mod report;
+mod sessions;
 mod stack;
 mod timing;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -32,6 +35,10 @@ enum What {
     Stack(stack::Options),
     /// What a login and a call take: unknown user and wrong password, a token and each of its parts altered
     Timing(timing::Options),
+    /// Refreshes on PostgreSQL, by the CPU time of auth-service
+    Refresh(refresh::Options),
+    /// A session read through session-service and Redis beside a bare tonic answer, and with a million sessions in Redis
+    Sessions(sessions::Options),
     /// The bare forwarder that the gateway is compared with: no authentication, no routes
     Forward {
         #[arg(long)]
@@ -39,13 +46,24 @@ enum What {
         #[arg(long)]
         upstream: SocketAddr,
     },
+    /// The bare tonic server that session reads are compared with
+    Bare {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        certificates: PathBuf,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
+    chassis::process::prepare();
     match Arguments::parse().what {
         What::Gateway(options) => gateway::run(&options),
         What::Stack(options) => stack::run(&options),
         What::Timing(options) => timing::run(&options),
+        What::Refresh(options) => refresh::run(&options),
+        What::Sessions(options) => sessions::run(&options),
+        What::Bare { listen, certificates } => sessions::serve_bare(listen, &certificates),
         What::Forward { listen, upstream } => forward::run(listen, upstream),
     }
 }

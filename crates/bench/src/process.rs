@@ -88,6 +88,14 @@ pub fn times(pid: u32) -> anyhow::Result<Times> {
     Ok(times)
 }
 
+/// Keeps a process that runs already, all its threads, on one core.
+pub fn pin(pid: u32, core: usize) -> anyhow::Result<()> {
+    let mut command = Command::new("taskset");
+    let output = command.args(["-acp", &core.to_string(), &pid.to_string()]).output().context("taskset")?;
+    anyhow::ensure!(output.status.success(), "taskset: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
 /// Resident memory in bytes (`/proc/<pid>/status`, VmRSS).
 pub fn resident(pid: u32) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

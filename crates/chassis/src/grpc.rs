@@ -8,4 +8,5 @@ pub mod server;
 
 pub use access::{AccessTable, unlisted};
 pub use call::Call;
+use context::INCARNATION;
 pub use context::{Caller, Deadline, actor, caller, request_id, traceparent};

@@ -56,6 +56,7 @@ struct Inner {
     failure: Mutex<Option<Exit>>,
     conditions: Mutex<readiness::Conditions>,
     ready: watch::Sender<bool>,
+    reload: watch::Sender<()>,
     metrics: Metrics,
 }
 
@@ -73,6 +74,7 @@ impl Lifecycle {
                 failure: Mutex::new(None),
                 conditions: Mutex::new(readiness::Conditions::default()),
                 ready: watch::Sender::new(false),
+                reload: watch::Sender::new(()),
                 metrics: Metrics::new(),
             }),
         }
@@ -109,6 +111,17 @@ impl Lifecycle {
         self.trigger();
         self.inner.draining.cancel();
         self.inner.ended.cancel();
+    }
+
+    /// Resolves each time that the process is asked to read anew what it was configured with. From the first call on,
+    /// SIGHUP means that and not to stop, as long as the receiver is there.
+    pub fn reloads(&self) -> watch::Receiver<()> {
+        self.inner.reload.subscribe()
+    }
+
+    /// Asks for that, as SIGHUP does. False: there is nobody who would.
+    pub fn reload(&self) -> bool {
+        self.inner.reload.send(()).is_ok()
     }
 
     /// Whether it has begun to stop.

@@ -23,6 +23,8 @@ pub use schema::Applied;
 
 use attempt::Lent;
 
+use crate::telemetry::traces;
+
 /// Which schema of which database, and how long calls wait for it.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -46,8 +48,8 @@ pub struct Database {
 
 impl Database {
     /// Does `work` until the deadline, and again where the server broke it off for another's sake: its transactions are one
-    /// try, and nothing of a try that failed stays.
-    pub async fn run<T, E, F>(&self, work: impl Fn(Attempt) -> F) -> Result<T, E>
+    /// try, and nothing of a try that failed stays. `operation` is what traces call it.
+    pub async fn run<T, E, F>(&self, operation: &'static str, work: impl Fn(Attempt) -> F) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>>,
         E: std::error::Error + From<sqlx::Error> + 'static,
@@ -67,10 +69,13 @@ impl Database {
                 }
             }
         };
-        tokio::time::timeout(self.timeout, all).await.unwrap_or_else(|_| {
-            let late = format!("no answer within {}", humantime(self.timeout));
-            Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, late)).into())
-        })
+        let done = async {
+            tokio::time::timeout(self.timeout, all).await.unwrap_or_else(|_| {
+                let late = format!("no answer within {}", humantime(self.timeout));
+                Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, late)).into())
+            })
+        };
+        traces::storing("postgresql", operation, done).await
     }
 
     /// Finishes what is under way and lets the connections go.

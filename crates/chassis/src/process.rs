@@ -109,7 +109,8 @@ where
     }
 }
 
-/// SIGTERM, SIGINT and SIGHUP begin to stop; a second SIGTERM or SIGINT cuts off.
+/// SIGTERM and SIGINT begin to stop, and so does SIGHUP unless something is read anew by it; a second SIGTERM or SIGINT
+/// cuts off.
 fn listen_to_signals(lifecycle: &Lifecycle) -> std::io::Result<()> {
     let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let obeying = obey(terminate, interrupt, Hangup::listen()?, lifecycle.clone());
@@ -124,7 +125,9 @@ async fn obey(mut terminate: Signal, mut interrupt: Signal, mut hangup: Hangup, 
             _ = interrupt.recv() => "SIGINT",
             () = hangup.recv() => "SIGHUP",
         };
-        if !lifecycle.is_stopping() {
+        if name == "SIGHUP" && lifecycle.reload() {
+            tracing::info!(signal = name, "asked to reload");
+        } else if !lifecycle.is_stopping() {
             tracing::info!(signal = name, "asked to stop");
             lifecycle.trigger();
         } else if name != "SIGHUP" {

@@ -13,6 +13,8 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use open::OpenError;
 
+use crate::telemetry::traces;
+
 /// Where the file is, and how long calls wait for it.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -52,6 +54,15 @@ impl Database {
     /// A read of several statements in one snapshot, which its first statement takes.
     pub async fn read(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         self.readers.begin().await
+    }
+
+    /// Does `work` on this file, whatever it is. `operation` is what traces call it.
+    pub async fn run<T, E>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        traces::storing("sqlite", operation, work).await
     }
 
     /// Finishes what is under way and folds the log back into the file.

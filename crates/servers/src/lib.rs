@@ -1,4 +1,4 @@
-//! Real PostgreSQL and Redis servers for tests and benchmarks. Each is the test's own: on a free port of loopback, in a
+//! Real PostgreSQL and Redis servers for tests and benchmarks, and a collector of traces. Each is the test's own: on a free port of loopback, in a
 //! temporary folder, gone when the value is dropped or the test's thread dies, and free to be killed, stopped and resumed.
 //!
 //! A server that is not installed fails the test that wants it: `cargo xtask setup` installs both.
@@ -6,14 +6,17 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "only tests use this: what goes wrong here is theirs to report"
 )]
 
+mod collector;
 mod port;
 mod postgres;
 mod process;
 mod redis;
 
+pub use collector::{Collected, Collector};
 pub use port::free_port;
 pub use postgres::{Postgres, Sync};
 pub use redis::Redis;

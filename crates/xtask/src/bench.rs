@@ -19,7 +19,5 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
         "--package",
         "latchkey-bench",
     ]))?;
-    run::run(
-        Command::new(run::root().join("target/dist/latchkey-bench")).current_dir(run::root()).args(arguments),
-    )
+    run::run(Command::new(run::target().join("dist/latchkey-bench")).current_dir(run::root()).args(arguments))
 }

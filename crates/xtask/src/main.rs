@@ -29,7 +29,8 @@ enum Task {
     Test,
     /// Measure: side by side with other gateways, a stack by itself, or what its times tell
     Bench {
-        /// What to measure, and its options: `gateway`, `gateway --rounds 1 --seconds 2`, `stack`, `timing --json`
+        /// What to measure, and its options: `gateway`, `gateway --rounds 1 --seconds 2`, `stack`, `sessions`,
+        /// `refresh`, `timing --json`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },

@@ -9,6 +9,11 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
+/// Where cargo puts what it builds.
+pub fn target() -> std::path::PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()))
+}
+
 /// Where set-up puts what does not come through apt.
 pub fn tools() -> std::path::PathBuf {
     root().join("target/tools")

@@ -23,6 +23,9 @@ pub enum Credential {
     StripOurs,
 }
 
+/// What travels with a request for traces (W3C), and is believed of a trusted proxy only.
+pub const TRACE_CONTEXT: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+
 /// Takes from a request what must not reach an application. `traced` is whether the caller's trace is believed.
 pub fn clean_request(headers: &mut HeaderMap, credential: Credential, traced: bool) {
     remove(headers, |name| match name {

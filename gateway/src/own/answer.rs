@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use chassis::audit::Record;
 use chassis::telemetry::traces;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use tracing::Instrument;
 
 use crate::layers::caller::Caller;
@@ -30,11 +30,13 @@ pub(super) async fn around(request: Request, next: Next) -> Response {
             .detail(format!("`{name}` does not belong into a URL"))
             .into_response(),
         None => {
-            // A trace of its own: what a client of the open network says about traces is not believed.
-            let trace = traces::answering(route.as_deref().unwrap_or("own"), &HeaderMap::new());
+            // Of what a client of the open network says about traces nothing is left by now.
+            let trace = traces::answering(route.as_deref().unwrap_or("own"), request.headers());
             let trace_id = traces::id(&trace);
             let span = tracing::info_span!("own", request_id, trace_id);
-            next.run(request).instrument(span).instrument(trace).await
+            let response = next.run(request).instrument(span).instrument(trace.clone()).await;
+            traces::answered(&trace, response.status());
+            response
         }
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use chassis::audit::Record;
+use chassis::telemetry::traces;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, SET_COOKIE, TE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -12,6 +13,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tower::ServiceExt as _;
+use tracing::{Instrument as _, Span};
 
 use super::authorize::{self, Permit, Quick, Refusal};
 use super::body::{AnswerBody, Source};
@@ -103,16 +105,25 @@ impl Client {
         let plan = self.thread.plan.load_full();
         let outcome = match self.place(&plan, &parts, about.reader.as_ref()) {
             // Here and not in a function of its own: what is awaited in another is stored once more.
-            Ok(Place::Route(route)) => match self.decide(&id, route, &parts).await {
-                Ok(permit) => match self.prepare(&id, &plan, route, permit, parts, body) {
-                    Ok((upstream, request, outgoing)) => {
-                        let sent = forward::send(upstream, request, outgoing.transfer.as_deref()).await;
-                        self.deliver(&id, route, sent, outgoing)
-                    }
+            Ok(Place::Route(route)) => {
+                let trace = self.trace(route, &parts);
+                let outcome = match self.decide(&id, route, &parts, &trace).await {
+                    Ok(permit) => match self.prepare(&id, &plan, route, permit, parts, body) {
+                        Ok((upstream, mut request, outgoing)) => {
+                            let asked = asking(&trace, upstream, route, request.headers_mut());
+                            let sent = forward::send(upstream, request, outgoing.transfer.as_deref()).await;
+                            if sent.is_err() {
+                                asked.record("otel.status_code", "ERROR");
+                            }
+                            self.deliver(&id, route, sent, outgoing)
+                        }
+                        Err(problem) => Err(problem),
+                    },
                     Err(problem) => Err(problem),
-                },
-                Err(problem) => Err(problem),
-            },
+                };
+                traces::answered(&trace, outcome.as_ref().map_or_else(Problem::status, Response::status));
+                outcome
+            }
             Ok(Place::Own) => Box::pin(self.own(&id, parts, body)).await,
             Ok(Place::Preflight(response)) => Ok(*response),
             Err(problem) => Err(problem),
@@ -198,8 +209,21 @@ impl Client {
         }
     }
 
+    /// The span of a request to an application, up to the head of the answer; none where nobody exports any. What a
+    /// client of the open network says about traces is not believed.
+    fn trace(&self, route: &Route, parts: &Parts) -> Span {
+        let nothing = HeaderMap::new();
+        traces::answering(route.pattern.as_str(), if self.trusted { &parts.headers } else { &nothing })
+    }
+
     /// Whether a request may go on to an application.
-    async fn decide(&self, id: &RequestId, route: &Route, parts: &Parts) -> Result<Permit, Problem> {
+    async fn decide(
+        &self,
+        id: &RequestId,
+        route: &Route,
+        parts: &Parts,
+        trace: &Span,
+    ) -> Result<Permit, Problem> {
         let state = &self.thread.state;
         let request = authorize::Request {
             method: &parts.method,
@@ -210,7 +234,10 @@ impl Client {
         let reached = || self.reached(parts).ok()?.origin();
         let decision = match authorize::at_once(state, route, &request, reached) {
             Quick::Decided(decision) => decision,
-            Quick::Ask(credential) => Box::pin(authorize::asking(state, route, request, credential)).await,
+            Quick::Ask(credential) => {
+                let asking = authorize::asking(state, route, request, credential);
+                Box::pin(asking.instrument(trace.clone())).await
+            }
         };
         decision.map_err(|refusal| {
             self.record(id, route, &refusal, parts);
@@ -343,7 +370,15 @@ impl Client {
     }
 
     /// The gateway's own endpoints. Off the fast path: boxed, routed and buffered as they like.
-    async fn own(&self, id: &RequestId, parts: Parts, body: Incoming) -> Result<Response<Source>, Problem> {
+    async fn own(
+        &self,
+        id: &RequestId,
+        mut parts: Parts,
+        body: Incoming,
+    ) -> Result<Response<Source>, Problem> {
+        if !self.trusted {
+            headers::TRACE_CONTEXT.iter().for_each(|name| drop(parts.headers.remove(*name)));
+        }
         let limits = &self.thread.state.shared.config.limits;
         let caller = match self.reached(&parts) {
             Ok(reached) => Caller {
@@ -395,6 +430,14 @@ impl Client {
         }
         record.emit();
     }
+}
+
+/// The span of asking an application, within that of answering; the application is told of it.
+fn asking(trace: &Span, upstream: &Upstream, route: &Route, headers: &mut HeaderMap) -> Span {
+    if trace.is_disabled() {
+        return Span::none();
+    }
+    trace.in_scope(|| traces::asking(&upstream.rule().name, route.pattern.as_str(), headers))
 }
 
 fn options() -> Response<Source> {

@@ -42,71 +42,97 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn holdings_for(&self, questions: &[Question]) -> Result<At<Vec<Holdings>>, StoreError> {
         self.0
-            .run(|attempt| async move { read::holdings_for(attempt.connection().await?, questions).await })
+            .run("holdings_for", |attempt| async move {
+                read::holdings_for(attempt.connection().await?, questions).await
+            })
             .await
     }
 
     async fn holdings_of(&self, principal: &Principal) -> Result<At<Holdings>, StoreError> {
         self.0
-            .run(|attempt| async move { read::holdings_of(attempt.snapshot().await?, principal).await })
+            .run("holdings_of", |attempt| async move {
+                read::holdings_of(attempt.snapshot().await?, principal).await
+            })
             .await
     }
 
     async fn role(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
-        self.0.run(|attempt| async move { list::role(&mut *attempt.snapshot().await?, name).await }).await
+        self.0
+            .run("role", |attempt| async move { list::role(&mut *attempt.snapshot().await?, name).await })
+            .await
     }
 
     async fn roles(&self, page: &Page<RoleName>) -> Result<Slice<Role>, StoreError> {
-        self.0.run(|attempt| async move { list::roles(attempt.snapshot().await?, page).await }).await
+        self.0.run("roles", |attempt| async move { list::roles(attempt.snapshot().await?, page).await }).await
     }
 
     async fn grants(&self, filter: &GrantFilter, page: &Page<GrantId>) -> Result<Slice<Grant>, StoreError> {
         self.0
-            .run(|attempt| async move { list::grants(attempt.connection().await?, filter, page).await })
+            .run(
+                "grants",
+                |attempt| async move { list::grants(attempt.connection().await?, filter, page).await },
+            )
             .await
     }
 
     async fn groups(&self, page: &Page<GroupName>) -> Result<Slice<Group>, StoreError> {
-        self.0.run(|attempt| async move { list::groups(attempt.snapshot().await?, page).await }).await
+        self.0
+            .run("groups", |attempt| async move { list::groups(attempt.snapshot().await?, page).await })
+            .await
     }
 
     async fn put_role(&self, role: &Role) -> Result<RolePut, StoreError> {
-        self.0.run(|attempt| async move { write::put_role(write::begin(&attempt).await?, role).await }).await
+        self.0
+            .run(
+                "put_role",
+                |attempt| async move { write::put_role(write::begin(&attempt).await?, role).await },
+            )
+            .await
     }
 
     async fn delete_role(&self, name: &RoleName) -> Result<RoleDeleted, StoreError> {
         self.0
-            .run(|attempt| async move { write::delete_role(write::begin(&attempt).await?, name).await })
+            .run("delete_role", |attempt| async move {
+                write::delete_role(write::begin(&attempt).await?, name).await
+            })
             .await
     }
 
     async fn create_grant(&self, grant: &Grant) -> Result<GrantCreated, StoreError> {
         self.0
-            .run(|attempt| async move { write::create_grant(write::begin(&attempt).await?, grant).await })
+            .run("create_grant", |attempt| async move {
+                write::create_grant(write::begin(&attempt).await?, grant).await
+            })
             .await
     }
 
     async fn delete_grant(&self, id: &GrantId) -> Result<Option<Revision>, StoreError> {
         self.0
-            .run(|attempt| async move { write::delete_grant(write::begin(&attempt).await?, id).await })
+            .run("delete_grant", |attempt| async move {
+                write::delete_grant(write::begin(&attempt).await?, id).await
+            })
             .await
     }
 
     async fn create_group(&self, name: &GroupName) -> Result<GroupCreated, StoreError> {
         self.0
-            .run(|attempt| async move { write::create_group(write::begin(&attempt).await?, name).await })
+            .run("create_group", |attempt| async move {
+                write::create_group(write::begin(&attempt).await?, name).await
+            })
             .await
     }
 
     async fn delete_group(&self, name: &GroupName) -> Result<Option<Revision>, StoreError> {
         self.0
-            .run(|attempt| async move { write::delete_group(write::begin(&attempt).await?, name).await })
+            .run("delete_group", |attempt| async move {
+                write::delete_group(write::begin(&attempt).await?, name).await
+            })
             .await
     }
 
     async fn add_group_member(&self, group: &GroupName, member: &Subject) -> Result<MemberAdded, StoreError> {
         self.0
-            .run(|attempt| async move {
+            .run("add_group_member", |attempt| async move {
                 write::add_group_member(write::begin(&attempt).await?, group, member).await
             })
             .await
@@ -118,7 +144,7 @@ impl Store for PostgresStore {
         member: &Subject,
     ) -> Result<MemberRemoved, StoreError> {
         self.0
-            .run(|attempt| async move {
+            .run("remove_group_member", |attempt| async move {
                 write::remove_group_member(write::begin(&attempt).await?, group, member).await
             })
             .await
@@ -126,7 +152,10 @@ impl Store for PostgresStore {
 
     async fn forget(&self, principal: &Principal) -> Result<Revision, StoreError> {
         self.0
-            .run(|attempt| async move { write::forget(write::begin(&attempt).await?, principal).await })
+            .run(
+                "forget",
+                |attempt| async move { write::forget(write::begin(&attempt).await?, principal).await },
+            )
             .await
     }
 

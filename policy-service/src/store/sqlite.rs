@@ -41,59 +41,85 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn holdings_for(&self, questions: &[Question]) -> Result<At<Vec<Holdings>>, StoreError> {
-        read::holdings_for(self.0.readers(), questions).await
+        self.0.run("holdings_for", async move { read::holdings_for(self.0.readers(), questions).await }).await
     }
 
     async fn holdings_of(&self, principal: &Principal) -> Result<At<Holdings>, StoreError> {
-        let mut snapshot = self.0.read().await?;
-        read::holdings_of(&mut snapshot, principal).await
+        self.0
+            .run("holdings_of", async move {
+                let mut snapshot = self.0.read().await?;
+                read::holdings_of(&mut snapshot, principal).await
+            })
+            .await
     }
 
     async fn role(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
-        let mut snapshot = self.0.read().await?;
-        list::role(&mut snapshot, name).await
+        self.0
+            .run("role", async move {
+                let mut snapshot = self.0.read().await?;
+                list::role(&mut snapshot, name).await
+            })
+            .await
     }
 
     async fn roles(&self, page: &Page<RoleName>) -> Result<Slice<Role>, StoreError> {
-        let mut snapshot = self.0.read().await?;
-        list::roles(&mut snapshot, page).await
+        self.0
+            .run("roles", async move {
+                let mut snapshot = self.0.read().await?;
+                list::roles(&mut snapshot, page).await
+            })
+            .await
     }
 
     async fn grants(&self, filter: &GrantFilter, page: &Page<GrantId>) -> Result<Slice<Grant>, StoreError> {
-        list::grants(self.0.readers(), filter, page).await
+        self.0.run("grants", async move { list::grants(self.0.readers(), filter, page).await }).await
     }
 
     async fn groups(&self, page: &Page<GroupName>) -> Result<Slice<Group>, StoreError> {
-        let mut snapshot = self.0.read().await?;
-        list::groups(&mut snapshot, page).await
+        self.0
+            .run("groups", async move {
+                let mut snapshot = self.0.read().await?;
+                list::groups(&mut snapshot, page).await
+            })
+            .await
     }
 
     async fn put_role(&self, role: &Role) -> Result<RolePut, StoreError> {
-        write::put_role(self.0.write().await?, role).await
+        self.0.run("put_role", async move { write::put_role(self.0.write().await?, role).await }).await
     }
 
     async fn delete_role(&self, name: &RoleName) -> Result<RoleDeleted, StoreError> {
-        write::delete_role(self.0.write().await?, name).await
+        self.0.run("delete_role", async move { write::delete_role(self.0.write().await?, name).await }).await
     }
 
     async fn create_grant(&self, grant: &Grant) -> Result<GrantCreated, StoreError> {
-        write::create_grant(self.0.write().await?, grant).await
+        self.0
+            .run("create_grant", async move { write::create_grant(self.0.write().await?, grant).await })
+            .await
     }
 
     async fn delete_grant(&self, id: &GrantId) -> Result<Option<Revision>, StoreError> {
-        write::delete_grant(self.0.write().await?, id).await
+        self.0.run("delete_grant", async move { write::delete_grant(self.0.write().await?, id).await }).await
     }
 
     async fn create_group(&self, name: &GroupName) -> Result<GroupCreated, StoreError> {
-        write::create_group(self.0.write().await?, name).await
+        self.0
+            .run("create_group", async move { write::create_group(self.0.write().await?, name).await })
+            .await
     }
 
     async fn delete_group(&self, name: &GroupName) -> Result<Option<Revision>, StoreError> {
-        write::delete_group(self.0.write().await?, name).await
+        self.0
+            .run("delete_group", async move { write::delete_group(self.0.write().await?, name).await })
+            .await
     }
 
     async fn add_group_member(&self, group: &GroupName, member: &Subject) -> Result<MemberAdded, StoreError> {
-        write::add_group_member(self.0.write().await?, group, member).await
+        self.0
+            .run("add_group_member", async move {
+                write::add_group_member(self.0.write().await?, group, member).await
+            })
+            .await
     }
 
     async fn remove_group_member(
@@ -101,11 +127,15 @@ impl Store for SqliteStore {
         group: &GroupName,
         member: &Subject,
     ) -> Result<MemberRemoved, StoreError> {
-        write::remove_group_member(self.0.write().await?, group, member).await
+        self.0
+            .run("remove_group_member", async move {
+                write::remove_group_member(self.0.write().await?, group, member).await
+            })
+            .await
     }
 
     async fn forget(&self, principal: &Principal) -> Result<Revision, StoreError> {
-        write::forget(self.0.write().await?, principal).await
+        self.0.run("forget", async move { write::forget(self.0.write().await?, principal).await }).await
     }
 
     async fn close(&self) {

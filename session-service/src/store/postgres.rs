@@ -53,7 +53,7 @@ impl SessionStore for PostgresStore {
     async fn create(&self, new: NewSession) -> Result<Created, StoreError> {
         let new = &new;
         self.0
-            .run(|attempt| async move {
+            .run("create", |attempt| async move {
                 let mut transaction = attempt.begin().await?;
                 let created = create::create(&mut transaction, new).await?;
                 if matches!(created, Created::Stored { .. }) {
@@ -66,24 +66,32 @@ impl SessionStore for PostgresStore {
 
     async fn find(&self, secret: SecretDigest, now: OffsetDateTime) -> Result<Option<Found>, StoreError> {
         self.0
-            .run(|attempt| async move { read::find(&mut *attempt.connection().await?, secret, now).await })
+            .run(
+                "find",
+                |attempt| async move { read::find(&mut *attempt.connection().await?, secret, now).await },
+            )
             .await
     }
 
     async fn get(&self, id: &SessionId, now: OffsetDateTime) -> Result<Option<Session>, StoreError> {
-        self.0.run(|attempt| async move { read::get(&mut *attempt.connection().await?, id, now).await }).await
+        self.0
+            .run("get", |attempt| async move { read::get(&mut *attempt.connection().await?, id, now).await })
+            .await
     }
 
     async fn list(&self, listing: Listing) -> Result<Vec<Session>, StoreError> {
         let listing = &listing;
         self.0
-            .run(|attempt| async move { read::list(&mut *attempt.connection().await?, listing).await })
+            .run(
+                "list",
+                |attempt| async move { read::list(&mut *attempt.connection().await?, listing).await },
+            )
             .await
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
         let rotation = &rotation;
-        self.0.run(|attempt| rotate(attempt, rotation)).await
+        self.0.run("rotate", |attempt| rotate(attempt, rotation)).await
     }
 
     async fn end(
@@ -94,7 +102,7 @@ impl SessionStore for PostgresStore {
     ) -> Result<Vec<Ended>, StoreError> {
         let ending = &ending;
         self.0
-            .run(|attempt| async move {
+            .run("end", |attempt| async move {
                 let mut transaction = attempt.begin().await?;
                 let ended = end::end(&mut transaction, ending, reason, now).await?;
                 transaction.commit().await?;
@@ -106,7 +114,9 @@ impl SessionStore for PostgresStore {
     async fn record_activity(&self, activity: &[Activity]) -> Result<(), StoreError> {
         for batch in activity.chunks(ACTIVITY_BATCH) {
             self.0
-                .run(|attempt| async move { record(&mut *attempt.connection().await?, batch).await })
+                .run("record_activity", |attempt| async move {
+                    record(&mut *attempt.connection().await?, batch).await
+                })
                 .await?;
         }
         Ok(())
@@ -119,12 +129,14 @@ impl SessionStore for PostgresStore {
         attributes: &Attributes,
         now: OffsetDateTime,
     ) -> Result<AttributesSet, StoreError> {
-        self.0.run(|attempt| set_attributes(attempt, id, expected_version, attributes, now)).await
+        self.0
+            .run("set_attributes", |attempt| set_attributes(attempt, id, expected_version, attributes, now))
+            .await
     }
 
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError> {
         self.0
-            .run(|attempt| async move {
+            .run("sweep", |attempt| async move {
                 let mut transaction = attempt.begin().await?;
                 let swept = sweep::sweep(&mut transaction, sweep).await?;
                 transaction.commit().await?;

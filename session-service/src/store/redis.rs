@@ -70,12 +70,14 @@ pub struct RedisStore {
 impl SessionStore for RedisStore {
     async fn create(&self, new: NewSession) -> Result<Created, StoreError> {
         let attributes = attributes_text(&new.session.attributes)?;
-        self.link.run(|mut to| async move { transition::create(&mut to, &new, &attributes).await }).await
+        self.link
+            .run("create", |mut to| async move { transition::create(&mut to, &new, &attributes).await })
+            .await
     }
 
     async fn find(&self, secret: SecretDigest, now: OffsetDateTime) -> Result<Option<Found>, StoreError> {
         self.link
-            .run(|mut to| async move {
+            .run("find", |mut to| async move {
                 let Some((bucket, id)) = by_secret(&mut to, &secret).await? else { return Ok(None) };
                 let mut script = scripts::FIND.key(bucket.key());
                 script.arg(milliseconds(now)).arg(id.as_str()).arg(secret.as_bytes());
@@ -86,7 +88,7 @@ impl SessionStore for RedisStore {
 
     async fn get(&self, id: &SessionId, now: OffsetDateTime) -> Result<Option<Session>, StoreError> {
         self.link
-            .run(|mut to| async move {
+            .run("get", |mut to| async move {
                 let Some(bucket) = by_id(&mut to, id).await? else { return Ok(None) };
                 let mut script = scripts::GET.key(bucket.key());
                 script.arg(milliseconds(now)).arg(id.as_str());
@@ -97,7 +99,7 @@ impl SessionStore for RedisStore {
 
     async fn list(&self, listing: Listing) -> Result<Vec<Session>, StoreError> {
         self.link
-            .run(|mut to| async move {
+            .run("list", |mut to| async move {
                 let buckets: Vec<Bucket> = match &listing.subject {
                     Some(subject) => vec![Bucket::of(subject)],
                     None => Bucket::all().collect(),
@@ -122,7 +124,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        self.link.run(|mut to| async move { transition::rotate(&mut to, &rotation).await }).await
+        self.link.run("rotate", |mut to| async move { transition::rotate(&mut to, &rotation).await }).await
     }
 
     async fn end(
@@ -131,12 +133,14 @@ impl SessionStore for RedisStore {
         reason: EndReason,
         now: OffsetDateTime,
     ) -> Result<Vec<Ended>, StoreError> {
-        self.link.run(|mut to| async move { transition::end(&mut to, &ending, reason, now).await }).await
+        self.link
+            .run("end", |mut to| async move { transition::end(&mut to, &ending, reason, now).await })
+            .await
     }
 
     async fn record_activity(&self, activity: &[Activity]) -> Result<(), StoreError> {
         for batch in activity.chunks(ACTIVITY_BATCH) {
-            self.link.run(|mut to| async move { record(&mut to, batch).await }).await?;
+            self.link.run("record_activity", |mut to| async move { record(&mut to, batch).await }).await?;
         }
         Ok(())
     }
@@ -150,7 +154,7 @@ impl SessionStore for RedisStore {
     ) -> Result<AttributesSet, StoreError> {
         let text = attributes_text(attributes)?;
         self.link
-            .run(|mut to| async move {
+            .run("set_attributes", |mut to| async move {
                 let Some(bucket) = by_id(&mut to, id).await? else { return Ok(AttributesSet::NotFound) };
                 let mut script = scripts::SET_ATTRIBUTES.key(bucket.key());
                 script.arg(milliseconds(now)).arg(id.as_str()).arg(expected_version.to_string()).arg(text);
@@ -160,7 +164,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError> {
-        self.link.run(|mut to| async move { swept(&mut to, sweep).await }).await
+        self.link.run("sweep", |mut to| async move { swept(&mut to, sweep).await }).await
     }
 }
 

@@ -62,28 +62,35 @@ impl SqliteStore {
 #[async_trait]
 impl SessionStore for SqliteStore {
     async fn create(&self, new: NewSession) -> Result<Created, StoreError> {
-        let mut transaction = self.write().await?;
-        let created = create::create(&mut transaction, &new).await?;
-        match created {
-            Created::Stored { .. } => transaction.commit().await.map_err(failed)?,
-            Created::ProofSpent | Created::LimitReached => transaction.rollback().await.map_err(failed)?,
-        }
-        Ok(created)
+        self.0
+            .run("create", async move {
+                let mut transaction = self.write().await?;
+                let created = create::create(&mut transaction, &new).await?;
+                match created {
+                    Created::Stored { .. } => transaction.commit().await.map_err(failed)?,
+                    Created::ProofSpent | Created::LimitReached => {
+                        transaction.rollback().await.map_err(failed)?
+                    }
+                }
+                Ok(created)
+            })
+            .await
     }
 
     async fn find(&self, secret: SecretDigest, now: OffsetDateTime) -> Result<Option<Found>, StoreError> {
-        read::find(self.0.readers(), secret, now).await
+        self.0.run("find", async move { read::find(self.0.readers(), secret, now).await }).await
     }
 
     async fn get(&self, id: &SessionId, now: OffsetDateTime) -> Result<Option<Session>, StoreError> {
-        read::get(self.0.readers(), id, now).await
+        self.0.run("get", async move { read::get(self.0.readers(), id, now).await }).await
     }
 
     async fn list(&self, listing: Listing) -> Result<Vec<Session>, StoreError> {
-        read::list(self.0.readers(), listing).await
+        self.0.run("list", async move { read::list(self.0.readers(), listing).await }).await
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        self.0.run("rotate", async move {
         let mut transaction = self.write().await?;
         let number: Option<i64> = sqlx::query_scalar(
             "UPDATE sessions SET secret_digest = ?1, rotation = rotation + 1, last_active_at = max(last_active_at, ?2) \
@@ -116,6 +123,7 @@ impl SessionStore for SqliteStore {
             .map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(Rotated::Done)
+        }).await
     }
 
     async fn end(
@@ -124,39 +132,50 @@ impl SessionStore for SqliteStore {
         reason: EndReason,
         now: OffsetDateTime,
     ) -> Result<Vec<Ended>, StoreError> {
-        let mut transaction = self.write().await?;
-        let query = match &ending {
-            Ending::One(id) => sqlx::query_as(end_where!("absolute_expires_at > ?1 AND id = ?3"))
-                .bind_moment(now, reason)
-                .bind(id.as_str()),
-            Ending::OneOf(id, subject) => {
-                sqlx::query_as(end_where!("absolute_expires_at > ?1 AND id = ?3 AND subject = ?4"))
-                    .bind_moment(now, reason)
-                    .bind(id.as_str())
-                    .bind(subject.as_str())
-            }
-            Ending::AllOf(subject) => sqlx::query_as(end_where!("absolute_expires_at > ?1 AND subject = ?3"))
-                .bind_moment(now, reason)
-                .bind(subject.as_str()),
-            Ending::OthersOf(subject, id) => {
-                sqlx::query_as(end_where!("absolute_expires_at > ?1 AND subject = ?3 AND id <> ?4"))
-                    .bind_moment(now, reason)
-                    .bind(subject.as_str())
-                    .bind(id.as_str())
-            }
-        };
-        let ended = finish_ending(query.fetch_all(&mut *transaction).await, &mut transaction, reason).await?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(ended)
+        self.0
+            .run("end", async move {
+                let mut transaction = self.write().await?;
+                let query = match &ending {
+                    Ending::One(id) => sqlx::query_as(end_where!("absolute_expires_at > ?1 AND id = ?3"))
+                        .bind_moment(now, reason)
+                        .bind(id.as_str()),
+                    Ending::OneOf(id, subject) => {
+                        sqlx::query_as(end_where!("absolute_expires_at > ?1 AND id = ?3 AND subject = ?4"))
+                            .bind_moment(now, reason)
+                            .bind(id.as_str())
+                            .bind(subject.as_str())
+                    }
+                    Ending::AllOf(subject) => {
+                        sqlx::query_as(end_where!("absolute_expires_at > ?1 AND subject = ?3"))
+                            .bind_moment(now, reason)
+                            .bind(subject.as_str())
+                    }
+                    Ending::OthersOf(subject, id) => {
+                        sqlx::query_as(end_where!("absolute_expires_at > ?1 AND subject = ?3 AND id <> ?4"))
+                            .bind_moment(now, reason)
+                            .bind(subject.as_str())
+                            .bind(id.as_str())
+                    }
+                };
+                let ended =
+                    finish_ending(query.fetch_all(&mut *transaction).await, &mut transaction, reason).await?;
+                transaction.commit().await.map_err(failed)?;
+                Ok(ended)
+            })
+            .await
     }
 
     async fn record_activity(&self, activity: &[Activity]) -> Result<(), StoreError> {
-        for batch in activity.chunks(ACTIVITY_BATCH) {
-            let mut transaction = self.write().await?;
-            record(&mut transaction, batch).await?;
-            transaction.commit().await.map_err(failed)?;
-        }
-        Ok(())
+        self.0
+            .run("record_activity", async move {
+                for batch in activity.chunks(ACTIVITY_BATCH) {
+                    let mut transaction = self.write().await?;
+                    record(&mut transaction, batch).await?;
+                    transaction.commit().await.map_err(failed)?;
+                }
+                Ok(())
+            })
+            .await
     }
 
     async fn set_attributes(
@@ -166,6 +185,7 @@ impl SessionStore for SqliteStore {
         attributes: &Attributes,
         now: OffsetDateTime,
     ) -> Result<AttributesSet, StoreError> {
+        self.0.run("set_attributes", async move {
         let mut transaction = self.write().await?;
         let set: Option<i64> = sqlx::query_scalar(
             "UPDATE sessions SET attributes = ?1, attributes_version = attributes_version + 1 \
@@ -196,13 +216,18 @@ impl SessionStore for SqliteStore {
             Some(current) => Ok(AttributesSet::VersionMismatch { current: row::unsigned(current)? }),
             None => Ok(AttributesSet::NotFound),
         }
+        }).await
     }
 
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError> {
-        let mut transaction = self.write().await?;
-        let swept = sweep::sweep(&mut transaction, sweep).await?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(swept)
+        self.0
+            .run("sweep", async move {
+                let mut transaction = self.write().await?;
+                let swept = sweep::sweep(&mut transaction, sweep).await?;
+                transaction.commit().await.map_err(failed)?;
+                Ok(swept)
+            })
+            .await
     }
 }
 

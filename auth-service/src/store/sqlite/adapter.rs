@@ -22,19 +22,19 @@ use crate::{
 #[async_trait]
 impl Store for SqliteStore {
     async fn insert_user(&self, user: NewUser) -> Result<Inserted, StoreError> {
-        Self::insert_user(self, user).await
+        self.0.run("insert_user", Self::insert_user(self, user)).await
     }
 
     async fn user(&self, key: &Key<UserId>) -> Result<Option<User>, StoreError> {
-        Self::user(self, key).await
+        self.0.run("user", Self::user(self, key)).await
     }
 
     async fn account(&self, username_key: &str) -> Result<Option<Account>, StoreError> {
-        Self::account(self, username_key).await
+        self.0.run("account", Self::account(self, username_key)).await
     }
 
     async fn users(&self, page: &PageRequest) -> Result<Page<User>, StoreError> {
-        Self::users(self, page).await
+        self.0.run("users", Self::users(self, page)).await
     }
 
     async fn set_user_status(
@@ -43,7 +43,7 @@ impl Store for SqliteStore {
         status: Status,
         now: OffsetDateTime,
     ) -> Result<Option<User>, StoreError> {
-        Self::set_user_status(self, id, status, now).await
+        self.0.run("set_user_status", Self::set_user_status(self, id, status, now)).await
     }
 
     async fn set_password(
@@ -54,7 +54,7 @@ impl Store for SqliteStore {
         must_change: bool,
         now: OffsetDateTime,
     ) -> Result<Option<User>, StoreError> {
-        Self::set_password(self, id, epoch, hash, must_change, now).await
+        self.0.run("set_password", Self::set_password(self, id, epoch, hash, must_change, now)).await
     }
 
     async fn upgrade_hash(
@@ -63,27 +63,27 @@ impl Store for SqliteStore {
         old: &PasswordHash,
         new: &PasswordHash,
     ) -> Result<bool, StoreError> {
-        Self::upgrade_hash(self, id, old, new).await
+        self.0.run("upgrade_hash", Self::upgrade_hash(self, id, old, new)).await
     }
 
     async fn delete_user(&self, id: &UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        Self::delete_user(self, id, now).await
+        self.0.run("delete_user", Self::delete_user(self, id, now)).await
     }
 
     async fn insert_client(&self, client: &Client) -> Result<Inserted, StoreError> {
-        Self::insert_client(self, client).await
+        self.0.run("insert_client", Self::insert_client(self, client)).await
     }
 
     async fn client(&self, key: &Key<ClientId>) -> Result<Option<Client>, StoreError> {
-        Self::client(self, key).await
+        self.0.run("client", Self::client(self, key)).await
     }
 
     async fn clients(&self, page: &PageRequest) -> Result<Page<Client>, StoreError> {
-        Self::clients(self, page).await
+        self.0.run("clients", Self::clients(self, page)).await
     }
 
     async fn set_client_secret(&self, id: &ClientId, secret: &Digest) -> Result<Option<Client>, StoreError> {
-        Self::set_client_secret(self, id, secret).await
+        self.0.run("set_client_secret", Self::set_client_secret(self, id, secret)).await
     }
 
     async fn set_client_status(
@@ -92,23 +92,23 @@ impl Store for SqliteStore {
         status: Status,
         now: OffsetDateTime,
     ) -> Result<Option<Client>, StoreError> {
-        Self::set_client_status(self, id, status, now).await
+        self.0.run("set_client_status", Self::set_client_status(self, id, status, now)).await
     }
 
     async fn delete_client(&self, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        Self::delete_client(self, id, now).await
+        self.0.run("delete_client", Self::delete_client(self, id, now)).await
     }
 
     async fn begin_family(&self, new: &NewFamily) -> Result<bool, StoreError> {
-        Self::begin_family(self, new).await
+        self.0.run("begin_family", Self::begin_family(self, new)).await
     }
 
     async fn standing(&self, token: &Digest) -> Result<Option<Standing>, StoreError> {
-        Self::standing(self, token).await
+        self.0.run("standing", Self::standing(self, token)).await
     }
 
     async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError> {
-        Self::rotate(self, rotation).await
+        self.0.run("rotate", Self::rotate(self, rotation)).await
     }
 
     async fn end_family(
@@ -118,11 +118,11 @@ impl Store for SqliteStore {
         why: FamilyEnd,
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        Self::end_family(self, id, subject, why, now).await
+        self.0.run("end_family", Self::end_family(self, id, subject, why, now)).await
     }
 
     async fn family_is_alive(&self, id: &FamilyId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        Self::family_is_alive(self, id, now).await
+        self.0.run("family_is_alive", Self::family_is_alive(self, id, now)).await
     }
 
     async fn reserve_attempt(
@@ -131,23 +131,23 @@ impl Store for SqliteStore {
         policy: &ThrottlePolicy,
         now: OffsetDateTime,
     ) -> Result<Attempt, StoreError> {
-        Self::reserve_attempt(self, key, policy, now).await
+        self.0.run("reserve_attempt", Self::reserve_attempt(self, key, policy, now)).await
     }
 
     async fn return_attempt(&self, key: &ThrottleKey, policy: &ThrottlePolicy) -> Result<(), StoreError> {
-        Self::return_attempt(self, key, policy).await
+        self.0.run("return_attempt", Self::return_attempt(self, key, policy)).await
     }
 
     async fn forget_attempts(&self, key: &ThrottleKey) -> Result<(), StoreError> {
-        Self::forget_attempts(self, key).await
+        self.0.run("forget_attempts", Self::forget_attempts(self, key)).await
     }
 
     async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        Self::signing_keys(self).await
+        self.0.run("signing_keys", Self::signing_keys(self)).await
     }
 
     async fn insert_signing_key(&self, key: &SealedKey) -> Result<bool, StoreError> {
-        Self::insert_signing_key(self, key).await
+        self.0.run("insert_signing_key", Self::insert_signing_key(self, key)).await
     }
 
     async fn activate_signing_key(
@@ -157,11 +157,11 @@ impl Store for SqliteStore {
         until: OffsetDateTime,
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        Self::activate_signing_key(self, kid, retire, until, now).await
+        self.0.run("activate_signing_key", Self::activate_signing_key(self, kid, retire, until, now)).await
     }
 
     async fn remove_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
-        Self::remove_signing_key(self, kid, now).await
+        self.0.run("remove_signing_key", Self::remove_signing_key(self, kid, now)).await
     }
 
     async fn sweep(
@@ -170,6 +170,6 @@ impl Store for SqliteStore {
         window_closed: OffsetDateTime,
         limit: u32,
     ) -> Result<Swept, StoreError> {
-        Self::sweep(self, now, window_closed, limit).await
+        self.0.run("sweep", Self::sweep(self, now, window_closed, limit)).await
     }
 }

@@ -43,13 +43,18 @@ pub struct Stack {
 
 impl Stack {
     pub fn start(folder: &Path) -> anyhow::Result<Self> {
+        Self::start_with(folder, &[])
+    }
+
+    /// With further arguments of `latchkey up`.
+    pub fn start_with(folder: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
         // Of an earlier start; it would be taken for this one's.
         fs::remove_file(folder.join("stack.json")).ok();
         let log = fs::File::create(folder.with_extension("log"))?;
         let binary = latchkey()?;
         let mut command = Command::new(&binary);
-        command.args(["up", "--port", "0", "--state-dir"]).arg(folder);
+        command.args(["up", "--port", "0", "--state-dir"]).arg(folder).args(arguments);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut child = command.spawn().with_context(|| binary.display().to_string())?;
         let began = Instant::now();
@@ -82,6 +87,16 @@ impl Stack {
     pub fn processes(&self) -> anyhow::Result<Vec<(String, u32)>> {
         let pids = self.description.get("pids").context("no pids in stack.json")?;
         Ok(serde_json::from_value::<BTreeMap<_, _>>(pids.clone())?.into_iter().collect())
+    }
+
+    /// Where the first replica of a service is.
+    pub fn service(&self, name: &str) -> anyhow::Result<String> {
+        string(&self.description, &format!("/services/{name}/0"))
+    }
+
+    pub fn process(&self, name: &str) -> anyhow::Result<u32> {
+        let found = self.processes()?.into_iter().find(|(one, _)| one == name);
+        Ok(found.with_context(|| format!("no {name}"))?.1)
     }
 
     pub fn key_set(&self) -> anyhow::Result<Value> {

@@ -9,6 +9,7 @@
 //! A call is made a second time, on another connection, if the first attempt was certainly not processed, or if it is
 //! a read and the connection broke. Never after a deadline, and never because of what the other side answered.
 
+mod apart;
 mod bounded;
 mod connector;
 mod endpoint;
@@ -35,6 +36,7 @@ use tonic::{Code, Status};
 use tower::Service;
 use tracing::{Instrument as _, Span};
 
+use apart::Apart;
 use bounded::Bounded;
 use connector::{Connector, Security};
 pub(crate) use endpoint::parse_target;
@@ -132,7 +134,9 @@ pub fn channel_resolving(
     let scheme = if security.is_some() { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP };
     let origin = Origin { scheme, authority: server_name.parse().map_err(|_| unusable())? };
     let neighbour: Arc<str> = server_name.into();
-    let roster = Arc::new(Roster::new(lifecycle.dependency(server_name), names.len(), lifecycle.ended()));
+    let apart = Apart::new(server_name, lifecycle);
+    let roster =
+        Arc::new(Roster::new(lifecycle.dependency(server_name), apart, names.len(), lifecycle.ended()));
     let dropped = CancellationToken::new();
     let meter = lifecycle.metrics().meter();
     let keeper = Keeper {

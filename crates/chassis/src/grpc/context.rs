@@ -12,6 +12,10 @@ pub const ACTOR: &str = "latchkey-actor";
 /// The metadata key of the W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
 
+/// The metadata key, in answers to health checks, of a process that keeps its state in its own memory: which life of it
+/// this is.
+pub(crate) const INCARNATION: &str = "latchkey-incarnation";
+
 /// The calling process, by the name in its certificate (`gateway`), or `mesh` behind a mesh. In the extensions of
 /// every request.
 #[derive(Debug, Clone, PartialEq, Eq)]

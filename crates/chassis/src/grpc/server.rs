@@ -12,6 +12,7 @@ mod limit;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -42,6 +43,7 @@ pub struct Server {
     services: Vec<&'static str>,
     descriptors: Vec<&'static [u8]>,
     listening: Readiness,
+    incarnation: Option<HeaderValue>,
 }
 
 /// Why a server could not begin.
@@ -67,6 +69,7 @@ impl Server {
             routes: Routes::builder(),
             services: Vec::new(),
             descriptors: Vec::new(),
+            incarnation: None,
         }
     }
 
@@ -98,6 +101,13 @@ impl Server {
         self
     }
 
+    /// For a process whose state is in its own memory and ends with it: `id`, random at each start, is told with every
+    /// health check, so that callers notice when there are two such processes where they take them for replicas.
+    pub fn incarnation(mut self, id: u128) -> Server {
+        self.incarnation = HeaderValue::try_from(format!("{id:032x}")).ok();
+        self
+    }
+
     /// Serves until the lifecycle drains; resolves when every connection is closed.
     pub async fn serve(mut self, listener: TcpListener) -> Result<(), ServeError> {
         self.add_health();
@@ -107,6 +117,7 @@ impl Server {
             self.access,
             &self.settings,
             self.routes.routes().prepare(),
+            self.incarnation,
             &self.lifecycle,
         ));
         let connections = Arc::new(connection::Connections {

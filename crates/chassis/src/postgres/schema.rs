@@ -62,7 +62,8 @@ impl Database {
         settings: &Settings,
         migrations: &Migrator,
     ) -> Result<Standing, OpenError> {
-        let found = self.run(|attempt| async move { applied(&mut *attempt.snapshot().await?).await }).await;
+        let found =
+            self.run("schema", |attempt| async move { applied(&mut *attempt.snapshot().await?).await }).await;
         standing(settings, migrations, &found.map_err(|source| OpenError::of(settings, source))?)
     }
 }

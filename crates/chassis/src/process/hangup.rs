@@ -1,4 +1,5 @@
-//! SIGHUP: the terminal was closed. It stops a process like SIGTERM, unless `nohup` had it ignored: then it never
+//! SIGHUP: the terminal was closed, or an operator wants something reloaded. It stops a process like SIGTERM where
+//! nothing is reloaded by it ([`crate::lifecycle::Lifecycle::reloads`]), unless `nohup` had it ignored: then it never
 //! comes, because listening to a signal would undo that.
 
 use std::future::pending;

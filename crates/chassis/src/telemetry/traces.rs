@@ -1,5 +1,5 @@
-//! Traces: one span for each call that is made and one for each that is answered, joined over every process by W3C
-//! trace context, and exported by OTLP.
+//! Traces: one span for each call that is made, one for each that is answered and one for each call of a store, joined
+//! over every process by W3C trace context, and exported by OTLP.
 //!
 //! Off unless the environment names a collector, by the variables of the OpenTelemetry specification. Spans of traces
 //! have a target of their own, which only this layer looks at: when it is not there they are never made, and when it
@@ -9,6 +9,7 @@
 mod context;
 mod queue;
 mod settings;
+mod store;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,8 +25,9 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-pub use context::{answering, asking, id};
+pub use context::{answered, answering, asking, id};
 pub use settings::Settings;
+pub use store::storing;
 
 use queue::{Bounded, Counted, Tally};
 

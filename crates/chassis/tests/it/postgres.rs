@@ -85,9 +85,9 @@ async fn raise(connection: &mut PgConnection, id: i64) -> Result<(), sqlx::Error
 }
 
 async fn read(database: &Database, id: i64) -> Result<i64, sqlx::Error> {
-    database.run(|attempt| async move { number(&mut *attempt.connection().await?, id).await }).await
+    database.run("test", |attempt| async move { number(&mut *attempt.connection().await?, id).await }).await
 }
 
 async fn write(database: &Database, id: i64) -> Result<(), sqlx::Error> {
-    database.run(|attempt| async move { raise(&mut *attempt.connection().await?, id).await }).await
+    database.run("test", |attempt| async move { raise(&mut *attempt.connection().await?, id).await }).await
 }

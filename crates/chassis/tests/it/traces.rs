@@ -1,22 +1,14 @@
 //! Traces over real servers, to a collector that the test is.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::routing::post;
 use latchkey_chassis::grpc::Call;
-use latchkey_chassis::telemetry::traces::{Settings, Traces};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::trace::v1::Span;
+use latchkey_chassis::telemetry::traces::{Settings, Traces, answering, storing};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use prost::Message as _;
+use servers::{Collected, Collector};
 use tokio::net::TcpListener;
+use tracing::Instrument as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::authority::Authority;
@@ -24,28 +16,6 @@ use crate::echo::{SAY, call, say, send, start};
 
 const LONG: Duration = Duration::from_secs(20);
 const RELAY: &str = "/test.v1.Echo/Relay";
-
-#[derive(Clone, Default)]
-struct Collected(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
-
-async fn collect(State(collected): State<Collected>, body: Bytes) {
-    collected.0.lock().unwrap().push(ExportTraceServiceRequest::decode(body).unwrap());
-}
-
-async fn collector() -> (SocketAddr, Collected) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, collected) = (listener.local_addr().unwrap(), Collected::default());
-    let router = Router::new().route("/v1/traces", post(collect)).with_state(collected.clone());
-    // The chassis' axum has no `serve`.
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            let service = hyper_util::service::TowerToHyperService::new(router.clone());
-            let io = hyper_util::rt::TokioIo::new(tcp);
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
-        }
-    });
-    (address, collected)
-}
 
 /// Exporting, for what runs on this thread.
 async fn begin(settings: Settings) -> (Traces, tracing::subscriber::DefaultGuard) {
@@ -63,8 +33,8 @@ async fn end(traces: Traces, patience: Duration) {
 
 #[tokio::test]
 async fn one_trace_goes_from_the_caller_through_a_server_to_its_neighbour() {
-    let (address, collected) = collector().await;
-    let (traces, _guard) = begin(Settings::to(format!("http://{address}/v1/traces"))).await;
+    let collector = Collector::start().await;
+    let (traces, _guard) = begin(Settings::to(format!("{}/v1/traces", collector.endpoint()))).await;
 
     let authority = Authority::new();
     let (first, second) = (start(&authority.identity("auth")), start(&authority.identity("auth")));
@@ -75,28 +45,19 @@ async fn one_trace_goes_from_the_caller_through_a_server_to_its_neighbour() {
     send(first.channel(&gateway), RELAY, call.request("hello".to_owned())).await.unwrap();
     end(traces, LONG).await;
 
-    let requests = collected.0.lock().unwrap().clone();
-    let resources: Vec<_> = requests.iter().flat_map(|request| &request.resource_spans).collect();
-    let attributes = &resources[0].resource.as_ref().unwrap().attributes;
-    let name = attributes.iter().find(|attribute| attribute.key == "service.name").unwrap();
-    let Some(Value::StringValue(name)) = name.value.as_ref().unwrap().value.clone() else {
-        panic!("{name:?}")
-    };
-    assert_eq!(name, "latchkey-test");
-
-    let spans: Vec<&Span> =
-        resources.iter().flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans).collect();
-    let by_id: BTreeMap<&[u8], &Span> = spans.iter().map(|span| (&*span.span_id, *span)).collect();
+    let spans = collector.spans();
+    let by_id: BTreeMap<&str, &Collected> = spans.iter().map(|span| (&*span.id, span)).collect();
     assert_eq!((spans.len(), by_id.len()), (4, 4), "{spans:?}");
-    assert!(spans.iter().all(|span| hex(&span.trace_id) == "0af7651916cd43dd8448eb211c80319c"), "{spans:?}");
+    assert!(spans.iter().all(|span| span.service == "latchkey-test"), "{spans:?}");
+    assert!(spans.iter().all(|span| span.trace == "0af7651916cd43dd8448eb211c80319c"), "{spans:?}");
     // From the innermost out.
-    let innermost = spans.iter().find(|span| !spans.iter().any(|other| other.parent_span_id == span.span_id));
-    let (mut at, mut path) = (innermost.copied(), Vec::new());
+    let innermost = spans.iter().find(|span| !spans.iter().any(|other| other.parent == span.id));
+    let (mut at, mut path) = (innermost, Vec::new());
     while let Some(span) = at {
-        path.push((span.name.as_str(), span.kind()));
-        at = by_id.get(&*span.parent_span_id).copied();
+        path.push((span.name.as_str(), span.kind));
+        at = by_id.get(&*span.parent).copied();
         if at.is_none() {
-            assert_eq!(hex(&span.parent_span_id), "b7ad6b7169203331", "the caller's own");
+            assert_eq!(span.parent, "b7ad6b7169203331", "the caller's own");
         }
     }
     let (say, relay) = (SAY.trim_start_matches('/'), RELAY.trim_start_matches('/'));
@@ -107,10 +68,6 @@ async fn one_trace_goes_from_the_caller_through_a_server_to_its_neighbour() {
         (relay, SpanKind::Client),
     ];
     assert_eq!(path, expected);
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test]
@@ -149,4 +106,27 @@ async fn without_a_collector_there_are_no_spans_and_a_callers_context_goes_on_as
     assert!(latchkey_chassis::telemetry::traces::asking("auth", "x", &mut headers).is_disabled());
     assert_eq!(headers["traceparent"], "00-1-2-01");
     say(&server.channel(&authority.identity("gateway"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_of_a_store_is_a_span_only_as_part_of_a_trace() {
+    let collector = Collector::start().await;
+    let (traces, _guard) = begin(Settings::to(format!("{}/v1/traces", collector.endpoint()))).await;
+    let call = |operation, outcome: Result<u8, ()>| storing("redis", operation, async move { outcome });
+    assert_eq!(call("sweep", Ok(1)).await, Ok(1));
+    let trace = answering("route", &http::HeaderMap::new());
+    assert_eq!(call("find", Ok(2)).instrument(trace.clone()).await, Ok(2));
+    assert_eq!(call("end", Err(())).instrument(trace.clone()).await, Err(()));
+    drop(trace);
+    end(traces, LONG).await;
+
+    let spans = collector.spans();
+    let by_name = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+    assert_eq!(spans.len(), 3, "{spans:?}");
+    for (name, failed) in [("find", false), ("end", true)] {
+        let span = by_name(name);
+        assert_eq!((&span.parent, span.kind, span.failed), (&by_name("route").id, SpanKind::Client, failed));
+        assert_eq!(span.attributes["db.system.name"], "redis");
+        assert_eq!(span.attributes["db.operation.name"], name);
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chassis::lifecycle::Readiness;
+use chassis::telemetry::traces;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client};
 use tokio::sync::Notify;
@@ -44,19 +45,23 @@ impl Link {
         Link(Arc::new(Inner { client, timeout, state, lost: Notify::new() }))
     }
 
-    /// Does `work` until the deadline.
+    /// Does `work` until the deadline. `operation` is what traces call it.
     pub(super) async fn run<T, F>(
         &self,
+        operation: &'static str,
         work: impl FnOnce(MultiplexedConnection) -> F,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let (connection, number) = self.connection()?;
-        let within = self.0.timeout;
-        let done = timeout(within, work(connection)).await.unwrap_or(Err(Failure::Late(within)));
-        self.note(number, done.as_ref().err());
-        Ok(done?)
+        let done = async {
+            let (connection, number) = self.connection()?;
+            let within = self.0.timeout;
+            let done = timeout(within, work(connection)).await.unwrap_or(Err(Failure::Late(within)));
+            self.note(number, done.as_ref().err());
+            Ok(done?)
+        };
+        traces::storing("redis", operation, done).await
     }
 
     fn connection(&self) -> Result<(MultiplexedConnection, u64), Failure> {

@@ -1,5 +1,6 @@
 //! One live connection to a replica, as calls see it.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::load::Load;
 use super::outgoing::Outgoing;
+use crate::grpc::INCARNATION;
 
 /// So many calls in a row without an answer make a replica suspect.
 const SUSPICIOUS: u32 = 2;
@@ -49,6 +51,8 @@ pub(super) struct Link {
     retired: AtomicBool,
     answers: AtomicU64,
     unanswered: AtomicU32,
+    /// Of the process at the other end, if it is one that says so.
+    incarnation: OnceLock<Box<str>>,
     /// Asks for a health check now.
     pub(super) doubt: Notify,
     cut: CancellationToken,
@@ -73,6 +77,7 @@ impl Link {
             retired: AtomicBool::new(false),
             answers: AtomicU64::new(0),
             unanswered: AtomicU32::new(0),
+            incarnation: OnceLock::new(),
             doubt: Notify::new(),
             cut,
         }
@@ -85,6 +90,11 @@ impl Link {
     /// Whether it takes calls, as far as is known.
     pub(super) fn is_open(&self) -> bool {
         !self.retired.load(Ordering::Relaxed) && !self.sender.is_closed()
+    }
+
+    /// Which life of a process that keeps its state in its own memory this leads to.
+    pub(super) fn incarnation(&self) -> Option<&str> {
+        self.incarnation.get().map(|incarnation| &**incarnation)
     }
 
     /// Takes no further calls; those in flight go on.
@@ -132,10 +142,16 @@ impl Link {
             answer.inspect(|_| self.answered()).map_err(|error| Status::from_error(error.into()))
         });
         match HealthClient::with_origin(direct, origin).check(HealthCheckRequest::default()).await {
-            Ok(answer) => match answer.into_inner().status() {
-                ServingStatus::Serving => Health::Serving,
-                _ => Health::NotServing,
-            },
+            Ok(answer) => {
+                if let Some(incarnation) = answer.metadata().get(INCARNATION).and_then(|it| it.to_str().ok())
+                {
+                    self.incarnation.get_or_init(|| incarnation.into());
+                }
+                match answer.into_inner().status() {
+                    ServingStatus::Serving => Health::Serving,
+                    _ => Health::NotServing,
+                }
+            }
             Err(_) if broken.load(Ordering::Relaxed) || !self.is_open() => Health::Broken,
             Err(_) => Health::Serving,
         }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::apart::Apart;
 use super::endpoint::Place;
 use super::link::Link;
 use crate::lifecycle::Readiness;
@@ -48,6 +49,7 @@ pub(super) struct Roster {
     wanted: watch::Sender<u64>,
     members: Mutex<Members>,
     neighbour: Readiness,
+    apart: Apart,
     turn: AtomicU64,
     ended: CancellationToken,
 }
@@ -77,13 +79,14 @@ struct View {
 }
 
 impl Roster {
-    pub(super) fn new(neighbour: Readiness, names: usize, ended: CancellationToken) -> Roster {
+    pub(super) fn new(neighbour: Readiness, apart: Apart, names: usize, ended: CancellationToken) -> Roster {
         Roster {
             view: ArcSwap::from_pointee(View { hopeful: true, ..View::default() }),
             changes: watch::Sender::new(()),
             wanted: watch::Sender::new(0),
             members: Mutex::new(Members { replicas: BTreeMap::new(), unresolved: names, trouble: None }),
             neighbour,
+            apart,
             turn: AtomicU64::new(0),
             ended,
         }
@@ -188,6 +191,7 @@ impl Roster {
         let view = members.view();
         let state = members.state(&view);
         // Under the lock, so that a later change cannot be overtaken.
+        self.apart.judge(&view.serving);
         self.view.store(Arc::new(view));
         match state {
             Some(Ok(())) => self.neighbour.ready(),

@@ -38,6 +38,7 @@ const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 pub(super) struct Door {
     access: AccessTable,
     routes: Routes,
+    incarnation: Option<HeaderValue>,
     default_deadline: Duration,
     max_message_bytes: usize,
     calls: Counter<u64>,
@@ -50,12 +51,14 @@ impl Door {
         access: AccessTable,
         settings: &config::Server,
         routes: Routes,
+        incarnation: Option<HeaderValue>,
         lifecycle: &Lifecycle,
     ) -> Door {
         let meter = lifecycle.metrics().meter();
         Door {
             access,
             routes,
+            incarnation,
             default_deadline: settings.default_deadline,
             max_message_bytes: settings.max_message_bytes,
             calls: meter
@@ -114,7 +117,10 @@ impl Door {
         request.extensions_mut().insert(id);
 
         let call = self.call(request, deadline).instrument(span).instrument(trace.clone());
-        let response = call.await.unwrap_or_else(Status::into_http);
+        let mut response = call.await.unwrap_or_else(Status::into_http);
+        if let Some(incarnation) = self.incarnation.as_ref().filter(|_| path == HEALTH_CHECK) {
+            response.headers_mut().insert(context::INCARNATION, incarnation.clone());
+        }
         let code =
             response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
         if matches!(code, Code::Unknown | Code::Internal | Code::DataLoss | Code::Unavailable) {

@@ -1,6 +1,6 @@
 //! Trace context in headers, of HTTP and of gRPC, which are the same: in with what is answered, out with what is asked.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, global};
@@ -15,6 +15,7 @@ pub fn answering(name: &str, headers: &HeaderMap) -> Span {
         otel.name = name,
         otel.kind = "server",
         otel.status_code = tracing::field::Empty,
+        http.response.status_code = tracing::field::Empty,
     );
     if !span.is_disabled() {
         join(&span, &extract(headers));
@@ -43,6 +44,14 @@ pub fn asking(peer: &str, name: &str, headers: &mut HeaderMap) -> Span {
         });
     }
     span
+}
+
+/// Notes in the span of answering something by HTTP what the answer is.
+pub fn answered(span: &Span, status: StatusCode) {
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 /// The id of the trace that a span belongs to, for log lines.

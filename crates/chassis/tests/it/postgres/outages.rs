@@ -17,7 +17,7 @@ async fn work_that_lost_a_deadlock_is_done_again_and_once() {
         let (tries, both_hold_one) = (&tries, &both_hold_one);
         let is_first_try = &is_first_try;
         let done: Result<(), sqlx::Error> = database
-            .run(|attempt| async move {
+            .run("test", |attempt| async move {
                 let mut transaction = attempt.begin().await?;
                 tries.fetch_add(1, Ordering::Relaxed);
                 raise(&mut transaction, first).await?;
@@ -45,7 +45,7 @@ async fn what_always_conflicts_is_given_up_after_four_tries() {
     let tries = AtomicUsize::new(0);
     let conflict = "DO $$ BEGIN RAISE EXCEPTION 'again' USING ERRCODE = '40001'; END $$";
     let failed: Result<(), sqlx::Error> = database
-        .run(|attempt| {
+        .run("test", |attempt| {
             tries.fetch_add(1, Ordering::Relaxed);
             async move { sqlx::query(conflict).execute(&mut *attempt.begin().await?).await.map(drop) }
         })
@@ -58,7 +58,7 @@ async fn what_always_conflicts_is_given_up_after_four_tries() {
 async fn a_transaction_that_fails_leaves_nothing() {
     let (_place, database) = Place::opened().await;
     let failed: Result<(), sqlx::Error> = database
-        .run(|attempt| async move {
+        .run("test", |attempt| async move {
             raise(&mut *attempt.begin().await?, 1).await?;
             Err(sqlx::Error::RowNotFound)
         })
@@ -71,7 +71,7 @@ async fn a_transaction_that_fails_leaves_nothing() {
 async fn a_snapshot_sees_one_moment() {
     let (_place, database) = Place::opened().await;
     let seen: Result<(i64, i64), sqlx::Error> = database
-        .run(|attempt| async move {
+        .run("test", |attempt| async move {
             let mut snapshot = attempt.snapshot().await?;
             let before = number(&mut snapshot, 1).await?;
             raise(&mut *attempt.connection().await?, 1).await?;
@@ -81,7 +81,7 @@ async fn a_snapshot_sees_one_moment() {
     assert_eq!(seen.unwrap(), (0, 0));
     assert_eq!(read(&database, 1).await.unwrap(), 1);
     let written: Result<(), sqlx::Error> =
-        database.run(|attempt| async move { raise(&mut *attempt.snapshot().await?, 1).await }).await;
+        database.run("test", |attempt| async move { raise(&mut *attempt.snapshot().await?, 1).await }).await;
     assert!(written.is_err(), "nothing is written in one");
 }
 
@@ -145,7 +145,7 @@ async fn an_answer_is_durable_whatever_the_role_says() {
         place.server.psql(&format!("ALTER ROLE latchkey SET synchronous_commit = {says}"));
         let database = place.open().await.unwrap();
         let shown: Result<String, sqlx::Error> = database
-            .run(|attempt| async move {
+            .run("test", |attempt| async move {
                 sqlx::query_scalar("SHOW synchronous_commit")
                     .fetch_one(&mut *attempt.connection().await?)
                     .await
