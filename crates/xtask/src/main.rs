@@ -1,8 +1,9 @@
-//! What a contributor and CI run: `cargo xtask setup | test | bench`.
+//! What a contributor and CI run: `cargo xtask setup | test | bench | faults`.
 //!
 //! A crate rather than a shell script, so that it works wherever cargo does and its steps are checked by a compiler.
 
 mod bench;
+mod faults;
 mod run;
 mod setup;
 mod test;
@@ -32,6 +33,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
+    /// Hurt a running system and count what was lost, let in or refused: one line a row (docs/faults.md)
+    Faults {
+        /// Rows and options: `F02 F17`, `--smoke`, `--gate`, `--seconds 30`, `--rate 200`. None: every row
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -39,5 +46,6 @@ fn main() -> anyhow::Result<()> {
         Task::Setup { bench } => setup::all(bench),
         Task::Test => test::all(),
         Task::Bench { arguments } => bench::run(&arguments),
+        Task::Faults { arguments } => faults::run(&arguments),
     }
 }

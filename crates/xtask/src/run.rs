@@ -1,6 +1,9 @@
 //! Running other programs: what was run is printed, and what failed is named.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, bail};
 
@@ -9,8 +12,13 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Where set-up puts what does not come through apt.
-pub fn tools() -> std::path::PathBuf {
+pub fn tools() -> PathBuf {
     root().join("target/tools")
 }
 

@@ -2,15 +2,16 @@
 
 use std::{process::Command, time::Instant};
 
-use crate::{run, setup};
+use crate::{faults, run, setup};
 
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     ("set-up", || setup::all(false)),
     ("format", || cargo(&["fmt", "--all", "--check"])),
     ("lints", || cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
     ("tests", || cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])),
+    ("faults", faults::smoke),
 ];
 
 pub fn all() -> anyhow::Result<()> {
