@@ -46,6 +46,7 @@ struct Machine {
 #[derive(Default)]
 struct Seen {
     figures: Figures,
+    good_calls: u64,
     crashed: u64,
     not_alive: u64,
     ready_too_soon: u64,
@@ -102,6 +103,7 @@ pub async fn any_order(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
 
     let mut outcome = Outcome::new("F36", seen.figures);
     outcome.extra("orders", orders);
+    outcome.extra("good_calls", seen.good_calls);
     for (name, count) in [
         ("crashed", seen.crashed),
         ("not_alive", seen.not_alive),
@@ -229,7 +231,7 @@ impl Machine {
         ];
         let mut all_served = true;
         for (answer, needs) in good {
-            seen.figures.acked += 1;
+            seen.good_calls += 1;
             seen.figures.hung += u64::from(matches!(answer, Err(Lost::Hung)));
             let status = answer.as_ref().map_or(0, |answer| answer.status);
             seen.figures.rude += u64::from(answer.is_ok_and(|answer| answer.is_rude()));
