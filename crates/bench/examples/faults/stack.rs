@@ -229,9 +229,10 @@ impl Stack {
     }
 }
 
-pub fn resident_mb(pid: i32) -> Option<u64> {
+/// Without the program's own file, which is large in a debug build and everybody's.
+fn resident_mb(pid: i32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 

@@ -13,14 +13,9 @@ use crate::stack::Setup;
 async fn run(
     name: &str,
     plan: &Plan,
-    settings: &[&str],
     fault: impl AsyncFnOnce(&mut Postgres) -> anyhow::Result<()>,
 ) -> anyhow::Result<Observed> {
     let mut server = Postgres::start(Sync::On);
-    if !settings.is_empty() {
-        server.stop();
-        server.restart_with(settings);
-    }
     let mut stack = Setup::new("2", &server.url(), &server.url())?.start(&plan.program).await?;
     observe(name, &mut stack, plan, Care::Full, async |_, _| fault(&mut server).await).await
 }
@@ -36,7 +31,7 @@ fn judged(fault: &str, observed: &Observed) -> Outcome {
 }
 
 pub async fn restarted(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
-    let observed = run("F17a", &plan, &[], async |server| {
+    let observed = run("F17a", &plan, async |server| {
         server.stop();
         server.restart();
         Ok(())
@@ -45,24 +40,31 @@ pub async fn restarted(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     Ok(vec![judged("F17a", &observed)])
 }
 
-/// The control answers before what it answered is on the disk.
+/// The control keeps sessions in a table without a log, which PostgreSQL empties when it comes back from a crash. (That it
+/// should not wait for the disk, `synchronous_commit=off`, is not for the server to say: each connection of ours sees to it.)
 pub async fn killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     async fn kill(server: &mut Postgres) -> anyhow::Result<()> {
         server.kill();
         server.restart();
         Ok(())
     }
-    let observed = run("F17b", &plan, &[], kill).await?;
+    let observed = run("F17b", &plan, kill).await?;
     let mut outcome = judged("F17b", &observed);
-    let forgetful = ["synchronous_commit=off", "wal_writer_delay=10s"];
-    let control = run("F17b-control", &plan.for_control(), &forgetful, kill).await?.figures;
-    let saw = format!("acked_lost:{},revived:{}", control.acked_lost, control.revived);
-    outcome.control = Control::judge(control.acked_lost + control.revived > 0, saw);
+    let control = run("F17b-control", &plan.for_control(), async |server| {
+        // The one that refers to it first.
+        server.psql(
+            "ALTER TABLE session.former_secrets SET UNLOGGED; ALTER TABLE session.sessions SET UNLOGGED",
+        );
+        kill(server).await
+    })
+    .await?
+    .figures;
+    outcome.control = Control::judge(control.acked_lost > 0, format!("acked_lost:{}", control.acked_lost));
     Ok(vec![outcome])
 }
 
 pub async fn frozen(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
-    let observed = run("F17c", &plan, &[], async |server| {
+    let observed = run("F17c", &plan, async |server| {
         server.freeze();
         sleep(Duration::from_secs(10)).await;
         server.resume();
@@ -74,7 +76,7 @@ pub async fn frozen(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
 
 pub async fn terminated(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     let mut ended = 0;
-    let observed = run("F17f", &plan, &[], async |server| {
+    let observed = run("F17f", &plan, async |server| {
         let until = Instant::now() + Duration::from_secs(10);
         while Instant::now() < until {
             let count = server.psql(

@@ -218,8 +218,8 @@ pub async fn evicts(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     let observed = observe("F11", &mut stack, &plan, Care::Full, async |_, world| {
         for policy in ["allkeys-lru", "volatile-ttl"] {
             tell(&redis, &format!("CONFIG SET maxmemory-policy {policy}"))?;
-            // Looked at each second.
-            sleep(Duration::from_secs(2)).await;
+            // Looked at each second, by each replica.
+            sleep(EACH).await;
             let from = world.ledger.now();
             sleep(EACH / 2).await;
             windows.push((from, world.ledger.now()));
