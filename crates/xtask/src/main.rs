@@ -1,8 +1,9 @@
-//! What a contributor and CI run: `cargo xtask setup | test | bench | fuzz`.
+//! What a contributor and CI run: `cargo xtask setup | test | bench | faults | fuzz`.
 //!
 //! A crate rather than a shell script, so that it works wherever cargo does and its steps are checked by a compiler.
 
 mod bench;
+mod faults;
 mod fuzz;
 mod run;
 mod setup;
@@ -42,6 +43,12 @@ enum Task {
         /// Only these targets (files of fuzz/fuzz_targets)
         targets: Vec<String>,
     },
+    /// Hurt a running system and count what was lost, let in or refused: one line a row (docs/faults.md)
+    Faults {
+        /// Rows and options: `F02 F17`, `--smoke`, `--gate`, `--seconds 30`, `--rate 200`. None: every row
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -50,5 +57,6 @@ fn main() -> anyhow::Result<()> {
         Task::Test => test::all(),
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Fuzz { seconds, targets } => fuzz::run(seconds, &targets),
+        Task::Faults { arguments } => faults::run(&arguments),
     }
 }

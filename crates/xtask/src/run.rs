@@ -1,6 +1,9 @@
 //! Running other programs: what was run is printed, and what failed is named.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, bail};
 
@@ -10,12 +13,12 @@ pub fn root() -> &'static Path {
 }
 
 /// Where cargo puts what it builds.
-pub fn target() -> std::path::PathBuf {
+pub fn target() -> PathBuf {
     root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()))
 }
 
 /// Where set-up puts what does not come through apt.
-pub fn tools() -> std::path::PathBuf {
+pub fn tools() -> PathBuf {
     root().join("target/tools")
 }
 

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, bail};
 
-use crate::run::{root, run, succeeds, tools};
+use crate::run::{root, succeeds, tools};
 
 /// Debian packages by the program that shows they are there.
 const TEST_PACKAGES: [(&str, &str); 6] = [
@@ -35,6 +35,11 @@ pub fn all(bench: bool) -> anyhow::Result<()> {
         python(&PYTHON_BENCH)?;
     }
     Ok(())
+}
+
+/// What installers say is for people: standard output belongs to what is measured afterwards.
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    crate::run::run(command.stdout(std::io::stderr()))
 }
 
 fn on_path(program: &str) -> bool {

@@ -2,16 +2,17 @@
 
 use std::{process::Command, time::Instant};
 
-use crate::{fuzz, run, setup};
+use crate::{faults, fuzz, run, setup};
 
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("set-up", || setup::all(false)),
     ("format", || cargo(&["fmt", "--all", "--check"])),
     ("lints", || cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
     ("tests", || cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])),
     ("fuzz", || fuzz::run(fuzz::SECONDS, &[])),
+    ("faults", faults::smoke),
 ];
 
 pub fn all() -> anyhow::Result<()> {

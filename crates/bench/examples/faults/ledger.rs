@@ -1,0 +1,102 @@
+//! What every client did and what it was told, written down before its next step: the only thing that figures are made of.
+//! One without a clear answer may have happened or not; it counts on neither side.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tokio::time::Instant;
+
+/// What a client wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// A request with a session's cookie, good when it was sent.
+    Session,
+    /// A request with an access token, good when it was sent.
+    Bearer,
+    /// A login by session.
+    Create,
+    /// A login by token.
+    Login,
+    Refresh,
+    /// The end of a session or of a token's family.
+    End,
+    /// What must never be let in.
+    Hostile,
+    /// As hostile: something that was ended, with the object's name.
+    Ended,
+    /// A login with a wrong password.
+    Wrong,
+    /// After the fault: is the object there?
+    Audit,
+}
+
+impl Op {
+    /// Done by somebody who may.
+    pub fn is_valid(self) -> bool {
+        matches!(self, Op::Session | Op::Bearer | Op::Create | Op::Login | Op::Refresh | Op::End)
+    }
+}
+
+/// One step of one client. Times are microseconds since the ledger was opened.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    pub op: Op,
+    /// The session's public id, the family's number, or empty.
+    pub object: String,
+    pub t_send: u64,
+    /// `None`: never answered.
+    pub t_ack: Option<u64>,
+    pub status: Option<u16>,
+    pub replica: String,
+    /// Not answered although its deadline and a second more had passed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hung: bool,
+    /// The application was told of somebody else.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub wrong_user: bool,
+    /// One refresh token had two successors that both live.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub double: bool,
+    /// A 503 without Retry-After, or one that took a cookie away.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rude: bool,
+}
+
+impl Entry {
+    pub fn is_success(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+}
+
+pub struct Ledger {
+    began: Instant,
+    written: Mutex<(Vec<Entry>, File)>,
+}
+
+impl Ledger {
+    pub fn open(path: &Path) -> anyhow::Result<Ledger> {
+        let file = File::create(path).with_context(|| path.display().to_string())?;
+        Ok(Ledger { began: Instant::now(), written: Mutex::new((Vec::new(), file)) })
+    }
+
+    pub fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Is written when this returns.
+    pub fn append(&self, entry: Entry) {
+        let line = serde_json::to_vec(&entry).unwrap_or_default();
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.1.write_all(&[line.as_slice(), b"\n"].concat()).expect("the ledger's disk is full");
+        written.0.push(entry);
+    }
+
+    pub fn entries(&self) -> Vec<Entry> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+}

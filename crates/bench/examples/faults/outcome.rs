@@ -1,0 +1,142 @@
+//! What a row found, and the one line that says so.
+
+use std::fmt::Display;
+use std::fmt::Write as _;
+
+use crate::figures::Figures;
+use crate::observe::Observed;
+
+/// What the configuration that is known to fail did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// As it must, and by how much.
+    Fails(String),
+    /// The row proves nothing.
+    DoesNotFail(String),
+    /// The row has none.
+    None,
+    /// Smoke runs none.
+    Skipped,
+}
+
+impl Control {
+    /// `failed`: the figure by which it must fail.
+    pub fn judge(fails: bool, figure: impl Display) -> Control {
+        if fails { Control::Fails(figure.to_string()) } else { Control::DoesNotFail(figure.to_string()) }
+    }
+}
+
+pub struct Outcome {
+    fault: String,
+    figures: Figures,
+    extras: Vec<(&'static str, String)>,
+    /// Times and the like that were asked for and missed.
+    over: Vec<String>,
+    /// What must hold at any speed and does not.
+    broken: Vec<String>,
+    pub control: Control,
+}
+
+impl Outcome {
+    pub fn of(fault: &str, observed: &Observed) -> Outcome {
+        let mut outcome = Outcome::new(fault, observed.figures.clone());
+        outcome.extra("rss_max_mb", observed.rss_mb);
+        outcome.extra("leaked", observed.leaked);
+        outcome
+    }
+
+    pub fn new(fault: &str, figures: Figures) -> Outcome {
+        let broken = figures.not_zero().into_iter().map(str::to_owned).collect();
+        Outcome {
+            fault: fault.to_owned(),
+            figures,
+            extras: Vec::new(),
+            over: Vec::new(),
+            broken,
+            control: Control::None,
+        }
+    }
+
+    pub fn extra(&mut self, name: &'static str, value: impl Display) {
+        self.extras.push((name, value.to_string()));
+    }
+
+    /// A threshold: judged in gate and full, printed always.
+    pub fn at_most(&mut self, name: &str, value: f64, limit: f64) {
+        if value > limit {
+            self.over.push(format!("{name}>{limit}"));
+        }
+    }
+
+    /// What must hold at any speed.
+    pub fn must(&mut self, name: &str, holds: bool) {
+        if !holds {
+            self.broken.push(name.to_owned());
+        }
+    }
+
+    pub fn nothing_lost(&mut self) {
+        let nothing = self.figures.acked_lost == 0;
+        self.must("acked_lost", nothing);
+    }
+
+    pub fn verdict(&self, is_smoke: bool) -> &'static str {
+        let is_over = !self.over.is_empty() && !is_smoke;
+        match &self.control {
+            _ if !self.broken.is_empty() => "FAIL",
+            Control::DoesNotFail(_) => "INVALID",
+            _ if is_over => "FAIL",
+            _ if is_smoke => "SMOKE",
+            _ => "PASS",
+        }
+    }
+
+    pub fn line(&self, is_smoke: bool) -> String {
+        let mut line = format!("FAULT={} runs=1 {}", self.fault, self.figures.line());
+        for (name, value) in &self.extras {
+            let _ = write!(line, " {name}={value}");
+        }
+        // A zero out of N is a bound, not a zero.
+        let bound = |of: u64| if of == 0 { "none".to_owned() } else { format!("{:.5}", 3.0 / of as f64) };
+        let _ = write!(
+            line,
+            " t_stale=sessions:0s,refresh:0s,access_tokens:300s bound_let_in={} bound_revived={}",
+            bound(self.figures.hostile),
+            bound(self.figures.revoked)
+        );
+        if !self.broken.is_empty() {
+            let _ = write!(line, " broken={}", self.broken.join(","));
+        }
+        if !self.over.is_empty() {
+            let _ = write!(line, " over={}", self.over.join(","));
+        }
+        let _ = match &self.control {
+            Control::Fails(figure) => write!(line, " control=FAILS_AS_EXPECTED control_saw={figure}"),
+            Control::DoesNotFail(figure) => write!(line, " control=DOES_NOT_FAIL control_saw={figure}"),
+            Control::None => write!(line, " control=NONE"),
+            Control::Skipped => write!(line, " control=SKIPPED"),
+        };
+        let _ = write!(line, " verdict={}", self.verdict(is_smoke));
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_that_does_not_fail_makes_a_row_invalid_and_a_figure_that_is_not_zero_makes_it_fail() {
+        let mut outcome = Outcome::new("F00", Figures::default());
+        assert_eq!((outcome.verdict(false), outcome.verdict(true)), ("PASS", "SMOKE"));
+        outcome.at_most("gap_ms", 501.0, 500.0);
+        assert_eq!((outcome.verdict(false), outcome.verdict(true)), ("FAIL", "SMOKE"));
+        outcome.control = Control::judge(false, "err_pct:0");
+        assert_eq!(outcome.verdict(false), "INVALID");
+        outcome.must("acked_lost", false);
+        assert_eq!((outcome.verdict(false), outcome.verdict(true)), ("FAIL", "FAIL"));
+        assert!(outcome.line(false).ends_with("control=DOES_NOT_FAIL control_saw=err_pct:0 verdict=FAIL"));
+        let figures = Figures { let_in: 1, ..Figures::default() };
+        assert_eq!(Outcome::new("F00", figures).verdict(true), "FAIL");
+    }
+}

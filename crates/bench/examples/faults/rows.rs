@@ -1,0 +1,92 @@
+//! The rows that exist.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use anyhow::bail;
+
+use crate::observe::Plan;
+use crate::outcome::Outcome;
+
+mod herd;
+mod postgres;
+mod processes;
+mod redis;
+mod start_up;
+
+type Run = fn(Plan) -> Pin<Box<dyn Future<Output = anyhow::Result<Vec<Outcome>>>>>;
+
+pub struct Row {
+    pub name: &'static str,
+    pub about: &'static str,
+    is_smoke: bool,
+    pub run: Run,
+}
+
+macro_rules! row {
+    ($name:literal, $about:literal, $smoke:literal, $run:path) => {
+        Row { name: $name, about: $about, is_smoke: $smoke, run: |plan| Box::pin($run(plan)) }
+    };
+}
+
+const ROWS: [Row; 14] = [
+    row!("F01", "kill -9 of a gateway", false, processes::gateway_killed),
+    row!("F02", "kill -9 of an auth-service", true, processes::auth_killed),
+    row!("F03", "kill -9 of a session-service", true, processes::session_killed),
+    row!("F06", "rolling restart of everything", true, processes::rolling_restart),
+    row!("F08", "kill -9 of Redis, restart after 3 s", true, redis::killed),
+    row!("F09", "Redis stands still for 10 s", false, redis::frozen),
+    row!("F10", "Redis answers with errors", false, redis::answers_errors),
+    row!("F11", "Redis evicts", false, redis::evicts),
+    row!("F17a", "PostgreSQL, fast restart", false, postgres::restarted),
+    row!("F17b", "PostgreSQL, kill -9", false, postgres::killed),
+    row!("F17c", "PostgreSQL stands still for 10 s", false, postgres::frozen),
+    row!("F17f", "PostgreSQL ends every connection each second", false, postgres::terminated),
+    row!("F29", "500 logins at once", false, herd::of_logins),
+    row!("F36", "start-up in any order", false, start_up::any_order),
+];
+
+/// The rows that these names mean, in the order of the list; `F17` is all whose names begin so.
+pub fn named(names: &[String], is_smoke: bool) -> anyhow::Result<Vec<&'static Row>> {
+    const ALL: &[Row] = &ROWS;
+    for name in names {
+        if !ALL.iter().any(|row| is_meant(row, name)) {
+            let known: Vec<&str> = ALL.iter().map(|row| row.name).collect();
+            bail!("there is no row {name}; those that exist: {}", known.join(" "));
+        }
+    }
+    let wanted = |row: &&Row| match names {
+        [] => row.is_smoke || !is_smoke,
+        names => names.iter().any(|name| is_meant(row, name)),
+    };
+    Ok(ALL.iter().filter(wanted).collect())
+}
+
+fn is_meant(row: &Row, name: &str) -> bool {
+    let letter = row.name.trim_end_matches(char::is_alphabetic);
+    row.name.eq_ignore_ascii_case(name) || (letter.eq_ignore_ascii_case(name) && name.len() > 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(wanted: &[&str], is_smoke: bool) -> Vec<&'static str> {
+        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        named(&wanted, is_smoke).unwrap().iter().map(|row| row.name).collect()
+    }
+
+    #[test]
+    fn rows_are_found_by_name() {
+        assert_eq!(names(&["F17", "f02"], false), ["F02", "F17a", "F17b", "F17c", "F17f"]);
+        assert_eq!(names(&["F17b"], false), ["F17b"]);
+        assert_eq!(names(&[], false).len(), ROWS.len());
+        assert_eq!(names(&[], true), ["F02", "F03", "F06", "F08"]);
+    }
+
+    #[test]
+    fn a_row_that_does_not_exist_is_refused_with_those_that_do() {
+        let error = named(&["F99".to_owned()], false).map(drop).unwrap_err().to_string();
+        assert!(error.contains("F99") && error.contains("F01 F02"), "{error}");
+    }
+}

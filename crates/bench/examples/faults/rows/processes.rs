@@ -1,0 +1,206 @@
+//! Our own processes: killed, and restarted one after another.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, test_kill_process};
+use servers::{Postgres, Redis, Sync};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use crate::client::Care;
+use crate::observe::{Observed, Plan, observe};
+use crate::outcome::{Control, Outcome};
+use crate::stack::{Setup, Stack};
+
+async fn two_of_everything(plan: &Plan, server: &Postgres) -> anyhow::Result<Stack> {
+    Setup::new("2", &server.url(), &server.url())?.start(&plan.program).await
+}
+
+async fn kill(
+    name: &str,
+    process: &str,
+    stack: &mut Stack,
+    plan: &Plan,
+    care: Care,
+) -> anyhow::Result<Observed> {
+    observe(name, stack, plan, care, async |stack, _| {
+        stack.signal(process, Signal::KILL)?;
+        stack.replaced(process).await
+    })
+    .await
+}
+
+/// F01. The control's client neither looks at readiness nor retries.
+pub async fn gateway_killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
+    let server = Postgres::start(Sync::Off);
+    let mut stack = two_of_everything(&plan, &server).await?;
+    let observed = kill("F01", "gateway-0", &mut stack, &plan, Care::Full).await?;
+    let mut outcome = Outcome::of("F01", &observed);
+    outcome.nothing_lost();
+    outcome.at_most("err_pct", observed.figures.err_pct, 1.0);
+    outcome.at_most("gap_ms", observed.figures.gap_ms as f64, 500.0);
+    drop(stack);
+    let server = Postgres::start(Sync::Off);
+    let mut stack = two_of_everything(&plan, &server).await?;
+    let control = kill("F01-control", "gateway-0", &mut stack, &plan.for_control(), Care::None).await?;
+    let err_pct = control.figures.err_pct;
+    outcome.control = Control::judge(err_pct > 1.0, format!("err_pct:{err_pct:.2}"));
+    Ok(vec![outcome])
+}
+
+/// F02. The control's gateways know of one auth-service only: there is nobody else to ask.
+pub async fn auth_killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
+    let server = Postgres::start(Sync::Off);
+    let mut stack = two_of_everything(&plan, &server).await?;
+    let observed = kill("F02", "auth-0", &mut stack, &plan, Care::Full).await?;
+    let mut outcome = Outcome::of("F02", &observed);
+    outcome.nothing_lost();
+    outcome.at_most("err_pct", observed.figures.err_pct, 1.0);
+    outcome.at_most("recover_ms", observed.figures.recover_ms as f64, 2_000.0);
+    outcome.control = Control::Skipped;
+    if !plan.is_smoke {
+        drop(stack);
+        let server = Postgres::start(Sync::Off);
+        let mut stack = two_of_everything(&plan, &server).await?;
+        let only = stack.file.services["auth"][0].clone();
+        for gateway in ["gateway-0", "gateway-1"] {
+            stack
+                .reconfigure(gateway, |table| {
+                    table["peers"]["auth"]["endpoints"] = toml::Value::Array(vec![only.clone().into()]);
+                })
+                .await?;
+        }
+        let control = kill("F02-control", "auth-0", &mut stack, &plan.for_control(), Care::Full).await?;
+        let err_pct = control.figures.err_pct;
+        outcome.control = Control::judge(err_pct > 1.0, format!("err_pct:{err_pct:.2}"));
+    }
+    Ok(vec![outcome])
+}
+
+/// F03, on each store that replicas can share. The control has two replicas with a memory each, which `up` refuses and
+/// settings force.
+pub async fn session_killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    let stores: &[&str] = if plan.is_smoke { &["postgres"] } else { &["postgres", "redis", "sqlite"] };
+    for store in stores {
+        let server = (*store != "sqlite").then(|| Postgres::start(Sync::Off));
+        let redis = (*store == "redis").then(Redis::start);
+        let database = server.as_ref().map_or("sqlite".to_owned(), Postgres::url);
+        let sessions = redis.as_ref().map_or(database.clone(), Redis::url);
+        let mut stack = Setup::new("2", &database, &sessions)?.start(&plan.program).await?;
+        let name = format!("F03-{store}");
+        let observed = kill(&name, "session-0", &mut stack, &plan, Care::Full).await?;
+        let mut outcome = Outcome::of("F03", &observed);
+        outcome.extra("store", store);
+        outcome.nothing_lost();
+        outcome.at_most("gap_ms", observed.figures.gap_ms as f64, 500.0);
+        outcome.control = Control::Skipped;
+        outcomes.push(outcome);
+    }
+    let refused = Setup::new("2", "sqlite", "memory")?.refused(&plan.program).await?;
+    let is_refused =
+        refused.is_some_and(|said| said.contains("--sessions memory is for one session-service"));
+    for outcome in &mut outcomes {
+        outcome.extra("memory_refused", is_refused);
+        outcome.must("memory_refused", is_refused);
+    }
+    if !plan.is_smoke {
+        let mut setup = Setup::new("2", "sqlite", "sqlite")?;
+        setup.set("session", "[store]\nurl = \"memory\"\n")?;
+        let mut stack = setup.start(&plan.program).await?;
+        let control =
+            kill("F03-control", "session-0", &mut stack, &plan.for_control(), Care::Full).await?.figures;
+        let saw = format!("acked_lost:{}", control.acked_lost);
+        for outcome in &mut outcomes {
+            outcome.control = Control::judge(control.acked_lost > 0, &saw);
+        }
+    }
+    Ok(outcomes)
+}
+
+/// F06. The control is killed where the others are asked to stop.
+pub async fn rolling_restart(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
+    let server = Postgres::start(Sync::Off);
+    let mut stack = two_of_everything(&plan, &server).await?;
+    let mut told = Vec::new();
+    let observed = observe("F06", &mut stack, &plan, Care::Full, async |stack, _| {
+        for process in in_turn(&plan) {
+            told.push(asked_to_stop(stack, &process).await?);
+            stack.replaced(&process).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    let mut outcome = Outcome::of("F06", &observed);
+    outcome.nothing_lost();
+    let ends = stack.ends();
+    let well = ends.iter().filter(|(_, how)| how == "exit status: 0").count();
+    let not_ready_first = told.iter().filter(|told| told.is_unready_while_open).count();
+    let slowest = told.iter().map(|told| told.took.as_millis()).max().unwrap_or(0);
+    outcome.extra("restarted", told.len());
+    outcome.extra("exit_0", well);
+    outcome.extra("unready_while_open", not_ready_first);
+    outcome.extra("slowest_stop_ms", slowest);
+    outcome.must("exit_0", well == told.len() && ends.len() == told.len());
+    outcome.must("unready_while_open", not_ready_first == told.len());
+    outcome.at_most("err_pct", observed.figures.err_pct, 0.0);
+    outcome.at_most("slowest_stop_ms", slowest as f64, 10_000.0);
+    outcome.control = Control::Skipped;
+    if !plan.is_smoke {
+        drop(stack);
+        let server = Postgres::start(Sync::Off);
+        let mut stack = two_of_everything(&plan, &server).await?;
+        let control =
+            observe("F06-control", &mut stack, &plan.for_control(), Care::Full, async |stack, _| {
+                for process in in_turn(&plan) {
+                    stack.signal(&process, Signal::KILL)?;
+                    stack.replaced(&process).await?;
+                }
+                Ok(())
+            })
+            .await?;
+        let err_pct = control.figures.err_pct;
+        outcome.control = Control::judge(err_pct > 0.0, format!("err_pct:{err_pct:.2}"));
+    }
+    Ok(vec![outcome])
+}
+
+/// In smoke one of each: a replica that ended is started again after 2 s.
+fn in_turn(plan: &Plan) -> Vec<String> {
+    let replicas = if plan.is_smoke { 1 } else { 2 };
+    let services = ["auth", "session", "policy", "gateway"];
+    services.iter().flat_map(|service| (0..replicas).map(move |at| format!("{service}-{at}"))).collect()
+}
+
+struct Told {
+    /// `/readyz` answered 503 while the port it serves on still accepted connections.
+    is_unready_while_open: bool,
+    took: Duration,
+}
+
+async fn asked_to_stop(stack: &Stack, process: &str) -> anyhow::Result<Told> {
+    let readyz = format!("{}/readyz", stack.file.operations[process]);
+    let (service, replica) = process.split_once('-').unwrap_or((process, "0"));
+    let replica: usize = replica.parse()?;
+    let serves = if service == "gateway" {
+        &stack.file.gateways[replica]
+    } else {
+        &stack.file.services[service][replica]
+    };
+    let address = serves.rsplit('/').next().unwrap_or_default().to_owned();
+    let pid = Pid::from_raw(stack.file.pids[process]);
+    let http = crate::client::http()?;
+    let began = Instant::now();
+    stack.signal(process, Signal::TERM)?;
+    let mut is_unready_while_open = false;
+    while pid.is_some_and(|pid| test_kill_process(pid).is_ok()) {
+        anyhow::ensure!(began.elapsed() < Duration::from_secs(60), "{process} does not stop");
+        if !is_unready_while_open {
+            let said = http.get(&readyz).timeout(Duration::from_secs(1)).send().await;
+            let is_unready = said.is_ok_and(|answer| answer.status() == 503);
+            is_unready_while_open = is_unready && TcpStream::connect(&address).await.is_ok();
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(Told { is_unready_while_open, took: began.elapsed() })
+}

@@ -1,0 +1,267 @@
+//! The system under test: what `latchkey up` starts, as processes of their own, found, hurt and looked at from outside.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// A loaded machine running a debug build is slow.
+const SOON: Duration = Duration::from_secs(90);
+
+/// Sessions of one user are many here, passwords few: what the load makes must not end what it made before.
+const SETTINGS: [(&str, &str); 4] = [
+    ("auth", "[shutdown]\nsettle = \"1s\"\n"),
+    ("session", "[sessions]\nlimit = 10000\n[shutdown]\nsettle = \"1s\"\n"),
+    ("policy", "[shutdown]\nsettle = \"1s\"\n"),
+    ("gateway", "[shutdown]\nsettle = \"1s\"\n"),
+];
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct StackFile {
+    pub gateways: Vec<String>,
+    pub internal: Vec<String>,
+    pub services: BTreeMap<String, Vec<String>>,
+    pub echo: Vec<String>,
+    pub operations: BTreeMap<String, String>,
+    pub pids: BTreeMap<String, i32>,
+    pub admin: Administrator,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Administrator {
+    pub username: String,
+    pub password_file: PathBuf,
+}
+
+/// How a stack is to be started.
+pub struct Setup {
+    folder: TempDir,
+    arguments: Vec<String>,
+    settings: BTreeMap<String, toml::Table>,
+}
+
+pub struct Stack {
+    folder: TempDir,
+    up: Child,
+    pub file: StackFile,
+}
+
+impl Setup {
+    pub fn new(replicas: &str, database: &str, sessions: &str) -> anyhow::Result<Setup> {
+        let arguments = ["--replicas", replicas, "--database", database, "--sessions", sessions];
+        let mut setup = Setup {
+            folder: tempfile::tempdir()?,
+            arguments: arguments.map(str::to_owned).to_vec(),
+            settings: BTreeMap::new(),
+        };
+        for (service, toml) in SETTINGS {
+            setup.set(service, toml)?;
+        }
+        Ok(setup)
+    }
+
+    /// Settings of `service`, laid over what is there, section by section.
+    pub fn set(&mut self, service: &str, toml: &str) -> anyhow::Result<()> {
+        let all = self.settings.entry(service.to_owned()).or_default();
+        for (section, keys) in toml.parse::<toml::Table>()? {
+            match (all.get_mut(&section), keys) {
+                (Some(toml::Value::Table(there)), toml::Value::Table(keys)) => there.extend(keys),
+                (_, keys) => drop(all.insert(section, keys)),
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn start(self, program: &Path) -> anyhow::Result<Stack> {
+        let (folder, up) = self.launch(program)?;
+        let mut stack = Stack {
+            folder,
+            up,
+            file: StackFile {
+                gateways: Vec::new(),
+                internal: Vec::new(),
+                services: BTreeMap::new(),
+                echo: Vec::new(),
+                operations: BTreeMap::new(),
+                pids: BTreeMap::new(),
+                admin: Administrator { username: String::new(), password_file: PathBuf::new() },
+            },
+        };
+        let path = stack.state().join("stack.json");
+        let until = Instant::now() + SOON;
+        loop {
+            if let Ok(text) = fs::read(&path) {
+                stack.file = serde_json::from_slice(&text)?;
+                return Ok(stack);
+            }
+            if let Some(status) = stack.up.try_wait()? {
+                bail!("the stack did not start: {status}\n{}", stack.said());
+            }
+            if Instant::now() > until {
+                bail!("the stack is not ready after {SOON:?}\n{}", stack.said());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Starts what must not start; what it said, or `None` when it did start all the same.
+    pub async fn refused(self, program: &Path) -> anyhow::Result<Option<String>> {
+        match self.start(program).await {
+            Ok(_) => Ok(None),
+            Err(error) => Ok(Some(error.to_string())),
+        }
+    }
+
+    fn launch(self, program: &Path) -> anyhow::Result<(TempDir, Child)> {
+        let state = self.folder.path().join("state");
+        private_folder(&state)?;
+        private_folder(&state.join("settings"))?;
+        for (service, table) in &self.settings {
+            fs::write(state.join(format!("settings/{service}.toml")), table.to_string())?;
+        }
+        let out = |name: &str| fs::File::create(self.folder.path().join(name));
+        let up = Command::new(program)
+            .args(["up", "--port", "0"])
+            .args(&self.arguments)
+            .arg("--state-dir")
+            .arg(&state)
+            .stdin(Stdio::null())
+            .stdout(out("up.out")?)
+            .stderr(out("up.err")?)
+            .spawn()
+            .with_context(|| program.display().to_string())?;
+        Ok((self.folder, up))
+    }
+}
+
+fn private_folder(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    Ok(fs::DirBuilder::new().mode(0o700).create(path)?)
+}
+
+impl Stack {
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// What `latchkey up` has said.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.folder.path().join("up.err")).unwrap_or_default()
+    }
+
+    pub fn signal(&self, process: &str, signal: Signal) -> anyhow::Result<()> {
+        let pid = self.file.pids.get(process).with_context(|| format!("there is no {process}"))?;
+        kill_process(Pid::from_raw(*pid).context("no process number")?, signal)
+            .with_context(|| process.to_owned())
+    }
+
+    /// Resolves when `process` runs again under another number and says that it is ready.
+    pub async fn replaced(&mut self, process: &str) -> anyhow::Result<()> {
+        let before = self.file.pids.get(process).copied();
+        let until = Instant::now() + SOON;
+        loop {
+            let text = fs::read(self.state().join("stack.json"))?;
+            let file: StackFile = serde_json::from_slice(&text)?;
+            if file.pids.get(process).copied() != before {
+                self.file = file;
+                return Ok(());
+            }
+            if Instant::now() > until {
+                bail!("{process} was not replaced within {SOON:?}\n{}", self.said());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Changes the file that `process` was started with, and has it start again: `up` writes it only when it starts itself.
+    pub async fn reconfigure(
+        &mut self,
+        process: &str,
+        change: impl FnOnce(&mut toml::Table),
+    ) -> anyhow::Result<()> {
+        let file = self.state().join(format!("config/{process}.toml"));
+        let mut table: toml::Table = fs::read_to_string(&file)?.parse()?;
+        change(&mut table);
+        fs::write(&file, table.to_string())?;
+        self.signal(process, Signal::TERM)?;
+        self.replaced(process).await
+    }
+
+    /// How each process that ended did so, in the words of `up`.
+    pub fn ends(&self) -> Vec<(String, String)> {
+        let said = self.said();
+        let ended = said.lines().filter_map(|line| {
+            let (name, rest) = line.split_once(" ended (")?;
+            Some((name.to_owned(), rest.split_once(')')?.0.to_owned()))
+        });
+        ended.collect()
+    }
+
+    /// Panics in the logs of all.
+    pub fn panics(&self) -> u64 {
+        let logs = fs::read_dir(self.state().join("logs")).into_iter().flatten().flatten();
+        let texts = logs.map(|log| fs::read(log.path()).unwrap_or_default());
+        texts.map(|text| String::from_utf8_lossy(&text).matches("panicked at").count() as u64).sum()
+    }
+
+    /// Keeps the logs beside the ledger.
+    pub fn keep_logs(&self, at: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(at)?;
+        for log in fs::read_dir(self.state().join("logs"))? {
+            let log = log?;
+            fs::copy(log.path(), at.join(log.file_name()))?;
+        }
+        fs::copy(self.folder.path().join("up.err"), at.join("up.err"))?;
+        Ok(())
+    }
+
+    /// Resident megabytes of each process whose name begins so.
+    pub fn resources(&self, service: &str) -> Vec<u64> {
+        let ours = self.file.pids.iter().filter(|(name, _)| name.starts_with(service));
+        ours.filter_map(|(_, pid)| resident_mb(*pid)).collect()
+    }
+}
+
+/// Without the program's own file, which is large in a debug build and everybody's.
+fn resident_mb(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+}
+
+pub fn open_files(pid: i32) -> Option<u64> {
+    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64)
+}
+
+impl Stack {
+    /// Stops everything; its files stay.
+    pub fn stop(&mut self) {
+        if let Some(pid) = i32::try_from(self.up.id()).ok().and_then(Pid::from_raw)
+            && matches!(self.up.try_wait(), Ok(None))
+        {
+            let _ = kill_process(pid, Signal::TERM);
+            for _ in 0..1_500 {
+                if !matches!(self.up.try_wait(), Ok(None)) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            // Its children leave with it.
+            let _ = self.up.kill();
+        }
+        let _ = self.up.wait();
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
