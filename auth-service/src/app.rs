@@ -23,7 +23,8 @@ use chassis::{
 };
 use proto::auth::v1::{
     client_admin_service_server::ClientAdminServiceServer,
-    client_read_service_server::ClientReadServiceServer, login_service_server::LoginServiceServer,
+    client_read_service_server::ClientReadServiceServer, key_admin_service_server::KeyAdminServiceServer,
+    key_read_service_server::KeyReadServiceServer, login_service_server::LoginServiceServer,
     token_read_service_server::TokenReadServiceServer, token_service_server::TokenServiceServer,
     user_admin_service_server::UserAdminServiceServer, user_read_service_server::UserReadServiceServer,
 };
@@ -49,7 +50,8 @@ use crate::{
     metrics::{self, Metrics},
     peers::{Policy, policy::GrpcPolicy},
     rpc::{
-        Behind, ClientAdmin, ClientReads, Logins, TokenReads, Tokens, UserAdmin, UserReads, access::ACCESS,
+        Behind, ClientAdmin, ClientReads, KeyAdmin, KeyReads, Logins, TokenReads, Tokens, UserAdmin,
+        UserReads, access::ACCESS,
     },
     store::{postgres, sqlite},
     upkeep::Upkeep,
@@ -225,9 +227,15 @@ pub async fn start(
         .service(UserReadServiceServer::new(UserReads(behind.clone())))
         .service(UserAdminServiceServer::new(UserAdmin(behind.clone())))
         .service(ClientReadServiceServer::new(ClientReads(behind.clone())))
-        .service(ClientAdminServiceServer::new(ClientAdmin(behind)))
+        .service(ClientAdminServiceServer::new(ClientAdmin(behind.clone())))
+        .service(KeyReadServiceServer::new(KeyReads(behind.clone())))
+        .service(KeyAdminServiceServer::new(KeyAdmin(behind)))
         .descriptors(proto::DESCRIPTORS);
-    let upkeep = Upkeep { sweep_every: config.sweep.interval, batch: config.sweep.batch };
+    let upkeep = Upkeep {
+        keys_every: config.signing.look_every,
+        sweep_every: config.sweep.interval,
+        batch: config.sweep.batch,
+    };
     lifecycle.spawn("upkeep", upkeep.run(Arc::clone(&auth), lifecycle.clone()));
     // Also when the task is cut off: the threads end with it.
     let close = CloseOnDrop(pool);

@@ -105,6 +105,8 @@ pub struct Signing {
     pub announce_for: Duration,
     #[serde(with = "humantime_serde")]
     pub jwks_max_age: Duration,
+    #[serde(with = "humantime_serde")]
+    pub look_every: Duration,
 }
 
 /// `[registration]`.

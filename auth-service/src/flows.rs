@@ -37,6 +37,7 @@ pub mod login;
 pub mod refresh;
 pub mod register;
 pub mod revoke;
+pub mod signing_keys;
 pub mod sweep;
 mod tries;
 pub mod users;

@@ -9,6 +9,7 @@ use crate::flows::{Auth, Origin};
 
 pub mod access;
 mod clients;
+mod keys;
 mod login;
 mod message;
 mod status;
@@ -16,6 +17,7 @@ mod tokens;
 mod users;
 
 pub use clients::{ClientAdmin, ClientReads};
+pub use keys::{KeyAdmin, KeyReads};
 pub use login::Logins;
 pub use tokens::{TokenReads, Tokens};
 pub use users::{UserAdmin, UserReads};

@@ -203,6 +203,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<bool, StoreError>;
     /// Wipes the private half of a retiring key whose time is over.
     async fn remove_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
+    /// Wipes the private half of a key in whatever state. `false`: it is gone already, or never was.
+    async fn revoke_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
 
     // Upkeep
 

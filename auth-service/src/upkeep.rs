@@ -7,12 +7,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::flows::{Auth, sweep};
 
-/// How often it is looked whether a signing key is due, and what other replicas did.
-const KEYS_EVERY: Duration = Duration::from_secs(10);
-
 /// How often, and how much at a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Upkeep {
+    /// How often it is looked whether a signing key is due, and what other replicas did.
+    pub keys_every: Duration,
     pub sweep_every: Duration,
     pub batch: u32,
 }
@@ -21,7 +20,7 @@ impl Upkeep {
     /// Ends when the process drains. A round that fails is logged and tried again in the next.
     pub(crate) async fn run(self, auth: Arc<Auth>, lifecycle: Lifecycle) {
         let draining = lifecycle.draining();
-        let (mut keys, mut sweeps) = (interval(KEYS_EVERY), interval(self.sweep_every));
+        let (mut keys, mut sweeps) = (interval(self.keys_every), interval(self.sweep_every));
         keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -4,9 +4,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 8] = [
     "latchkey/auth/v1/client.proto",
     "latchkey/auth/v1/common.proto",
+    "latchkey/auth/v1/key.proto",
     "latchkey/auth/v1/login.proto",
     "latchkey/auth/v1/token.proto",
     "latchkey/auth/v1/user.proto",

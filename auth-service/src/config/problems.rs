@@ -130,8 +130,14 @@ impl Validate for Signing {
         if self.jwks_max_age > DAY {
             problems.push("jwks_max_age: must be at most 1day".to_owned());
         }
-        if self.announce_for < self.jwks_max_age {
-            problems.push("announce_for: must not be shorter than signing.jwks_max_age".to_owned());
+        if self.look_every < Duration::from_millis(100) || self.look_every > DAY {
+            problems.push("look_every: must be 100ms to 1day".to_owned());
+        }
+        if self.announce_for < self.jwks_max_age.saturating_add(self.look_every) {
+            problems.push(
+                "announce_for: must not be shorter than signing.jwks_max_age and signing.look_every together"
+                    .to_owned(),
+            );
         }
         if self.rotate_every < self.announce_for || self.rotate_every < Duration::from_secs(1) {
             problems

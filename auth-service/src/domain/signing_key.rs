@@ -43,7 +43,8 @@ pub struct KeySchedule {
     pub algorithm: Algorithm,
     /// How long one key signs.
     pub rotate_every: Duration,
-    /// How long a key is announced before it signs: at least the time for which the key set may be cached.
+    /// How long a key is announced before it signs: at least the time for which the key set may be cached, and that
+    /// in which every replica learns of it.
     pub announce_for: Duration,
     /// How long the longest-lived thing that was signed stays valid, leeway included.
     pub outlives: Duration,
@@ -92,9 +93,9 @@ impl KeySchedule {
                     steps.push(Step::Announce);
                 }
             }
-            (Some((current, since)), Some((next, at))) => {
-                let due = now >= since + self.rotate_every || current.algorithm != self.algorithm;
-                if due && now >= at + self.announce_for {
+            // Whoever announced it, the schedule or an operator, announced it to take over.
+            (Some((current, _)), Some((next, at))) => {
+                if now >= self.signs_from(at) {
                     steps.push(Step::Activate {
                         kid: next.kid.clone(),
                         retire: Some(current.kid.clone()),
@@ -104,6 +105,11 @@ impl KeySchedule {
             }
         }
         steps
+    }
+
+    /// When a key that was announced at that moment signs, unless nothing else can before.
+    pub fn signs_from(&self, announced_at: OffsetDateTime) -> OffsetDateTime {
+        announced_at + self.announce_for
     }
 }
 
@@ -142,19 +148,19 @@ mod tests {
             ("young", vec![a(Active { since: T0 })], T0 + DAY - HOUR - ms, vec![]),
             ("announce ahead", vec![a(Active { since: T0 })], T0 + DAY - HOUR, vec![Step::Announce]),
             (
-                "announced, not due",
-                vec![a(Active { since: T0 }), b(Announced { at: T0 })],
-                T0 + DAY - ms,
-                vec![],
-            ),
-            (
-                "due, announced too late",
+                "announced, not seen by all yet",
                 vec![a(Active { since: T0 }), b(Announced { at: T0 + DAY })],
                 T0 + DAY + HOUR - ms,
                 vec![],
             ),
             (
-                "due and announced",
+                "announced ahead of the schedule",
+                vec![a(Active { since: T0 }), b(Announced { at: T0 })],
+                T0 + HOUR,
+                vec![activate("b", Some("a"), T0 + HOUR)],
+            ),
+            (
+                "announced for long enough",
                 vec![a(Active { since: T0 }), b(Announced { at: T0 + DAY - HOUR })],
                 T0 + DAY,
                 vec![activate("b", Some("a"), T0 + DAY)],

@@ -63,6 +63,8 @@ pub enum KeysError {
     Seal,
     #[error("no signing key is active")]
     NoneActive,
+    #[error("others change the signing keys all the time")]
+    Contended,
 }
 
 impl Keys {
@@ -131,6 +133,42 @@ impl Keys {
         let record = KeyRecord { kid: kid.clone(), algorithm: key.algorithm(), state };
         let done = self.store.insert_signing_key(&SealedKey { record, sealed }).await?;
         Ok((done, what, kid))
+    }
+
+    /// Every key that there is or was, in the order of their moments.
+    pub async fn records(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        Ok(self.store.signing_keys().await?.into_iter().map(|key| key.record).collect())
+    }
+
+    /// Announces a key ahead of the schedule. One that is announced already is as good: which key it is, and from when
+    /// it signs, is the answer.
+    pub async fn rotate(&self, now: OffsetDateTime) -> Result<(KeyRecord, OffsetDateTime), KeysError> {
+        for _ in 0..MAX_ROUNDS {
+            for record in self.records().await? {
+                if let KeyState::Announced { at } = record.state {
+                    // Published here before this is answered.
+                    self.advance(now).await?;
+                    return Ok((record, self.schedule.signs_from(at)));
+                }
+            }
+            self.take(Step::Announce, now).await?;
+        }
+        Err(KeysError::Contended)
+    }
+
+    /// Whether this call ended the key. `None`: there never was one of that name.
+    pub async fn revoke(&self, kid: &str, now: OffsetDateTime) -> Result<Option<bool>, KeysError> {
+        let revoked = self.store.revoke_signing_key(kid, now).await?;
+        let known = revoked || self.records().await?.iter().any(|record| record.kid == kid);
+        if !known {
+            return Ok(None);
+        }
+        if revoked {
+            tracing::warn!(kid, state = "gone", "signing key revoked");
+        }
+        // Also the second time: the first may have been cut off before anything else could sign.
+        self.advance(now).await?;
+        Ok(Some(revoked))
     }
 
     fn open(&self, keys: &[SealedKey]) -> Result<Ring, KeysError> {

@@ -31,6 +31,9 @@ pub const ACCESS: AccessTable = &[
     ("/latchkey.auth.v1.ClientAdminService/RotateClientSecret", ADMINISTRATION),
     ("/latchkey.auth.v1.ClientAdminService/SetClientStatus", ADMINISTRATION),
     ("/latchkey.auth.v1.ClientAdminService/DeleteClient", ADMINISTRATION),
+    ("/latchkey.auth.v1.KeyReadService/ListKeys", READS),
+    ("/latchkey.auth.v1.KeyAdminService/RotateKey", ADMINISTRATION),
+    ("/latchkey.auth.v1.KeyAdminService/RevokeKey", ADMINISTRATION),
 ];
 
 #[cfg(test)]

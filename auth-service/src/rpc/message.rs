@@ -10,6 +10,7 @@ use crate::{
     domain::{
         client::{Audience, Client},
         page::PageRequest,
+        signing_key::{KeyRecord, KeyState},
         user::{Status, User},
     },
     flows::{authenticate_client::ClientCredentials, grant::LoginMode, issue::TokenSet},
@@ -67,6 +68,22 @@ pub(super) fn to_client(client: &Client) -> wire::Client {
         audiences: client.audiences.iter().map(Audience::as_str).map(str::to_owned).collect(),
         scopes: client.scopes.words().map(str::to_owned).collect(),
         created_at: Some(to_timestamp(client.created_at)),
+    }
+}
+
+pub(super) fn to_key(key: &KeyRecord) -> wire::SigningKey {
+    let KeyRecord { kid, algorithm, state } = key;
+    let (state, moment) = match *state {
+        KeyState::Announced { at } => (wire::KeyState::Announced, at),
+        KeyState::Active { since } => (wire::KeyState::Active, since),
+        KeyState::Retiring { until } => (wire::KeyState::Retiring, until),
+        KeyState::Gone { at } => (wire::KeyState::Gone, at),
+    };
+    wire::SigningKey {
+        kid: kid.clone(),
+        algorithm: algorithm.as_str().to_owned(),
+        state: state.into(),
+        moment: Some(to_timestamp(moment)),
     }
 }
 

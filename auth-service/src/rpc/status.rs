@@ -12,7 +12,7 @@ use crate::{
         Failure, change_password::ChangePasswordRefused, clients::ClientRefused,
         introspect::IntrospectRefused, issue_client_token::ClientTokenRefused, keys::KeysError,
         login::LoginRefused, refresh::RefreshRefused, register::RegisterRefused, revoke::RevokeRefused,
-        users::UserRefused,
+        signing_keys::KeyRefused, users::UserRefused,
     },
     hashing::HashingError,
     store::StoreError,
@@ -113,6 +113,13 @@ pub(super) fn of_client(refused: &ClientRefused) -> Status {
 
 pub(super) fn client_not_found() -> Status {
     refusal(Code::NotFound, "CLIENT_NOT_FOUND", "there is no such client")
+}
+
+pub(super) fn of_key(refused: &KeyRefused) -> Status {
+    match refused {
+        KeyRefused::NotFound => refusal(Code::NotFound, "KEY_NOT_FOUND", refused.to_string()),
+        KeyRefused::Failed(failure) => of_failure(failure),
+    }
 }
 
 fn invalid_client() -> Status {

@@ -213,6 +213,10 @@ impl Store for PostgresStore {
         self.0.run("remove_signing_key", |attempt| signing_keys::remove(attempt, kid, now)).await
     }
 
+    async fn revoke_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.0.run(|attempt| signing_keys::revoke(attempt, kid, now)).await
+    }
+
     async fn sweep(
         &self,
         now: OffsetDateTime,

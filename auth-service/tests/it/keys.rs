@@ -94,3 +94,75 @@ async fn another_algorithm_takes_over_after_it_was_announced() {
     let stack = Stack::start_in(place, &[("LATCHKEY__SIGNING__ALGORITHM", "RS256")]).await;
     assert!(!published(&stack).await.contains(&first));
 }
+
+async fn states(stack: &Stack) -> Vec<(String, wire::KeyState)> {
+    let reply = stack.key_reads().list_keys(stack.call().request(wire::ListKeysRequest {})).await.unwrap();
+    reply.into_inner().keys.into_iter().map(|key| (key.kid.clone(), key.state())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j22_a_forced_rotation_announces_a_key_first() {
+    let stack = Stack::start().await;
+    stack.register("alice", PASSWORD).await.unwrap();
+    let first = signs(&stack).await;
+    let call = stack.call();
+    let rotate = || async {
+        let reply = stack.key_admin().rotate_key(call.request(wire::RotateKeyRequest {})).await.unwrap();
+        let wire::RotateKeyResponse { key, signs_from } = reply.into_inner();
+        (key.unwrap(), signs_from.unwrap())
+    };
+    let (next, signs_from) = rotate().await;
+    assert_eq!(next.state(), wire::KeyState::Announced);
+    assert_eq!(signs_from.seconds - next.moment.unwrap().seconds, 3_600);
+    assert_eq!(rotate().await.0.kid, next.kid, "the second time it is the same");
+    // Published before it was answered, and not yet used.
+    assert_eq!(published(&stack).await, BTreeSet::from([first.clone(), next.kid.clone()]));
+    stack.advance(HOUR - Duration::from_secs(1));
+    stack.upkeep().await;
+    assert_eq!(signs(&stack).await, first);
+    let last = stack.login("alice", PASSWORD).await.unwrap();
+    let last = token::open(&last.access_token, std::slice::from_ref(&stack.place.recipient)).unwrap();
+    stack.advance(Duration::from_secs(1));
+    stack.upkeep().await;
+    assert_eq!(signs(&stack).await, next.kid);
+    stack.verify(&last, "latchkey").await.expect("what the former signed is believed to its end");
+    let lines = crate::audit::lines(&call.request_id);
+    assert_eq!(lines.len(), 2);
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["event"] == "key.rotate" && line["detail"] == format!("kid={}", next.kid))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_is_believed_no_more_and_another_signs_at_once() {
+    let stack = Stack::start().await;
+    stack.register("alice", PASSWORD).await.unwrap();
+    let stolen = signs(&stack).await;
+    let old = stack.login("alice", PASSWORD).await.unwrap();
+    let inner = token::open(&old.access_token, std::slice::from_ref(&stack.place.recipient)).unwrap();
+    stack.verify(&inner, "latchkey").await.unwrap();
+    let revoke = |kid: String| {
+        let request = stack.call().request(wire::RevokeKeyRequest { kid });
+        let mut keys = stack.key_admin();
+        async move { keys.revoke_key(request).await }
+    };
+    let unknown = revoke("nobody".into()).await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
+    for _ in 0..2 {
+        revoke(stolen.clone()).await.unwrap();
+        let next = signs(&stack).await;
+        assert_ne!(next, stolen);
+        assert_eq!(published(&stack).await, BTreeSet::from([next.clone()]));
+        assert_eq!(
+            states(&stack).await.into_iter().collect::<BTreeSet<_>>(),
+            BTreeSet::from([(stolen.clone(), wire::KeyState::Gone), (next, wire::KeyState::Active)])
+        );
+        assert!(stack.verify(&inner, "latchkey").await.is_err());
+    }
+    // The login is not lost: its refresh token is no signed thing.
+    let fresh = stack.login("alice", PASSWORD).await.unwrap();
+    let fresh = token::open(&fresh.access_token, std::slice::from_ref(&stack.place.recipient)).unwrap();
+    stack.verify(&fresh, "latchkey").await.unwrap();
+}

@@ -27,7 +27,8 @@ use chassis::{
 };
 use proto::auth::v1::{
     self as wire, client_admin_service_client::ClientAdminServiceClient,
-    client_read_service_client::ClientReadServiceClient, login_service_client::LoginServiceClient,
+    client_read_service_client::ClientReadServiceClient, key_admin_service_client::KeyAdminServiceClient,
+    key_read_service_client::KeyReadServiceClient, login_service_client::LoginServiceClient,
     token_read_service_client::TokenReadServiceClient, token_service_client::TokenServiceClient,
     user_admin_service_client::UserAdminServiceClient, user_read_service_client::UserReadServiceClient,
 };
@@ -264,6 +265,14 @@ impl Stack {
 
     pub fn client_admin(&self) -> ClientAdminServiceClient<Channel> {
         ClientAdminServiceClient::new(self.gateway.clone())
+    }
+
+    pub fn key_reads(&self) -> KeyReadServiceClient<Channel> {
+        KeyReadServiceClient::new(self.gateway.clone())
+    }
+
+    pub fn key_admin(&self) -> KeyAdminServiceClient<Channel> {
+        KeyAdminServiceClient::new(self.gateway.clone())
     }
 
     pub async fn register(&self, username: &str, password: &str) -> Result<wire::User, Status> {

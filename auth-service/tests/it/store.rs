@@ -242,6 +242,7 @@ macro_rules! conformance {
                 of_many_first_keys_one_wins,
                 a_key_takes_over_only_from_the_one_that_is_active,
                 a_key_is_wiped_when_its_time_is_over,
+                a_revoked_key_is_wiped_whatever_its_state,
             );
             promises!(
                 $adapter, sweep:

@@ -12,6 +12,7 @@ mod client;
 mod grant;
 mod group;
 mod input;
+mod key;
 mod login;
 mod output;
 mod role;
@@ -52,6 +53,9 @@ pub enum Command {
     /// Logged-in browsers.
     #[command(subcommand)]
     Session(session::Command),
+    /// What tokens are signed with.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Ask whether somebody may do something. Exits with 0 for allow, with 3 for deny.
     Check(check::Args),
     /// Log in to a system elsewhere; the token is kept in a file that only you can read.
@@ -75,6 +79,7 @@ pub async fn run(command: Command, access: Access) -> Result<ExitCode> {
         Command::Grant(command) => grant::run(command, &mut api, &output).await?,
         Command::Group(command) => group::run(command, &mut api, &output).await?,
         Command::Session(command) => session::run(command, &mut api, &output).await?,
+        Command::Key(command) => key::run(command, &mut api, &output).await?,
         Command::Check(args) => return check::run(args, &mut api, &output).await,
         Command::Login(_) | Command::Status => {}
     }

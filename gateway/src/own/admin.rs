@@ -6,6 +6,7 @@ mod check;
 mod clients;
 mod grants;
 mod groups;
+mod keys;
 mod last_administrator;
 mod roles;
 mod sessions;
@@ -22,6 +23,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         grants::endpoints(),
         groups::endpoints(),
         sessions::endpoints(),
+        keys::endpoints(),
         check::endpoints(),
     ]
     .into_iter()

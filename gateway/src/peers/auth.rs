@@ -10,19 +10,22 @@ use chassis::grpc::client::Channel;
 use proto::auth::v1 as rpc;
 use rpc::client_admin_service_client::ClientAdminServiceClient;
 use rpc::client_read_service_client::ClientReadServiceClient;
+use rpc::key_admin_service_client::KeyAdminServiceClient;
+use rpc::key_read_service_client::KeyReadServiceClient;
 use rpc::login_service_client::LoginServiceClient;
 use rpc::token_read_service_client::TokenReadServiceClient;
 use rpc::token_service_client::TokenServiceClient;
 use rpc::user_admin_service_client::UserAdminServiceClient;
 use rpc::user_read_service_client::UserReadServiceClient;
+use time::OffsetDateTime;
 
-use accounts::{authentication, client_of, logged_in, mode, standing_to, tokens_of, user_of};
+use accounts::{authentication, client_of, key_of, logged_in, mode, standing_to, tokens_of, user_of};
 
 use super::wire::{self, ADMINISTRATION, DATA_PATH, LOGIN, answer, request};
 use super::{
     ActiveToken, Asker, Auth, Client, ClientAuthentication, Concealed, Failure, Introspection, Key, KeySet,
-    LoggedIn, Login, LoginMode, LoginResult, NewUser, Page, PageRequest, PasswordChange, Standing, TokenSet,
-    Unavailable, User,
+    KeyState, LoggedIn, Login, LoginMode, LoginResult, NewUser, Page, PageRequest, PasswordChange,
+    SigningKey, Standing, TokenSet, Unavailable, User,
 };
 
 const PEER: &str = "auth";
@@ -35,6 +38,8 @@ pub struct AuthService {
     user_admin: UserAdminServiceClient<Channel>,
     client_reads: ClientReadServiceClient<Channel>,
     client_admin: ClientAdminServiceClient<Channel>,
+    key_reads: KeyReadServiceClient<Channel>,
+    key_admin: KeyAdminServiceClient<Channel>,
 }
 
 impl AuthService {
@@ -46,7 +51,9 @@ impl AuthService {
             user_reads: UserReadServiceClient::new(channel.clone()),
             user_admin: UserAdminServiceClient::new(channel.clone()),
             client_reads: ClientReadServiceClient::new(channel.clone()),
-            client_admin: ClientAdminServiceClient::new(channel),
+            client_admin: ClientAdminServiceClient::new(channel.clone()),
+            key_reads: KeyReadServiceClient::new(channel.clone()),
+            key_admin: KeyAdminServiceClient::new(channel),
         }
     }
 }
@@ -278,5 +285,20 @@ impl Auth for AuthService {
         let message = rpc::DeleteClientRequest { id: id.to_owned() };
         call!(self.client_admin, delete_client, asker, ADMINISTRATION, message)
             .map(|rpc::DeleteClientResponse {}| ())
+    }
+
+    async fn signing_keys(&self, asker: Asker<'_>) -> Result<Vec<SigningKey>, Failure> {
+        let reply = call!(self.key_reads, list_keys, asker, ADMINISTRATION, rpc::ListKeysRequest {})?;
+        reply.keys.into_iter().map(|key| key_of(Some(key))).collect()
+    }
+
+    async fn rotate_key(&self, asker: Asker<'_>) -> Result<(SigningKey, OffsetDateTime), Failure> {
+        let reply = call!(self.key_admin, rotate_key, asker, ADMINISTRATION, rpc::RotateKeyRequest {})?;
+        Ok((key_of(reply.key)?, wire::moment(PEER, "signs_from", reply.signs_from)?))
+    }
+
+    async fn revoke_key(&self, asker: Asker<'_>, kid: &str) -> Result<(), Failure> {
+        let message = rpc::RevokeKeyRequest { kid: kid.to_owned() };
+        call!(self.key_admin, revoke_key, asker, ADMINISTRATION, message).map(|rpc::RevokeKeyResponse {}| ())
     }
 }

@@ -46,6 +46,7 @@ reasons! {
         ClientNotFound "CLIENT_NOT_FOUND"
         ClientNameTaken "CLIENT_NAME_TAKEN"
         ClientInvalid "CLIENT_INVALID"
+        KeyNotFound "KEY_NOT_FOUND"
         InvalidClient "INVALID_CLIENT"
         InvalidGrant "INVALID_GRANT"
         InvalidScope "INVALID_SCOPE"

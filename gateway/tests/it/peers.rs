@@ -273,4 +273,13 @@ impl Auth for Fake {
     async fn delete_client(&self, _: Asker<'_>, _: &str) -> Result<(), Failure> {
         unasked()
     }
+    async fn signing_keys(&self, _: Asker<'_>) -> Result<Vec<SigningKey>, Failure> {
+        unasked()
+    }
+    async fn rotate_key(&self, _: Asker<'_>) -> Result<(SigningKey, OffsetDateTime), Failure> {
+        unasked()
+    }
+    async fn revoke_key(&self, _: Asker<'_>, _: &str) -> Result<(), Failure> {
+        unasked()
+    }
 }

@@ -86,3 +86,14 @@ pub(super) async fn remove(attempt: Attempt, kid: &str, now: OffsetDateTime) -> 
     .await?;
     Ok(removed.rows_affected() == 1)
 }
+
+pub(super) async fn revoke(attempt: Attempt, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
+    let revoked = sqlx::query(
+        "UPDATE signing_keys SET state = 'gone', moment = $2, sealed = '' WHERE kid = $1 AND state <> 'gone'",
+    )
+    .bind(kid)
+    .bind(row::millis(now))
+    .execute(&mut *attempt.connection().await?)
+    .await?;
+    Ok(revoked.rows_affected() == 1)
+}

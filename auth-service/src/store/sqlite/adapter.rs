@@ -164,6 +164,10 @@ impl Store for SqliteStore {
         self.0.run("remove_signing_key", Self::remove_signing_key(self, kid, now)).await
     }
 
+    async fn revoke_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
+        Self::revoke_signing_key(self, kid, now).await
+    }
+
     async fn sweep(
         &self,
         now: OffsetDateTime,

@@ -95,4 +95,19 @@ impl SqliteStore {
         .await?;
         Ok(removed.rows_affected() == 1)
     }
+
+    pub(super) async fn revoke_signing_key(
+        &self,
+        kid: &str,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let revoked = sqlx::query(
+            "UPDATE signing_keys SET state = 'gone', moment = ?2, sealed = x'' WHERE kid = ?1 AND state <> 'gone'",
+        )
+        .bind(kid)
+        .bind(row::millis(now))
+        .execute(self.0.writer())
+        .await?;
+        Ok(revoked.rows_affected() == 1)
+    }
 }

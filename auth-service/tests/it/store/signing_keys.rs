@@ -85,3 +85,25 @@ pub async fn a_key_is_wiped_when_its_time_is_over(it: Fixture) {
     let gone = keys.iter().find(|key| key.record.kid == "a").unwrap();
     assert_eq!((gone.record.state, gone.sealed.len()), (KeyState::Gone { at: until }, 0));
 }
+
+pub async fn a_revoked_key_is_wiped_whatever_its_state(it: Fixture) {
+    let until = T0 + 100 * SECOND;
+    for (kid, state) in [("a", ACTIVE), ("b", ANNOUNCED), ("c", KeyState::Retiring { until })] {
+        it.store.insert_signing_key(&key(kid, state)).await.unwrap();
+        let outcomes = at_once(10, |_| {
+            let store = Arc::clone(&it.store);
+            async move { store.revoke_signing_key(kid, T0 + SECOND).await.unwrap() }
+        })
+        .await;
+        assert_eq!(outcomes.iter().filter(|won| **won).count(), 1, "{kid}");
+    }
+    assert!(!it.store.revoke_signing_key("x", T0).await.unwrap());
+    let keys = it.store.signing_keys().await.unwrap();
+    assert_eq!(keys.len(), 3);
+    for key in keys {
+        assert_eq!((key.record.state, key.sealed), (KeyState::Gone { at: T0 + SECOND }, Vec::new()));
+    }
+    // Its place is free.
+    assert!(it.store.insert_signing_key(&key("d", ACTIVE)).await.unwrap());
+    assert!(it.store.insert_signing_key(&key("e", ANNOUNCED)).await.unwrap());
+}

@@ -35,6 +35,7 @@ areas! {
     Clients "latchkey:clients"
     Roles "latchkey:roles"
     Sessions "latchkey:sessions"
+    Keys "latchkey:keys"
     Check "latchkey:check"
 }
 

@@ -199,6 +199,25 @@ impl Auth for World {
     async fn delete_client(&self, _: Asker<'_>, id: &str) -> Result<(), Failure> {
         self.ask("auth", "delete_client", id)
     }
+
+    async fn signing_keys(&self, _: Asker<'_>) -> Result<Vec<SigningKey>, Failure> {
+        self.ask("auth", "signing_keys", "")?;
+        Ok(vec![key("k1", KeyState::Active)])
+    }
+
+    async fn rotate_key(&self, _: Asker<'_>) -> Result<(SigningKey, time::OffsetDateTime), Failure> {
+        self.ask("auth", "rotate_key", "")?;
+        Ok((key("k2", KeyState::Announced), AT + Duration::from_secs(3_600)))
+    }
+
+    async fn revoke_key(&self, _: Asker<'_>, kid: &str) -> Result<(), Failure> {
+        self.ask("auth", "revoke_key", kid)?;
+        if kid == "k1" { Ok(()) } else { Err(refused(Reason::KeyNotFound, None)) }
+    }
+}
+
+fn key(kid: &str, state: KeyState) -> SigningKey {
+    SigningKey { kid: kid.into(), algorithm: "ES256".into(), state, moment: AT }
 }
 
 fn client(name: &str) -> Client {

@@ -85,6 +85,18 @@ pub(super) fn client_of(client: Option<rpc::Client>) -> Result<Client, Failure> 
     Ok(Client { id, name, status: standing(status)?, audiences, scopes, created_at })
 }
 
+pub(super) fn key_of(key: Option<rpc::SigningKey>) -> Result<SigningKey, Failure> {
+    let rpc::SigningKey { kid, algorithm, state, moment } = wire::set(PEER, "key", key)?;
+    let state = wire::known(PEER, "state", state, |state| match state {
+        rpc::KeyState::Unspecified => None,
+        rpc::KeyState::Announced => Some(KeyState::Announced),
+        rpc::KeyState::Active => Some(KeyState::Active),
+        rpc::KeyState::Retiring => Some(KeyState::Retiring),
+        rpc::KeyState::Gone => Some(KeyState::Gone),
+    })?;
+    Ok(SigningKey { kid, algorithm, state, moment: wire::moment(PEER, "moment", moment)? })
+}
+
 pub(super) fn tokens_of(tokens: Option<rpc::TokenSet>) -> Result<TokenSet, Failure> {
     let rpc::TokenSet { access_token, expires_in, refresh_token, scope } = wire::set(PEER, "tokens", tokens)?;
     if access_token.is_empty() {

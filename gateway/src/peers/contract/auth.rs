@@ -33,6 +33,25 @@ pub struct Client {
     pub created_at: OffsetDateTime,
 }
 
+/// Where a signing key is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    Announced,
+    Active,
+    Retiring,
+    Gone,
+}
+
+/// A signing key, without either half.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningKey {
+    pub kid: String,
+    pub algorithm: String,
+    pub state: KeyState,
+    /// Since when; for one that retires, until when.
+    pub moment: OffsetDateTime,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSet {
     pub access_token: Concealed,
@@ -204,4 +223,9 @@ pub trait Auth: Send + Sync {
         status: Standing,
     ) -> Result<Client, Failure>;
     async fn delete_client(&self, asker: Asker<'_>, id: &str) -> Result<(), Failure>;
+
+    async fn signing_keys(&self, asker: Asker<'_>) -> Result<Vec<SigningKey>, Failure>;
+    /// The announced key, and from when it signs.
+    async fn rotate_key(&self, asker: Asker<'_>) -> Result<(SigningKey, OffsetDateTime), Failure>;
+    async fn revoke_key(&self, asker: Asker<'_>, kid: &str) -> Result<(), Failure>;
 }

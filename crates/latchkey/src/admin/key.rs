@@ -1,0 +1,43 @@
+//! `latchkey key`.
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::json;
+
+use super::api::Api;
+use super::output::{Column, Output};
+use super::user::segment;
+
+const KEYS: &str = "/v1/admin/keys";
+const COLUMNS: [Column; 4] =
+    [("kid", "kid"), ("algorithm", "algorithm"), ("state", "state"), ("since, or until", "moment")];
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Signing keys: announced, active, retiring and gone.
+    List,
+    /// Announce the next key now; it takes over once every verifier has had the time to see it.
+    Rotate,
+    /// End a key that somebody else may have. What it signed is refused: its holders log in, or refresh, again.
+    Remove { kid: String },
+}
+
+pub async fn run(command: Command, api: &mut Api, output: &Output) -> Result<()> {
+    match command {
+        Command::List => {
+            let answer = api.get(KEYS, &[]).await?;
+            output.table(answer["keys"].as_array().map_or(&[], Vec::as_slice), &COLUMNS)
+        }
+        Command::Rotate => {
+            let key = api.post(KEYS, json!({})).await?;
+            let text = |member: &str| key[member].as_str().unwrap_or_default().to_owned();
+            output.answer(&key, || {
+                format!("{} is announced; it signs from {} on.", text("kid"), text("signs_from"))
+            })
+        }
+        Command::Remove { kid } => {
+            api.delete(&format!("{KEYS}/{}", segment(&kid))).await?;
+            output.answer(&json!({ "kid": kid }), || format!("{kid} is ended."))
+        }
+    }
+}
