@@ -214,7 +214,7 @@ impl Store for PostgresStore {
     }
 
     async fn revoke_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run(|attempt| signing_keys::revoke(attempt, kid, now)).await
+        self.0.run("revoke_signing_key", |attempt| signing_keys::revoke(attempt, kid, now)).await
     }
 
     async fn sweep(

@@ -165,7 +165,7 @@ impl Store for SqliteStore {
     }
 
     async fn revoke_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
-        Self::revoke_signing_key(self, kid, now).await
+        self.0.run("revoke_signing_key", Self::revoke_signing_key(self, kid, now)).await
     }
 
     async fn sweep(
