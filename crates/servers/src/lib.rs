@@ -1,4 +1,4 @@
-//! Real PostgreSQL and Redis servers for tests and benchmarks. Each is the test's own: on a free port of loopback, in a
+//! Real PostgreSQL and Redis servers for tests, benchmarks and `latchkey demo`. Each is the test's own: on a free port of loopback, in a
 //! temporary folder, gone when the value is dropped or the test's thread dies, and free to be killed, stopped and resumed.
 //!
 //! A server that is not installed fails the test that wants it: `cargo xtask setup` installs both.
@@ -6,7 +6,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "only tests use this: what goes wrong here is theirs to report"
+    reason = "for tests and the demo: what goes wrong here stops them, and says why"
 )]
 
 mod port;
