@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::admin::{self, Access};
 use crate::certificates::{CertificateFolder, LOCAL_DOMAIN};
-use crate::{bootstrap, inspect, migrate, serve, up};
+use crate::{bootstrap, demo, inspect, migrate, serve, up};
 
 /// Authentication and authorization for teams that run services.
 ///
@@ -34,6 +34,8 @@ pub struct Cli {
 enum Command {
     /// Run the whole system on this machine.
     Up(up::Args),
+    /// Show both ways of scaling on this machine: tokens, and sessions in each store, with 1, 2 and 4 replicas.
+    Demo(demo::Args),
     /// Run one service as this process.
     Serve(serve::Args),
     /// Bring a service's schema up to this version, before its replicas start.
@@ -86,6 +88,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     let access = Access { state_dir: cli.state_dir.clone(), server: cli.server, json: cli.json };
     match cli.command {
         Command::Up(args) => single_threaded()?.block_on(up::run(args, cli.state_dir)),
+        Command::Demo(args) => single_threaded()?.block_on(demo::run(args)),
         Command::Serve(args) => serve::run(args),
         Command::Migrate(args) => single_threaded()?.block_on(migrate::run(args)),
         Command::Bootstrap(args) => single_threaded()?.block_on(bootstrap::command::run(args)),

@@ -8,6 +8,7 @@ mod admin;
 mod bootstrap;
 mod certificates;
 mod cli;
+mod demo;
 mod echo;
 mod inspect;
 mod migrate;

@@ -1,4 +1,5 @@
-//! Real PostgreSQL and Redis servers for tests and benchmarks, and a collector of traces. Each is the test's own: on a free port of loopback, in a
+//! Real PostgreSQL and Redis servers for tests, benchmarks and `latchkey demo`, and a collector of traces. Each is its
+//! user's own: on a free port of loopback, in a
 //! temporary folder, gone when the value is dropped or the test's thread dies, and free to be killed, stopped and resumed.
 //!
 //! A server that is not installed fails the test that wants it: `cargo xtask setup` installs both.
@@ -7,7 +8,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
-    reason = "only tests use this: what goes wrong here is theirs to report"
+    reason = "for tests and the demo: what goes wrong here stops them, and says why"
 )]
 
 mod collector;

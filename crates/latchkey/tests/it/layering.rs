@@ -258,6 +258,8 @@ fn drivers_and_dangerous_crates_have_few_users() {
         ("jsonwebtoken", &["latchkey-token"]),
         ("argon2", &["auth-service"]),
         ("rcgen", &["latchkey"]),
+        // Servers to try things on: `latchkey demo` and benchmarks start them. Whoever else does is a test.
+        ("latchkey-servers", &["latchkey", "latchkey-bench"]),
     ];
     for (name, users) in may_use {
         for member in members() {

@@ -1,0 +1,162 @@
+//! `latchkey demo`: shows both ways of scaling on this machine, judges what it saw, and writes a report.
+//!
+//! Every row is a stack of its own, started by `latchkey up` as a user would, with N replicas of each service and of the
+//! gateway. First stateless tokens, then sessions in each store that replicas can share. A row that does not hold what the
+//! report claims makes the command fail.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use chassis::process::say;
+use serde::Serialize;
+
+use crate::signals::Stop;
+
+mod html;
+mod judge;
+mod load;
+mod metrics;
+mod quota;
+mod row;
+mod servers;
+mod stack;
+
+use quota::Quota;
+use row::Row;
+
+/// More replicas on one machine than `up` starts.
+const MOST_REPLICAS: i64 = 16;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How long each row is loaded.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// How many of every service and of the gateway, one row each.
+    #[arg(long, default_value = "1,2,4", value_delimiter = ',', value_name = "N,N", value_parser = clap::value_parser!(u16).range(1..=MOST_REPLICAS))]
+    replicas: Vec<u16>,
+    /// What is shown: stateless tokens, and sessions in each of these.
+    #[arg(long, value_enum, default_value = "tokens,sqlite,postgres,redis", value_delimiter = ',')]
+    stores: Vec<Kind>,
+    /// Where report.html and report.json are written.
+    #[arg(long, default_value = "latchkey-demo", value_name = "DIR")]
+    output: PathBuf,
+    /// Gives each process of ours this share of one core, by control groups: what N machines would add then shows on one.
+    #[arg(long, value_name = "CORES", value_parser = quota::cores)]
+    cpu: Option<f64>,
+}
+
+/// What a row loads the gateways with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Access tokens, which every gateway checks by itself.
+    Tokens,
+    /// Sessions in SQLite files.
+    Sqlite,
+    /// Sessions in PostgreSQL, and everything else too.
+    Postgres,
+    /// Sessions in Redis.
+    Redis,
+}
+
+impl Kind {
+    pub fn title(self) -> &'static str {
+        match self {
+            Kind::Tokens => "Stateless tokens",
+            Kind::Sqlite => "Sessions in SQLite",
+            Kind::Postgres => "Sessions in PostgreSQL",
+            Kind::Redis => "Sessions in Redis",
+        }
+    }
+}
+
+/// `report.json`.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Whether every row held; `problems` says what did not.
+    pub passed: bool,
+    pub problems: Vec<String>,
+    /// What could not be shown on this machine, and what would have to be installed.
+    pub skipped: Vec<String>,
+    pub seconds: u64,
+    /// Cores that all processes share, the load's own included.
+    pub cores: usize,
+    /// Cores that each process was given; `null`: no limit.
+    pub cpu: Option<f64>,
+    /// Why throughput does not grow with replicas here; `null` with a limit, under which it must.
+    pub note: Option<String>,
+    pub rows: Vec<Row>,
+}
+
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let mut stop = Stop::listen()?;
+    tokio::select! {
+        done = show(args) => done,
+        () = stop.told() => {
+            say("stopped before everything was shown: there is no report");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+async fn show(mut args: Args) -> Result<ExitCode> {
+    args.replicas.sort_unstable();
+    args.replicas.dedup();
+    args.stores.sort_unstable();
+    args.stores.dedup();
+    let quota = args.cpu.map(Quota::open).transpose()?;
+    std::fs::create_dir_all(&args.output)
+        .with_context(|| format!("--output {} cannot be made", args.output.display()))?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let note = args.cpu.is_none().then(|| {
+        format!(
+            "Every process, and the load itself, shares the {cores} cores of this machine: more replicas cannot answer \
+             more requests a second here. --cpu 0.1 gives each process a fixed part of a core, as machines of their own would."
+        )
+    });
+    let mut report = Report {
+        passed: false,
+        problems: Vec::new(),
+        skipped: Vec::new(),
+        seconds: args.seconds,
+        cores,
+        cpu: args.cpu,
+        note,
+        rows: Vec::new(),
+    };
+    for kind in args.stores {
+        if !servers::is_installed(kind) {
+            let missing = servers::missing(kind);
+            println!("{}: not shown: {missing}", kind.title());
+            report.skipped.push(missing);
+            continue;
+        }
+        for replicas in &args.replicas {
+            println!("{}, {replicas} of everything: starting", kind.title());
+            let row = row::measure(kind, *replicas, args.seconds, quota.as_ref())
+                .await
+                .with_context(|| format!("{}, {replicas} of everything", kind.title()))?;
+            println!("  {}", row.line());
+            report.rows.push(row);
+        }
+    }
+    report.problems = judge::problems(&report);
+    report.passed = report.problems.is_empty();
+    write(&args.output, &report)?;
+    println!("Report: {}", args.output.join("report.html").display());
+    for problem in &report.problems {
+        say(format_args!("NOT HELD: {problem}"));
+    }
+    Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write(output: &Path, report: &Report) -> Result<()> {
+    let json = serde_json::to_vec_pretty(report).context("the report cannot be written as JSON")?;
+    for (name, text) in [("report.json", json), ("report.html", html::page(report).into_bytes())] {
+        let file = output.join(name);
+        std::fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))?;
+    }
+    Ok(())
+}

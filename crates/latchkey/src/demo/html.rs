@@ -1,0 +1,162 @@
+//! `report.html`: one file that needs nothing else.
+
+use std::fmt::Write as _;
+
+use super::row::Row;
+use super::{Kind, Report};
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;\
+background:#fff}h1{margin-bottom:0}figure{margin:2rem 0;break-inside:avoid}svg{width:100%;height:auto}\
+figcaption{color:#57606a}table{border-collapse:collapse;width:100%;font-size:.85rem}th,td{padding:.3rem .5rem;\
+border-bottom:1px solid #d0d7de;text-align:right}th:first-child,td:first-child{text-align:left}.held{color:#116329}\
+.broken{color:#a40e26}";
+const COLOURS: [&str; 4] = ["#0969da", "#bc4c00", "#1a7f37", "#8250df"];
+
+pub fn page(report: &Report) -> String {
+    let verdict = match report.passed {
+        true => "<p class=\"held\"><strong>Everything held.</strong></p>".to_owned(),
+        false => {
+            format!("<p class=\"broken\"><strong>Not held:</strong></p><ul>{}</ul>", list(&report.problems))
+        }
+    };
+    let growth = match (&report.note, report.cpu) {
+        (Some(note), _) => note.clone(),
+        (None, cpu) => format!("Each process has {} of a core.", cpu.unwrap_or_default()),
+    };
+    let charts = [
+        chart(report, "Requests answered", "requests a second", |row| row.requests_per_second, &growth),
+        chart(
+            report,
+            "Latency, 99th percentile",
+            "milliseconds",
+            |row| row.p99_ms,
+            "99 of 100 requests were quicker.",
+        ),
+        chart(
+            report,
+            "Calls to services for one request",
+            "calls a request",
+            |row| row.calls_per_request,
+            "Tokens are checked by the gateway itself; a session is asked for.",
+        ),
+        chart(
+            report,
+            "Requests that failed while one replica of each service was killed",
+            "% of requests",
+            |row| 100.0 * row.killed.failed as f64 / row.killed.requests.max(1) as f64,
+            "503, or no answer, until the killed ones run again. With one of everything there is nobody else to ask.",
+        ),
+    ];
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Latchkey: both ways of scaling</title>\
+         <style>{STYLE}</style><h1>Both ways of scaling</h1><p>{} s a row, {} cores.</p>{verdict}<ul>{}</ul>{}{}</html>\n",
+        report.seconds,
+        report.cores,
+        list(&report.skipped),
+        charts.concat(),
+        table(&report.rows),
+    )
+}
+
+fn list(items: &[String]) -> String {
+    items.iter().fold(String::new(), |list, item| list + "<li>" + &escaped(item) + "</li>")
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Groups of bars: a group for each kind, a bar for each number of replicas, its value above it.
+fn chart(report: &Report, title: &str, unit: &str, value: fn(&Row) -> f64, caption: &str) -> String {
+    const WIDTH: f64 = 860.0;
+    const LEFT: f64 = 50.0;
+    const BASE: f64 = 230.0;
+    const TALLEST: f64 = 170.0;
+    let rows = &report.rows;
+    let most = rows.iter().map(value).fold(0.0, f64::max);
+    let mut kinds: Vec<Kind> = rows.iter().map(|row| row.kind).collect();
+    kinds.dedup();
+    let mut svg = format!(
+        "<figure><svg viewBox=\"0 0 {WIDTH} 300\" role=\"img\" aria-label=\"{title}\" font-family=\"system-ui,sans-serif\" \
+         font-size=\"13\"><text x=\"0\" y=\"18\" font-size=\"17\" font-weight=\"600\">{title}</text>\
+         <text x=\"0\" y=\"38\" fill=\"#57606a\">{unit}</text>\
+         <line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{BASE}\" y2=\"{BASE}\" stroke=\"#57606a\"/>"
+    );
+    let group = (WIDTH - LEFT) / kinds.len().max(1) as f64;
+    for (at, (kind, colour)) in kinds.iter().zip(COLOURS).enumerate() {
+        let bars: Vec<&Row> = rows.iter().filter(|row| row.kind == *kind).collect();
+        let step = (group * 0.85 / bars.len().max(1) as f64).min(70.0);
+        let from = LEFT + group * (at as f64 + 0.5) - step * bars.len() as f64 / 2.0;
+        for (bar, row) in bars.iter().enumerate() {
+            let tall = if most > 0.0 { TALLEST * value(row) / most } else { 0.0 };
+            let (x, y) = (from + step * bar as f64, BASE - tall);
+            let middle = x + step / 2.0;
+            let _ = write!(
+                svg,
+                "<rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{tall:.1}\" fill=\"{colour}\"/>\
+                 <text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
+                 <text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                x + step * 0.1,
+                step * 0.8,
+                y - 5.0,
+                number(value(row)),
+                BASE + 18.0,
+                row.replicas,
+            );
+        }
+        let middle = LEFT + group * (at as f64 + 0.5);
+        let _ = write!(
+            svg,
+            "<text x=\"{middle:.1}\" y=\"{}\" text-anchor=\"middle\" font-weight=\"600\" fill=\"{colour}\">{}</text>",
+            BASE + 40.0,
+            kind.title()
+        );
+    }
+    let _ = write!(
+        svg,
+        "<text x=\"{:.1}\" y=\"292\" text-anchor=\"middle\" fill=\"#57606a\">replicas of every service and of the gateway</text>\
+         </svg><figcaption>{}</figcaption></figure>",
+        LEFT + (WIDTH - LEFT) / 2.0,
+        escaped(caption)
+    );
+    svg
+}
+
+fn number(value: f64) -> String {
+    match value {
+        0.0 => "0".to_owned(),
+        value if value < 10.0 => format!("{value:.2}"),
+        value => format!("{value:.0}"),
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut table =
+        "<table><tr><th>What</th><th>Replicas</th><th>Requests/s</th><th>p50 ms</th><th>p99 ms</th>\
+                     <th>Calls a request</th><th>Store reads a request</th><th>Least share of a gateway</th>\
+                     <th>Failed when killed</th><th>Lost</th><th>Wrong refusals</th></tr>"
+            .to_owned();
+    for row in rows {
+        let gateways = row.shares.get("gateway").map(|shares| &shares.calls);
+        let total: u64 = gateways.map_or(0, |calls| calls.values().sum());
+        let least = gateways.and_then(|calls| calls.values().min()).copied().unwrap_or_default();
+        let _ = write!(
+            table,
+            "<tr><td>{}</td><td>{}</td><td>{:.0}</td><td>{:.1}</td><td>{:.1}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td>\
+             <td>{} of {}</td><td>{}</td><td>{}</td></tr>",
+            row.kind.title(),
+            row.replicas,
+            row.requests_per_second,
+            row.p50_ms,
+            row.p99_ms,
+            row.calls_per_request,
+            row.store_reads_per_request,
+            least as f64 / total.max(1) as f64,
+            row.killed.failed,
+            row.killed.requests,
+            row.killed.lost,
+            row.wrong_refusals + row.killed.wrong_refusals,
+        );
+    }
+    table + "</table>"
+}

@@ -1,0 +1,104 @@
+use std::collections::BTreeMap;
+
+use super::super::row::{Killed, Shares};
+use super::*;
+
+fn good(kind: Kind, replicas: u16) -> Row {
+    let shares = ["auth", "session", "policy", "gateway"].map(|service| {
+        let calls = (0..replicas).map(|replica| (format!("{service}-{replica}"), 100)).collect();
+        (service, Shares { calls, judged: true })
+    });
+    Row {
+        kind,
+        replicas,
+        requests: 1000,
+        requests_per_second: 100.0 * f64::from(replicas),
+        p50_ms: 1.0,
+        p99_ms: 2.0,
+        failed: 0,
+        wrong_refusals: 0,
+        credentials: 16,
+        pairs_used: 16 * usize::from(replicas),
+        calls_per_request: if kind == Kind::Tokens { 0.0 } else { 1.0 },
+        store_reads_per_request: if kind == Kind::Tokens { 0.0 } else { 1.0 },
+        store_writes_per_request: 0.0,
+        shares: BTreeMap::from(shares),
+        killed: Killed { processes: vec![], requests: 10, failed: 3, wrong_refusals: 0, lost: 0 },
+    }
+}
+
+fn judged(cpu: Option<f64>, rows: Vec<Row>) -> Vec<String> {
+    problems(&Report {
+        passed: false,
+        problems: vec![],
+        skipped: vec![],
+        seconds: 1,
+        cores: 2,
+        cpu,
+        note: None,
+        rows,
+    })
+}
+
+#[test]
+fn good_rows_have_no_problem_and_no_rows_are_one() {
+    let rows = vec![good(Kind::Tokens, 1), good(Kind::Tokens, 2), good(Kind::Redis, 1), good(Kind::Redis, 4)];
+    assert_eq!(judged(Some(0.1), rows), Vec::<String>::new());
+    assert_eq!(judged(None, vec![]), ["nothing was shown"]);
+}
+
+#[test]
+fn each_thing_that_does_not_hold_is_named_with_its_row() {
+    type Spoil = fn(&mut Row);
+    let spoilt: [(Spoil, &str); 9] = [
+        (|row| row.failed = 1, "1 requests failed with everything running"),
+        (|row| row.wrong_refusals = 2, "2 valid credentials were refused with everything running"),
+        (|row| row.killed.wrong_refusals = 3, "3 valid credentials were refused while replicas were killed"),
+        (|row| row.killed.lost = 4, "4 credentials were lost when replicas were killed"),
+        (|row| row.pairs_used = 31, "31 of 32 pairs of credential and gateway were used"),
+        (|row| row.calls_per_request = 0.01, "0.0100 calls to services a request, for tokens that are known"),
+        (|row| row.store_reads_per_request = 0.5, "0.5000 reads of the store a request"),
+        (
+            |row| {
+                row.shares.get_mut("policy").unwrap().calls.insert("policy-1".into(), 50);
+            },
+            "policy-1 had 0.33 of the calls, less than 0.35",
+        ),
+        (
+            |row| {
+                row.shares.get_mut("auth").unwrap().calls.remove("auth-1");
+            },
+            "auth has 1 replicas that tell their metrics",
+        ),
+    ];
+    for (spoil, said) in spoilt {
+        let mut row = good(Kind::Tokens, 2);
+        spoil(&mut row);
+        assert_eq!(judged(None, vec![row]), [format!("Stateless tokens, 2 of everything: {said}")]);
+    }
+}
+
+#[test]
+fn sessions_whose_service_was_not_asked_are_no_proof() {
+    let mut row = good(Kind::Sqlite, 2);
+    row.shares.get_mut("session").unwrap().judged = false;
+    let said = judged(None, vec![row]);
+    assert_eq!(
+        said,
+        [
+            "Sessions in SQLite, 2 of everything: session had only 200 calls: too few to see how they are shared"
+        ]
+    );
+}
+
+#[test]
+fn throughput_must_grow_when_each_process_has_its_own_part_of_a_core() {
+    let mut two = good(Kind::Redis, 2);
+    two.requests_per_second = 160.0;
+    let rows = vec![good(Kind::Redis, 1), two];
+    assert_eq!(judged(None, rows.clone()), Vec::<String>::new());
+    assert_eq!(
+        judged(Some(0.1), rows),
+        ["Sessions in Redis: 2 of everything answered 1.60 times what one did, less than 1.7"]
+    );
+}

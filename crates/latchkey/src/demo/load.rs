@@ -1,0 +1,131 @@
+//! The load: so many callers, each with one request at a time, spread round robin over gateways and credentials.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName};
+use tokio::time::Instant;
+
+const CALLERS: usize = 16;
+
+/// A header that lets one in.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    Token(String),
+    Session(String),
+}
+
+impl Credential {
+    fn header(&self) -> (HeaderName, &str) {
+        match self {
+            Credential::Token(bearer) => (AUTHORIZATION, bearer),
+            Credential::Session(cookie) => (COOKIE, cookie),
+        }
+    }
+
+    fn path(&self) -> &'static str {
+        match self {
+            Credential::Token(_) => "/app/token/demo",
+            Credential::Session(_) => "/app/session/demo",
+        }
+    }
+}
+
+/// What the callers saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub answered: u64,
+    /// 401 or 403, though every credential is valid.
+    pub refused: u64,
+    /// Anything else: 503, or no answer.
+    pub failed: u64,
+    /// (credential, gateway) that were answered.
+    pub pairs: BTreeSet<(usize, usize)>,
+    pub latencies: Vec<Duration>,
+}
+
+impl Seen {
+    pub fn requests(&self) -> u64 {
+        self.answered + self.refused + self.failed
+    }
+
+    /// In milliseconds; 0 when nothing was answered.
+    pub fn percentile(&self, percent: usize) -> f64 {
+        let mut all = self.latencies.clone();
+        all.sort_unstable();
+        let at = (all.len() * percent / 100).min(all.len().saturating_sub(1));
+        all.get(at).map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
+    }
+}
+
+/// Runs until `end` resolves and at least so many requests were made; requests under way are finished.
+pub async fn until<T>(
+    client: &reqwest::Client,
+    gateways: &[String],
+    credentials: &[Credential],
+    least: usize,
+    end: impl Future<Output = T>,
+) -> (Seen, T) {
+    let (seen, next, is_over) = (RefCell::new(Seen::default()), Cell::new(0), Cell::new(false));
+    let callers = (0..CALLERS).map(|_| async {
+        while !is_over.get() || next.get() < least {
+            let number = next.replace(next.get() + 1);
+            one(client, gateways, credentials, number, &seen).await;
+        }
+    });
+    let end = async {
+        let value = end.await;
+        is_over.set(true);
+        value
+    };
+    let (value, _) = tokio::join!(end, join_all(callers));
+    (seen.into_inner(), value)
+}
+
+/// Every credential once at every gateway.
+pub async fn once_everywhere(
+    client: &reqwest::Client,
+    gateways: &[String],
+    credentials: &[Credential],
+) -> Seen {
+    let seen = RefCell::new(Seen::default());
+    for number in 0..gateways.len() * credentials.len() {
+        one(client, gateways, credentials, number, &seen).await;
+    }
+    seen.into_inner()
+}
+
+async fn one(
+    client: &reqwest::Client,
+    gateways: &[String],
+    credentials: &[Credential],
+    number: usize,
+    seen: &RefCell<Seen>,
+) {
+    let (gateway, credential) = (number % gateways.len(), number / gateways.len() % credentials.len());
+    let (Some(url), Some(presented)) = (gateways.get(gateway), credentials.get(credential)) else { return };
+    let (name, value) = presented.header();
+    let began = Instant::now();
+    let answer = client.get(format!("{url}{}", presented.path())).header(name, value).send().await;
+    // An answer that breaks off is none.
+    let status = match answer {
+        Ok(answer) => {
+            let status = answer.status().as_u16();
+            answer.bytes().await.map(|_| status)
+        }
+        Err(error) => Err(error),
+    };
+    let took = began.elapsed();
+    let mut seen = seen.borrow_mut();
+    match status {
+        Ok(200) => {
+            seen.answered += 1;
+            seen.latencies.push(took);
+            seen.pairs.insert((credential, gateway));
+        }
+        Ok(401 | 403) => seen.refused += 1,
+        _ => seen.failed += 1,
+    }
+}

@@ -1,0 +1,90 @@
+//! One stack: `latchkey up` as a child, in a temporary folder.
+
+use std::fs::File;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::up::stack_file::StackFile;
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// `up` gives its own processes 60 s.
+const WITHIN: Duration = Duration::from_secs(90);
+
+pub struct Stack {
+    up: Child,
+    folder: tempfile::TempDir,
+    pub file: StackFile,
+}
+
+impl Stack {
+    pub async fn start(replicas: u16, stores: &[String]) -> Result<Self> {
+        let folder = tempfile::tempdir().context("no temporary folder can be made")?;
+        let said = folder.path().join("up.log");
+        let log = File::create(&said).context("a temporary file cannot be made")?;
+        let program = std::env::current_exe().context("this program's own path is unknown")?;
+        let mut up = Command::new(program)
+            .args(["up", "--port", "0", "--replicas", &replicas.to_string(), "--state-dir"])
+            .arg(folder.path().join("state"))
+            .args(stores)
+            .env_remove("LATCHKEY_DATABASE")
+            .env_remove("LATCHKEY_SESSIONS")
+            .stdin(std::process::Stdio::null())
+            .stdout(log.try_clone().context("a temporary file cannot be used")?)
+            .stderr(log)
+            // Ctrl-C is for this process; the stack goes with it.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .context("latchkey up cannot be started")?;
+        let path = folder.path().join("state/stack.json");
+        let started = async {
+            loop {
+                if let Some(file) = StackFile::read(&path)? {
+                    return Ok(file);
+                }
+                if let Some(status) = up.try_wait()? {
+                    let said = std::fs::read_to_string(&said).unwrap_or_default();
+                    bail!("latchkey up ended ({status}): {said}");
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let file =
+            tokio::time::timeout(WITHIN, started).await.context("the stack did not start in time")??;
+        Ok(Self { up, folder, file })
+    }
+
+    /// `kill -9` of one process.
+    pub fn kill(&self, process: &str) -> Result<()> {
+        let pid =
+            self.file.pids.get(process).and_then(|pid| i32::try_from(*pid).ok()).and_then(Pid::from_raw);
+        let pid = pid.with_context(|| format!("no {process} runs"))?;
+        kill_process(pid, Signal::KILL).with_context(|| format!("{process} cannot be killed"))
+    }
+
+    /// Resolves when all of those named run again under other numbers.
+    pub async fn replaced(&self, processes: &[String]) -> Result<()> {
+        let path = self.folder.path().join("state/stack.json");
+        let all = async {
+            loop {
+                let now = StackFile::read(&path)?.context("the stack stopped")?;
+                if processes.iter().all(|name| now.pids.get(name) != self.file.pids.get(name)) {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(WITHIN, all).await.context("what was killed did not start again in time")?
+    }
+
+    pub async fn stop(mut self) -> Result<()> {
+        let pid = self.up.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        kill_process(pid.context("the stack is gone")?, Signal::TERM)
+            .context("the stack cannot be stopped")?;
+        self.up.wait().await.context("the stack is lost")?;
+        Ok(())
+    }
+}
