@@ -28,6 +28,8 @@ pub enum Care {
 pub const DEADLINE: Duration = Duration::from_secs(2);
 pub const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
 pub const GRACE: Duration = Duration::from_secs(1);
+/// In smoke, which no time fails, only what is never answered counts.
+pub const SMOKE_GRACE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub struct Answer {
@@ -73,6 +75,8 @@ pub struct Clients {
     gateways: Vec<Gateway>,
     next: AtomicUsize,
     care: Care,
+    /// After a deadline, until what is not answered counts as hung.
+    grace: Duration,
     http: Client,
 }
 
@@ -91,13 +95,19 @@ pub fn http() -> anyhow::Result<Client> {
 
 impl Clients {
     /// `gateways`: each one's public URL and operations URL.
-    pub fn new(gateways: &[(String, String)], care: Care) -> anyhow::Result<Arc<Clients>> {
+    pub fn new(gateways: &[(String, String)], care: Care, grace: Duration) -> anyhow::Result<Arc<Clients>> {
         let gateways = gateways.iter().map(|(url, operations)| Gateway {
             url: url.clone(),
             readyz: format!("{operations}/readyz"),
             is_ready: AtomicBool::new(true),
         });
-        Ok(Arc::new(Clients { gateways: gateways.collect(), next: AtomicUsize::new(0), care, http: http()? }))
+        Ok(Arc::new(Clients {
+            gateways: gateways.collect(),
+            next: AtomicUsize::new(0),
+            care,
+            grace,
+            http: http()?,
+        }))
     }
 
     /// Looks at each gateway's readiness, until dropped.
@@ -156,7 +166,7 @@ impl Clients {
             let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
             Ok::<_, reqwest::Error>(Answer { status, headers, body: answer.bytes().await?.to_vec() })
         };
-        match tokio::time::timeout(deadline + GRACE, sent).await {
+        match tokio::time::timeout(deadline + self.grace, sent).await {
             Err(_) => Err(Lost::Hung),
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {

@@ -87,7 +87,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 Ok(outcomes) => {
                     for outcome in outcomes {
                         println!("{}", outcome.line(plan.is_smoke));
-                        is_well &= !matches!(outcome.verdict(plan.is_smoke), "FAIL" | "INVALID");
+                        is_well &= matches!(outcome.verdict(plan.is_smoke), "PASS" | "SMOKE");
                     }
                 }
                 Err(error) => {

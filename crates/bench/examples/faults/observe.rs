@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::client::{Care, Clients};
+use crate::client::{Care, Clients, GRACE, SMOKE_GRACE};
 use crate::figures::{Figures, Window, judge, p99};
 use crate::ledger::{Entry, Ledger, Op};
 use crate::load;
@@ -109,7 +109,7 @@ async fn begin(
         .map(|(at, url)| (url.clone(), stack.file.operations[&format!("gateway-{at}")].clone()))
         .collect();
     add_routes(&stack.state().join("routes.toml"), &trap.routes(), &gateways).await?;
-    let clients = Clients::new(&gateways, care)?;
+    let clients = Clients::new(&gateways, care, if plan.is_smoke { SMOKE_GRACE } else { GRACE })?;
     let ledger = Ledger::open(&plan.folder.join(format!("{name}.jsonl")))?;
     let world = World::new(ledger, clients, plan.seed);
     // Of each as many as are ended, and some that stay.

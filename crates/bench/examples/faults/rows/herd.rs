@@ -8,7 +8,7 @@ use servers::{Postgres, Sync};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Care, Clients, DEADLINE, LOGIN_DEADLINE, Repeat};
+use crate::client::{Care, Clients, DEADLINE, GRACE, LOGIN_DEADLINE, Repeat};
 use crate::figures::{Window, judge, p99};
 use crate::ledger::{Entry, Ledger, Op};
 use crate::observe::Plan;
@@ -83,7 +83,7 @@ async fn run(name: &str, plan: &Plan, hashing: Option<&str>) -> anyhow::Result<S
     let stack = setup.start(&plan.program).await?;
     let gateways = [(stack.file.gateways[0].clone(), stack.file.operations["gateway-0"].clone())];
     let ledger = Ledger::open(&plan.folder.join(format!("{name}.jsonl")))?;
-    let world = World::new(ledger, Clients::new(&gateways, Care::None)?, plan.seed);
+    let world = World::new(ledger, Clients::new(&gateways, Care::None, GRACE)?, plan.seed);
     world.seed(20, 0).await?;
 
     let whole = Duration::from_secs(plan.seconds);

@@ -223,6 +223,8 @@ pub async fn evicts(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
             let from = world.ledger.now();
             sleep(EACH / 2).await;
             windows.push((from, world.ledger.now()));
+            // What was sent before this must not be answered after that.
+            sleep(DEADLINE).await;
             tell(&redis, "CONFIG SET maxmemory-policy noeviction")?;
             sleep(EACH / 2).await;
         }

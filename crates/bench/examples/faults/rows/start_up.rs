@@ -9,7 +9,7 @@ use std::time::Duration;
 use servers::{Postgres, Redis, Sync};
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Answer, Care, Clients, DEADLINE, Lost};
+use crate::client::{Answer, Care, Clients, DEADLINE, GRACE, Lost};
 use crate::figures::Figures;
 use crate::ledger::Ledger;
 use crate::observe::Plan;
@@ -62,7 +62,7 @@ pub async fn any_order(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     setup.set("auth", "[token]\naccess_lifetime = \"1h\"\n")?;
     let mut stack = setup.start(&plan.program).await?;
     let gateways = [(stack.file.gateways[0].clone(), stack.file.operations["gateway-0"].clone())];
-    let clients = Clients::new(&gateways, Care::None)?;
+    let clients = Clients::new(&gateways, Care::None, GRACE)?;
     let world = World::new(Ledger::open(&plan.folder.join("F36.jsonl"))?, clients, plan.seed);
     world.seed(1, 0).await?;
     let callers = {
