@@ -4,6 +4,7 @@
 mod administrator;
 mod bad_starts;
 mod command_line;
+mod deploy;
 mod documents;
 mod faults;
 mod hostile;
