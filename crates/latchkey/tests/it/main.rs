@@ -5,6 +5,7 @@ mod administrator;
 mod bad_starts;
 mod command_line;
 mod demo;
+mod deploy;
 mod documents;
 mod faults;
 mod hostile;

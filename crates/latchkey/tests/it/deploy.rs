@@ -1,0 +1,7 @@
+//! What `deploy/` says is what the programs do: every manifest is rendered by the real tool, and every container of ours is
+//! started with exactly the arguments, environment and files that it would get.
+
+mod containers;
+mod kubernetes;
+mod observability;
+mod tools;

@@ -1,0 +1,203 @@
+//! The overlays: valid for the API, within the restricted profile, and in agreement with themselves.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::tools::*;
+use crate::stack::text;
+
+/// What the validator says, if it finds fault. A schema that it does not know is only a warning to it, but not to us.
+fn faults(yaml: &str) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rendered.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let output = python("kubernetes-validate").arg("--strict").arg(file).output().unwrap();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    let resources = yaml.split("\n---\n").count();
+    let passed = said.matches(" passed for resource ").count();
+    (!output.status.success() || said.contains("WARN") || passed != resources).then_some(said)
+}
+
+#[test]
+fn overlays_are_valid_and_what_is_not_is_refused() {
+    for name in OVERLAYS {
+        let folder = deploy("kubernetes/overlays").join(name);
+        let rendered = printed(Command::new("kubectl").arg("kustomize").arg(folder));
+        assert_eq!(faults(&rendered), None, "{name}");
+        for (right, wrong) in [
+            ("readOnlyRootFilesystem:", "readOnlyRootFilesytem:"),
+            ("apiVersion: policy/v1\n", "apiVersion: policy/v7\n"),
+        ] {
+            assert!(rendered.contains(right), "{right}");
+            assert!(faults(&rendered.replacen(right, wrong, 1)).is_some(), "{wrong}");
+        }
+    }
+}
+
+#[test]
+fn every_pod_is_within_the_restricted_profile() {
+    for name in OVERLAYS {
+        let resources = overlay(name);
+        let mut containers = 0;
+        for workload in workloads(&resources) {
+            let pod = &workload["spec"]["template"]["spec"];
+            let whose = &workload["metadata"]["name"];
+            assert_eq!(pod["automountServiceAccountToken"], false, "{whose}");
+            assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{whose}");
+            assert!(pod["securityContext"]["runAsUser"].as_u64().unwrap() > 0, "{whose}");
+            assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{whose}");
+            for refused in ["hostNetwork", "hostPID", "hostIPC"] {
+                assert!(pod[refused].is_null(), "{whose}: {refused}");
+            }
+            for volume in list(&pod["volumes"]) {
+                let allowed = ["configMap", "secret", "emptyDir"];
+                assert!(allowed.iter().any(|kind| !volume[*kind].is_null()), "{whose}: {volume}");
+            }
+            for container in list(&pod["containers"]).chain(list(&pod["initContainers"])) {
+                containers += 1;
+                let context = &container["securityContext"];
+                assert_eq!(context["allowPrivilegeEscalation"], false, "{whose}");
+                assert_eq!(context["readOnlyRootFilesystem"], true, "{whose}");
+                assert_eq!(context["capabilities"], serde_json::json!({"drop": ["ALL"]}), "{whose}");
+                assert!(context["privileged"].is_null() && context["runAsUser"].is_null(), "{whose}");
+            }
+        }
+        assert!(containers >= 7, "{name}: {containers}");
+        // By reference only: what is secret is in no manifest.
+        assert_eq!(of_kind(&resources, "Secret").len(), 0, "{name}");
+    }
+}
+
+fn matches(selector: &Value, labels: &Value) -> bool {
+    selector.as_object().unwrap().iter().all(|(name, value)| &labels[name] == value)
+}
+
+#[test]
+fn selectors_find_their_pods() {
+    for name in OVERLAYS {
+        let resources = overlay(name);
+        let pods: Vec<_> = workloads(&resources)
+            .iter()
+            .map(|workload| workload["spec"]["template"]["metadata"]["labels"].clone())
+            .collect();
+        let of = |selector: &Value| pods.iter().filter(|labels| matches(selector, labels)).count();
+        for service in of_kind(&resources, "Service") {
+            assert_eq!(of(&service["spec"]["selector"]), 1, "{service}");
+        }
+        for budget in of_kind(&resources, "PodDisruptionBudget") {
+            assert_eq!(of(&budget["spec"]["selector"]["matchLabels"]), 1, "{budget}");
+        }
+        for deployment in of_kind(&resources, "Deployment") {
+            assert_eq!(of(&deployment["spec"]["selector"]["matchLabels"]), 1, "{deployment}");
+        }
+        for scaler in of_kind(&resources, "HorizontalPodAutoscaler") {
+            let target = &scaler["spec"]["scaleTargetRef"];
+            named(&resources, word(&target["kind"]), word(&target["name"]));
+        }
+        for kind in ["PodDisruptionBudget", "HorizontalPodAutoscaler"] {
+            let names: Vec<_> =
+                of_kind(&resources, kind).iter().map(|one| word(&one["metadata"]["name"])).collect();
+            assert_eq!(names, ["auth", "gateway", "policy", "session"], "{kind}");
+        }
+        for resource in &resources {
+            assert_eq!(resource["metadata"]["labels"]["app.kubernetes.io/part-of"], "latchkey", "{resource}");
+        }
+    }
+}
+
+#[test]
+fn names_that_are_looked_up_are_those_of_headless_services() {
+    let endpoint = Regex::new(r#"(?:dns:|dns = ")([a-z-]+)\.latchkey\.svc\.cluster\.local:(\d+)"#).unwrap();
+    for name in OVERLAYS {
+        let resources = overlay(name);
+        let mut places: Vec<String> = Vec::new();
+        for map in of_kind(&resources, "ConfigMap") {
+            places.extend(map["data"].as_object().unwrap().values().map(|file| word(file).to_owned()));
+        }
+        places.push(named(&resources, "Job", "bootstrap")["spec"].to_string());
+        let mut found = 0;
+        for place in &places {
+            for names in endpoint.captures_iter(place) {
+                found += 1;
+                let service = named(&resources, "Service", &names[1]);
+                assert_eq!(service["spec"]["clusterIP"], "None", "{}", &names[1]);
+                assert_eq!(service["spec"]["ports"][0]["port"].to_string(), names[2], "{}", &names[1]);
+            }
+        }
+        assert!(found >= 7, "{name}: {found}");
+    }
+}
+
+/// `from → to:port`, of pods in this namespace.
+fn edges(resources: &[Value], direction: &str, peers: &str) -> BTreeSet<String> {
+    let mut edges = BTreeSet::new();
+    for policy in of_kind(resources, "NetworkPolicy") {
+        let own = &policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"];
+        for rule in list(&policy["spec"][direction]) {
+            for peer in list(&rule[peers]) {
+                let Some(other) = peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"].as_str()
+                else {
+                    continue;
+                };
+                for port in list(&rule["ports"]) {
+                    let (from, to) =
+                        if direction == "egress" { (word(own), other) } else { (other, word(own)) };
+                    edges.insert(format!("{from} → {to}:{}", port["port"]));
+                }
+            }
+        }
+    }
+    edges
+}
+
+#[test]
+fn the_network_is_closed_but_for_the_edges_of_the_architecture() {
+    let between = [
+        "auth → policy:7003",
+        "bootstrap → auth:7001",
+        "bootstrap → policy:7003",
+        "gateway → auth:7001",
+        "gateway → policy:7003",
+        "gateway → session:7002",
+        "session → auth:7001",
+    ];
+    let stores = [
+        "auth → postgres:5432",
+        "gateway → echo:4001",
+        "migrate-auth → postgres:5432",
+        "migrate-policy → postgres:5432",
+        "policy → postgres:5432",
+        "session → redis:6379",
+    ];
+    for name in OVERLAYS {
+        let resources = overlay(name);
+        let closed = &named(&resources, "NetworkPolicy", "default-deny")["spec"];
+        assert_eq!(closed["podSelector"], serde_json::json!({}));
+        assert_eq!(closed["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
+        assert!(closed["ingress"].is_null() && closed["egress"].is_null());
+        let mut expected: BTreeSet<String> = between.map(str::to_owned).into();
+        if name == "dev" {
+            expected.extend(stores.map(str::to_owned));
+        }
+        assert_eq!(edges(&resources, "egress", "to"), expected, "{name}");
+        assert_eq!(edges(&resources, "ingress", "from"), expected, "{name}");
+        // Nobody is let in at a port that is not listened on.
+        for policy in of_kind(&resources, "NetworkPolicy") {
+            let Some(own) = policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"].as_str()
+            else {
+                continue;
+            };
+            for port in list(&policy["spec"]["ingress"]).flat_map(|rule| list(&rule["ports"])) {
+                let pod = &named(&resources, "Deployment", own)["spec"]["template"]["spec"];
+                assert!(
+                    list(&pod["containers"][0]["ports"])
+                        .any(|listens| listens["containerPort"] == port["port"]),
+                    "{own}: {port}"
+                );
+            }
+        }
+    }
+}

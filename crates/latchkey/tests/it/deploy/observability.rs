@@ -1,0 +1,70 @@
+//! Alerts and the dashboard name only what the processes export, and each alert fires when it should.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use regex::Regex;
+
+use super::tools::{deploy, printed};
+use crate::stack::{PASSWORD, Stack, client};
+
+#[test]
+fn rules_are_sound_and_fire_when_they_should() {
+    let folder = deploy("observability");
+    let rules =
+        printed(Command::new("promtool").args(["check", "rules", "alerts.yaml"]).current_dir(&folder));
+    assert!(rules.contains("7 rules found"), "{rules}");
+    printed(Command::new("promtool").args(["test", "rules", "alerts.test.yaml"]).current_dir(&folder));
+    let tested = fs::read_to_string(folder.join("alerts.test.yaml")).unwrap();
+    for alert in fs::read_to_string(folder.join("alerts.yaml")).unwrap().lines() {
+        let Some((_, name)) = alert.split_once("- alert: ") else { continue };
+        // One series on which it fires, one on which it does not.
+        assert_eq!(tested.matches(&format!("alertname: {name}\n")).count(), 2, "{name}");
+    }
+}
+
+#[test]
+fn a_rule_that_is_wrong_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = fs::read_to_string(deploy("observability/alerts.yaml")).unwrap().replace("== 0", "=== 0");
+    fs::write(folder.path().join("alerts.yaml"), wrong).unwrap();
+    let checked =
+        Command::new("promtool").args(["check", "rules", "alerts.yaml"]).current_dir(folder.path()).output();
+    assert!(!checked.unwrap().status.success());
+}
+
+#[tokio::test]
+async fn every_metric_that_is_named_is_exported() {
+    let stack = Stack::start().await;
+    // A counter with labels is there once it has counted.
+    stack.register("alice").await;
+    stack.token("alice", PASSWORD).await;
+    stack.session("alice", PASSWORD).await;
+    assert_eq!(stack.latchkey(&["check", "alice", "document:read", "document/1"]).status.code(), Some(3));
+    let mut exported = BTreeSet::new();
+    for address in stack.file.operations.values() {
+        let page = client().get(format!("{address}/metrics")).send().await.unwrap().text().await.unwrap();
+        for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = line.split_once(' ').unwrap();
+            exported.insert(name.to_owned());
+            if kind == "histogram" {
+                exported.extend(["bucket", "sum", "count"].map(|part| format!("{name}_{part}")));
+            }
+        }
+    }
+    let name = Regex::new(r"latchkey_[a-z_]+").unwrap();
+    let mut counted = 0;
+    let mut missing = BTreeSet::new();
+    for file in ["alerts.yaml", "dashboard.json"] {
+        let page = fs::read_to_string(deploy("observability").join(file)).unwrap();
+        for found in name.find_iter(&page) {
+            counted += 1;
+            if !exported.contains(found.as_str()) {
+                missing.insert(format!("{file}: {}", found.as_str()));
+            }
+        }
+    }
+    assert_eq!(missing, BTreeSet::new());
+    assert!(counted > 20, "{counted}");
+}
