@@ -76,6 +76,9 @@ async fn one_trace_goes_from_the_client_to_every_store_and_to_the_application() 
     until(&collector, &["session Client create", &by_session, &to_session, &login, CLIENT]).await;
     let (by_session, to_session) = call("session", "SessionService/ResolveSession");
     until(&collector, &["session Client find", &by_session, &to_session, &hello, CLIENT]).await;
+    // The application is told the roles of this moment.
+    let (by_policy, to_policy) = call("policy", "PolicyReadService/GetSubjectRoles");
+    until(&collector, &["policy Client holdings_of", &by_policy, &to_policy, &hello, CLIENT]).await;
     until(&collector, &["gateway Client /app/session/*", &hello, CLIENT]).await;
 
     let spans = collector.spans();
