@@ -9,6 +9,8 @@ use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName};
 use tokio::time::Instant;
 
 const CALLERS: usize = 16;
+/// Who got no answer comes back after this, and not at once: one that refuses quickly must not draw all the load.
+const BACK_AFTER: Duration = Duration::from_millis(20);
 
 /// A header that lets one in.
 #[derive(Debug, Clone)]
@@ -72,7 +74,9 @@ pub async fn until<T>(
     let callers = (0..CALLERS).map(|_| async {
         while !is_over.get() || next.get() < least {
             let number = next.replace(next.get() + 1);
-            one(client, gateways, credentials, number, &seen).await;
+            if one(client, gateways, credentials, number, &seen).await.is_none() {
+                tokio::time::sleep(BACK_AFTER).await;
+            }
         }
     });
     let end = async {
@@ -97,15 +101,16 @@ pub async fn once_everywhere(
     seen.into_inner()
 }
 
+/// `None`: there was no answer, or it was 503.
 async fn one(
     client: &reqwest::Client,
     gateways: &[String],
     credentials: &[Credential],
     number: usize,
     seen: &RefCell<Seen>,
-) {
+) -> Option<()> {
     let (gateway, credential) = (number % gateways.len(), number / gateways.len() % credentials.len());
-    let (Some(url), Some(presented)) = (gateways.get(gateway), credentials.get(credential)) else { return };
+    let (url, presented) = (gateways.get(gateway)?, credentials.get(credential)?);
     let (name, value) = presented.header();
     let began = Instant::now();
     let answer = client.get(format!("{url}{}", presented.path())).header(name, value).send().await;
@@ -126,6 +131,10 @@ async fn one(
             seen.pairs.insert((credential, gateway));
         }
         Ok(401 | 403) => seen.refused += 1,
-        _ => seen.failed += 1,
+        _ => {
+            seen.failed += 1;
+            return None;
+        }
     }
+    Some(())
 }

@@ -168,7 +168,7 @@ async fn issue(
 ) -> Result<Vec<Credential>> {
     let mode = if kind == Kind::Tokens { "token" } else { "session" };
     let mut credentials = Vec::with_capacity(CREDENTIALS);
-    let mut refresh = String::new();
+    let mut refresh_tokens = Vec::new();
     for (number, url) in gateways.iter().cycle().take(CREDENTIALS).enumerate() {
         let name = format!("demo-{number}");
         let user = json!({ "username": name, "password": PASSWORD });
@@ -177,22 +177,28 @@ async fn issue(
         let (cookie, answer) = post(client, &format!("{url}/v1/login"), &login).await?;
         credentials.push(match kind {
             Kind::Tokens => {
-                refresh = text(&answer, "refresh_token")?;
+                refresh_tokens.push(text(&answer, "refresh_token")?);
                 Credential::Token(format!("Bearer {}", text(&answer, "access_token")?))
             }
             _ => Credential::Session(cookie.context("a login set no cookie")?),
         });
     }
-    if kind == Kind::Tokens {
-        for url in gateways.iter().cycle().take(REFRESHES * replicas) {
-            let form =
-                [("grant_type", "refresh_token"), ("client_id", "first-party"), ("refresh_token", &refresh)];
-            let answer = client.post(format!("{url}/oauth2/token")).form(&form).send().await;
-            let answer = answer.and_then(reqwest::Response::error_for_status).context("a refresh")?;
-            refresh = text(&answer.json().await.context("a refresh answered no JSON")?, "refresh_token")?;
-        }
-    }
+    // All at once, each its own again and again: as the calls of many are shared.
+    let each = REFRESHES * replicas / CREDENTIALS;
+    let all = refresh_tokens.into_iter().map(|token| refresh(client, gateways, token, each));
+    futures_util::future::try_join_all(all).await?;
     Ok(credentials)
+}
+
+async fn refresh(client: &reqwest::Client, gateways: &[String], token: String, times: usize) -> Result<()> {
+    let mut token = token;
+    for url in gateways.iter().cycle().take(times) {
+        let form = [("grant_type", "refresh_token"), ("client_id", "first-party"), ("refresh_token", &token)];
+        let answer = client.post(format!("{url}/oauth2/token")).form(&form).send().await;
+        let answer = answer.and_then(reqwest::Response::error_for_status).context("a refresh")?;
+        token = text(&answer.json().await.context("a refresh answered no JSON")?, "refresh_token")?;
+    }
+    Ok(())
 }
 
 /// The cookie that was set, and the answer.

@@ -2,7 +2,7 @@ use super::*;
 
 fn administrator() -> Gateway {
     let gateway = Gateway::new();
-    for area in ["users", "clients", "roles", "sessions", "check"] {
+    for area in ["users", "clients", "roles", "sessions", "keys", "check"] {
         gateway.world.permit(ALICE, &format!("latchkey:{area}"));
     }
     gateway
@@ -42,6 +42,9 @@ fn calls() -> Vec<(Method, String, Value, &'static str)> {
         (Method::GET, on("sessions"), Value::Null, "sessions"),
         (Method::GET, on("sessions/ses_hers"), Value::Null, "sessions"),
         (Method::DELETE, on("sessions/ses_hers"), Value::Null, "sessions"),
+        (Method::GET, on("keys"), Value::Null, "keys"),
+        (Method::POST, on("keys"), json!({}), "keys"),
+        (Method::DELETE, on("keys/k1"), Value::Null, "keys"),
         (Method::POST, on("check"), json!({ "subject": subject, "permission": "document:read" }), "check"),
     ]
 }
@@ -59,7 +62,9 @@ async fn every_call_needs_its_permission() {
 
         // With every other permission: refused, and nothing else was asked of anybody.
         let gateway = Gateway::new();
-        for other in ["users", "clients", "roles", "sessions", "check"].into_iter().filter(|a| *a != area) {
+        for other in
+            ["users", "clients", "roles", "sessions", "keys", "check"].into_iter().filter(|a| *a != area)
+        {
             gateway.world.permit(ALICE, &format!("latchkey:{other}"));
         }
         let said = gateway.admin(method.clone(), &path, body.clone()).await;
