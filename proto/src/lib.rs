@@ -28,3 +28,10 @@ pub mod policy {
         include!("gen/latchkey.policy.v1.rs");
     }
 }
+
+/// Contracts of the change feed, which each backing service serves on a port of its own.
+pub mod feed {
+    pub mod v1 {
+        include!("gen/latchkey.feed.v1.rs");
+    }
+}

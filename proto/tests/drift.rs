@@ -4,13 +4,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
     "latchkey/auth/v1/client.proto",
     "latchkey/auth/v1/common.proto",
     "latchkey/auth/v1/key.proto",
     "latchkey/auth/v1/login.proto",
     "latchkey/auth/v1/token.proto",
     "latchkey/auth/v1/user.proto",
+    "latchkey/feed/v1/feed.proto",
     "latchkey/policy/v1/policy.proto",
     "latchkey/session/v1/session.proto",
 ];

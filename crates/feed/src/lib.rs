@@ -20,6 +20,8 @@ pub mod replica;
 pub mod simulation;
 pub mod time;
 pub mod watcher;
+#[cfg(feature = "wire")]
+pub mod wire;
 
 #[cfg(feature = "simulation")]
 pub use broken::Broken;
