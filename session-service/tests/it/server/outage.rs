@@ -17,7 +17,7 @@ fn unavailable<T: std::fmt::Debug>(result: Result<T, Status>) {
 
 #[tokio::test]
 async fn f08_every_call_is_unavailable_without_redis_and_nobody_is_logged_out() {
-    let mut server = Redis::start();
+    let mut server = Redis::start_with(&["appendfsync always"]);
     let stack = Stack::start_with(&[("store.url", &server.url())]).await;
     let gateway = stack.gateway();
     let (session, secret) = stack.log_in("usr_1").await;
