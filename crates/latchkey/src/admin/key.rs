@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::Api;
 use super::output::{Column, Output};
@@ -26,11 +26,11 @@ pub async fn run(command: Command, api: &mut Api, output: &Output) -> Result<()>
     match command {
         Command::List => {
             let answer = api.get(KEYS, &[]).await?;
-            output.table(answer["keys"].as_array().map_or(&[], Vec::as_slice), &COLUMNS)
+            output.table(answer.get("keys").and_then(Value::as_array).map_or(&[], Vec::as_slice), &COLUMNS)
         }
         Command::Rotate => {
             let key = api.post(KEYS, json!({})).await?;
-            let text = |member: &str| key[member].as_str().unwrap_or_default().to_owned();
+            let text = |member: &str| key.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
             output.answer(&key, || {
                 format!("{} is announced; it signs from {} on.", text("kid"), text("signs_from"))
             })
