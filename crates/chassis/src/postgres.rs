@@ -18,7 +18,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
 pub use attempt::{Attempt, Connection, Transaction};
-pub use open::{OpenError, Waiting};
+pub use open::{OpenError, Waiting, apart};
 pub use schema::Applied;
 
 use attempt::Lent;

@@ -59,6 +59,9 @@ impl What {
     }
 }
 
+/// How long an id may be, in bytes.
+pub const MAX_KEY: usize = 256;
+
 /// The thing that a change names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
@@ -83,6 +86,16 @@ pub struct Change {
     pub except: Option<Arc<str>>,
     /// From then on nothing that the change could concern is alive, whatever this change says: see [`crate::issuer`].
     pub until: Wall,
+}
+
+impl Change {
+    /// Whether watchers would take it: those refuse ids that are empty, or longer than [`MAX_KEY`].
+    pub fn is_well_formed(&self) -> bool {
+        let id = |id: &str| !id.is_empty() && id.len() <= MAX_KEY;
+        let target =
+            if self.target.what == What::All { self.target.key.is_empty() } else { id(&self.target.key) };
+        target && self.except.as_deref().is_none_or(id)
+    }
 }
 
 /// 64 random bits with each entry. A log that lost its tail and was filled again has other tags at the same numbers.

@@ -10,7 +10,11 @@
 mod broken;
 pub mod change;
 pub mod credential;
+#[cfg(feature = "driver")]
+pub mod driver;
 pub mod endings;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 pub mod issuer;
 pub mod log;
 pub mod member;
@@ -29,7 +33,7 @@ pub use broken::Variant;
 pub use change::{Change, Entry, Position, Tag, Target, What};
 pub use credential::{Credential, Verdict};
 pub use endings::Endings;
-pub use log::{Ledger, LogCall, LogReply};
+pub use log::{Ledger, Log, LogCall, LogReply};
 pub use member::{Life, Member, MemberId};
 pub use message::{FromWatcher, StreamId, ToWatcher, WatcherId};
 pub use replica::Replica;

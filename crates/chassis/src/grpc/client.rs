@@ -20,7 +20,7 @@ mod replica;
 mod resolve;
 mod roster;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ use bounded::Bounded;
 use connector::{Connector, Security};
 pub(crate) use endpoint::parse_target;
 use endpoint::{Place, Target};
-use link::Origin;
+use link::{Link, Origin};
 use outgoing::Outgoing;
 use replica::Replica;
 use resolve::Name;
@@ -65,6 +65,8 @@ const READS: [&str; 2] = ["ReadService", "CheckService"];
 #[derive(Clone)]
 pub struct Channel {
     inner: Arc<Inner>,
+    /// Where the last call went, if the next is to go elsewhere.
+    avoided: Option<Arc<Mutex<Weak<Link>>>>,
 }
 
 struct Inner {
@@ -152,6 +154,7 @@ pub fn channel_resolving(
     fixed.into_iter().for_each(|(number, place)| keeper.keep(number, place));
     names.into_iter().for_each(|name| keeper.clone().follow(name));
     Ok(Channel {
+        avoided: None,
         inner: Arc::new(Inner {
             name: neighbour,
             origin,
@@ -199,16 +202,34 @@ impl Keeper {
     }
 }
 
+impl Channel {
+    /// A way on which each call goes to another replica than the one before it, if another takes calls.
+    pub fn elsewhere(&self) -> Channel {
+        Channel { inner: self.inner.clone(), avoided: Some(Arc::default()) }
+    }
+}
+
 impl Inner {
-    async fn answer(&self, request: Request<Body>, deadline: Instant) -> Result<Response<Body>, Status> {
+    async fn answer(
+        &self,
+        request: Request<Body>,
+        deadline: Instant,
+        avoided: Option<&Mutex<Weak<Link>>>,
+    ) -> Result<Response<Body>, Status> {
         let (mut parts, body) = request.into_parts();
         let is_read = reads(parts.uri.path());
         parts.uri = self.origin.at(parts.uri.path_and_query()).ok_or_else(|| out_of_reach(&self.name))?;
         let mut request = Request::from_parts(parts, Outgoing::gather(body).await?);
         let mut failed = None;
         loop {
-            let link = self.roster.choose(failed.as_ref()).await;
+            let link = match avoided {
+                Some(avoided) if failed.is_none() => self.choose_another(avoided).await,
+                _ => self.roster.choose(failed.as_ref()).await,
+            };
             let Some(link) = link else { return Err(out_of_reach(&self.name)) };
+            if let Some(avoided) = avoided {
+                *avoided.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&link);
+            }
             let copy = if failed.is_none() { outgoing::copy(&request) } else { None };
             let mut failure = match link.call(request).await {
                 Ok(answer) => {
@@ -234,6 +255,16 @@ impl Inner {
                 again.headers_mut().insert("grpc-timeout", left);
             }
             (request, failed) = (again, Some(link));
+        }
+    }
+}
+
+impl Inner {
+    async fn choose_another(&self, avoided: &Mutex<Weak<Link>>) -> Option<Arc<Link>> {
+        let last = avoided.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        match self.roster.take_now(last.as_ref()) {
+            Some(another) => Some(another),
+            None => self.roster.choose(None).await,
         }
     }
 }
@@ -264,7 +295,7 @@ impl Service<Request<Body>> for Channel {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let inner = self.inner.clone();
+        let (inner, avoided) = (self.inner.clone(), self.avoided.clone());
         let headers = request.headers_mut();
         let timeout = headers.get("grpc-timeout").and_then(|value| parse_timeout(value.to_str().ok()?));
         let timeout = timeout.unwrap_or_else(|| {
@@ -278,10 +309,13 @@ impl Service<Request<Body>> for Channel {
         let span = traces::asking(&inner.name, method, &mut parts.headers);
         let request = Request::from_parts(parts, body);
         let call = async move {
-            let answer = match tokio::time::timeout_at(deadline, inner.answer(request, deadline)).await {
-                Ok(answer) => answer,
-                Err(_elapsed) => Err(too_late(&inner.name)),
-            };
+            let answer =
+                match tokio::time::timeout_at(deadline, inner.answer(request, deadline, avoided.as_deref()))
+                    .await
+                {
+                    Ok(answer) => answer,
+                    Err(_elapsed) => Err(too_late(&inner.name)),
+                };
             if answer.is_err() {
                 Span::current().record("otel.status_code", "ERROR");
             }

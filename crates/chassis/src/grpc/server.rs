@@ -16,6 +16,7 @@ use http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -44,6 +45,7 @@ pub struct Server {
     descriptors: Vec<&'static [u8]>,
     listening: Readiness,
     incarnation: Option<HeaderValue>,
+    draining: CancellationToken,
 }
 
 /// Why a server could not begin.
@@ -64,6 +66,7 @@ impl Server {
             identity: identity.clone(),
             access,
             listening: lifecycle.readiness("grpc"),
+            draining: lifecycle.draining(),
             lifecycle,
             settings: config::Server::on(std::net::SocketAddr::from(([127, 0, 0, 1], 0))),
             routes: Routes::builder(),
@@ -108,6 +111,13 @@ impl Server {
         self
     }
 
+    /// Drains when `draining` is cancelled, and not when the lifecycle drains: for a server that others need until something
+    /// was handed over to them.
+    pub fn until(mut self, draining: CancellationToken) -> Server {
+        self.draining = draining;
+        self
+    }
+
     /// Serves until the lifecycle drains; resolves when every connection is closed.
     pub async fn serve(mut self, listener: TcpListener) -> Result<(), ServeError> {
         self.add_health();
@@ -126,6 +136,7 @@ impl Server {
             door,
             settings: self.settings,
             lifecycle: self.lifecycle.clone(),
+            draining: self.draining.clone(),
             open: TaskTracker::new(),
             accepted: self
                 .lifecycle
@@ -139,10 +150,9 @@ impl Server {
         tracing::info!(%address, tls = connections.acceptor.is_some(), "listening");
         self.listening.ready();
 
-        let draining = self.lifecycle.draining();
         loop {
             tokio::select! {
-                () = draining.cancelled() => break,
+                () = self.draining.cancelled() => break,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => connection::begin(&connections, stream, peer),
                     Err(error) => after_accept_error(&error).await,

@@ -36,12 +36,28 @@ impl Lifecycle {
         F: FnOnce() -> E + Send + 'static,
         E: Ending,
     {
-        let name = name.into();
+        self.thread(&self.inner.work, Role::MustRun, name.into(), body)
+    }
+
+    /// As [`Lifecycle::spawn_support`], on an OS thread of its own, which has to watch [`Lifecycle::ended`] itself.
+    pub fn spawn_support_thread<F, E>(&self, name: impl Into<String>, body: F) -> std::io::Result<()>
+    where
+        F: FnOnce() -> E + Send + 'static,
+        E: Ending,
+    {
+        self.thread(&self.inner.support, Role::Support, name.into(), body)
+    }
+
+    fn thread<F, E>(&self, tracker: &TaskTracker, role: Role, name: String, body: F) -> std::io::Result<()>
+    where
+        F: FnOnce() -> E + Send + 'static,
+        E: Ending,
+    {
         let lifecycle = self.clone();
-        let token = self.inner.work.token();
+        let token = tracker.token();
         std::thread::Builder::new().name(name.clone()).spawn(move || {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(body));
-            lifecycle.judge(&name, Role::MustRun, outcome);
+            lifecycle.judge(&name, role, outcome);
             drop(token);
         })?;
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 
@@ -93,6 +94,13 @@ impl Database {
             tokio::time::sleep(AGAIN).await;
         }
     }
+}
+
+/// Connections besides the service's own, for what must not wait for those: call what is returned in the runtime that will
+/// use them. The password is read now, the server is asked later.
+pub fn apart(settings: &Settings) -> Result<impl FnOnce() -> PgPool + Send + use<>, OpenError> {
+    let (settings, server) = (settings.clone(), server(settings)?);
+    Ok(move || pool(&settings, server))
 }
 
 /// With the password, read now.

@@ -3,7 +3,7 @@
 //! Connections are to the primary (`target_session_attrs=read-write`), with `synchronous_commit = on` and READ COMMITTED.
 
 use async_trait::async_trait;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 
 use super::{
     Appended, Beat, Log, LogUnavailable, MAX_APPEND, Read, Snapshot,
@@ -52,6 +52,34 @@ impl PostgresLog {
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }
+
+    async fn lend(&self) -> Result<Lent, LogUnavailable> {
+        Ok(Lent(Some(self.pool.acquire().await.map_err(LogUnavailable::new)?)))
+    }
+}
+
+/// A connection that the pool gets back if its work came to an end, and that is cut if not: a pool waits for that end
+/// before it lends the connection again, and from a server that is out of reach it does not come.
+struct Lent(Option<PoolConnection<Postgres>>);
+
+impl Lent {
+    fn connection(&mut self) -> Result<&mut PgConnection, LogUnavailable> {
+        self.0.as_deref_mut().ok_or_else(|| LogUnavailable::new("the connection was given back"))
+    }
+
+    fn give_back<T>(mut self, answer: Result<T, sqlx::Error>) -> Result<T, LogUnavailable> {
+        let answer = answer.map_err(LogUnavailable::new)?;
+        drop(self.0.take());
+        Ok(answer)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
 }
 
 /// What one statement, and so one snapshot, says about a position: a row for each entry after it, or one without an entry.
@@ -74,31 +102,34 @@ struct AfterRow {
 impl Log for PostgresLog {
     async fn append(&self, changes: &[Appended]) -> Result<Position, LogUnavailable> {
         // One statement, so one round trip: the lock is never held across another.
-        let mut connection = self.pool.acquire().await.map_err(LogUnavailable::new)?;
-        append_within(&mut connection, changes).await
+        let mut lent = self.lend().await?;
+        let position = append_within(lent.connection()?, changes).await?;
+        lent.give_back(Ok(position))
     }
 
     async fn read(&self, after: Position) -> Result<Read, LogUnavailable> {
         let Ok(number) = i64::try_from(after.number) else { return Ok(Read::Diverged) };
-        let rows: Vec<AfterRow> = sqlx::query_as(
+        let mut lent = self.lend().await?;
+        let rows: Result<Vec<AfterRow>, _> = sqlx::query_as(
             "SELECT true AS beaten, 0::bigint AS millis, horizon.n AS horizon, \
                     (SELECT there.tag FROM feed_log there WHERE there.n = $1) AS tag_there, \
                     log.n, log.tag, log.what, log.key, log.min, log.spared, log.until \
              FROM feed_horizon horizon LEFT JOIN feed_log log ON log.n > $1 ORDER BY log.n",
         )
         .bind(number)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(LogUnavailable::new)?;
+        .fetch_all(lent.connection()?)
+        .await;
+        let rows = lent.give_back(rows)?;
         read_rows(after, rows)
     }
 
     async fn snapshot(&self) -> Result<Snapshot, LogUnavailable> {
-        let rows: Vec<EntryRow> =
+        let mut lent = self.lend().await?;
+        let rows: Result<Vec<EntryRow>, _> =
             sqlx::query_as("SELECT n, tag, what, key, min, spared, until FROM feed_log ORDER BY n")
-                .fetch_all(&self.pool)
-                .await
-                .map_err(LogUnavailable::new)?;
+                .fetch_all(lent.connection()?)
+                .await;
+        let rows = lent.give_back(rows)?;
         let entries: Result<Vec<Entry>, _> = rows.into_iter().map(TryInto::try_into).collect();
         let entries = entries.map_err(LogUnavailable::new)?;
         let position = entries.last().map_or(Position::START, |entry| entry.position);
@@ -108,7 +139,8 @@ impl Log for PostgresLog {
     async fn beat(&self, member: MemberId, after: Position) -> Result<Beat, LogUnavailable> {
         // No entry has that number, but the beat must be tried all the same.
         let number = i64::try_from(after.number).unwrap_or(i64::MAX);
-        let rows: Vec<AfterRow> = sqlx::query_as(
+        let mut lent = self.lend().await?;
+        let rows: Result<Vec<AfterRow>, _> = sqlx::query_as(
             "WITH beat AS (UPDATE feed_member SET beat = beat + 1 WHERE id = $2 AND NOT fenced RETURNING 1) \
              SELECT EXISTS (SELECT FROM beat) AS beaten, \
                     (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS millis, horizon.n AS horizon, \
@@ -118,9 +150,9 @@ impl Log for PostgresLog {
         )
         .bind(number)
         .bind(member.to_string())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(LogUnavailable::new)?;
+        .fetch_all(lent.connection()?)
+        .await;
+        let rows = lent.give_back(rows)?;
         let millis = match rows.first() {
             Some(row) if row.beaten => row.millis,
             _ => return Ok(Beat::Fenced),
@@ -134,57 +166,58 @@ impl Log for PostgresLog {
 
     async fn register(&self, member: &Member) -> Result<(), LogUnavailable> {
         // A repeated registration must not lift a fence.
-        sqlx::query(
+        let mut lent = self.lend().await?;
+        let done = sqlx::query(
             "INSERT INTO feed_member (id, address, lease_ms, fenced) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
         )
         .bind(member.id.to_string())
         .bind(&member.address)
         .bind(signed(member.lease.as_millis())?)
         .bind(member.fenced)
-        .execute(&self.pool)
-        .await
-        .map_err(LogUnavailable::new)?;
-        Ok(())
+        .execute(lent.connection()?)
+            .await;
+        lent.give_back(done).map(drop)
     }
 
     async fn fence(&self, member: MemberId) -> Result<(), LogUnavailable> {
-        sqlx::query("UPDATE feed_member SET fenced = true WHERE id = $1")
+        let mut lent = self.lend().await?;
+        let done = sqlx::query("UPDATE feed_member SET fenced = true WHERE id = $1")
             .bind(member.to_string())
-            .execute(&self.pool)
-            .await
-            .map_err(LogUnavailable::new)?;
-        Ok(())
+            .execute(lent.connection()?)
+            .await;
+        lent.give_back(done).map(drop)
     }
 
     async fn remove(&self, member: MemberId) -> Result<(), LogUnavailable> {
-        sqlx::query("DELETE FROM feed_member WHERE id = $1")
+        let mut lent = self.lend().await?;
+        let done = sqlx::query("DELETE FROM feed_member WHERE id = $1")
             .bind(member.to_string())
-            .execute(&self.pool)
-            .await
-            .map_err(LogUnavailable::new)?;
-        Ok(())
+            .execute(lent.connection()?)
+            .await;
+        lent.give_back(done).map(drop)
     }
 
     async fn members(&self) -> Result<Vec<Member>, LogUnavailable> {
-        let rows: Vec<MemberRow> =
+        let mut lent = self.lend().await?;
+        let rows: Result<Vec<MemberRow>, _> =
             sqlx::query_as("SELECT id, address, lease_ms, fenced FROM feed_member ORDER BY id")
-                .fetch_all(&self.pool)
-                .await
-                .map_err(LogUnavailable::new)?;
+                .fetch_all(lent.connection()?)
+                .await;
+        let rows = lent.give_back(rows)?;
         rows.into_iter().map(|row| row.try_into().map_err(LogUnavailable::new)).collect()
     }
 
     async fn trim(&self, wall: Wall) -> Result<(), LogUnavailable> {
-        sqlx::query(
+        let mut lent = self.lend().await?;
+        let done = sqlx::query(
             "WITH gone AS (DELETE FROM feed_log \
                            WHERE until <= $1 AND n < (SELECT max(n) FROM feed_log) RETURNING n) \
              UPDATE feed_horizon SET n = greatest(n, coalesce((SELECT max(gone.n) FROM gone), 0))",
         )
         .bind(signed(wall.unix_millis())?)
-        .execute(&self.pool)
-        .await
-        .map_err(LogUnavailable::new)?;
-        Ok(())
+        .execute(lent.connection()?)
+        .await;
+        lent.give_back(done).map(drop)
     }
 }
 

@@ -33,8 +33,8 @@ pub enum Outcome {
     },
     /// It may have been appended, and it may hold everywhere: nobody knows. Repeating is right.
     NotConfirmed,
-    /// More changes than one append may carry.
-    TooMany,
+    /// More changes than one append may carry, or an id that is empty or too long: nothing was appended.
+    Refused,
 }
 
 #[derive(Debug, Default)]
@@ -81,8 +81,8 @@ struct Left {
 
 impl Replica {
     pub(super) fn end(&mut self, request: RequestId, changes: Vec<Change>, mode: Mode) {
-        if changes.len() > MAX_APPEND {
-            self.actions.push(Action::Ended { request, outcome: Outcome::TooMany });
+        if changes.len() > MAX_APPEND || !changes.iter().all(Change::is_well_formed) {
+            self.actions.push(Action::Ended { request, outcome: Outcome::Refused });
         } else if changes.is_empty() {
             // Ending twice waits like the first time, which may be under way in another replica.
             if self.settings.variant.is(Broken::RepeatEndAtOnce) {

@@ -13,6 +13,8 @@ use crate::{
 
 /// How many batches a watcher may leave unacknowledged before its stream is closed.
 const MAX_UNACKNOWLEDGED: usize = 4096;
+/// So many entries in one message: with ids as long as they may be, a message stays under 1 MiB.
+const MAX_MESSAGE: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -140,7 +142,8 @@ impl Replica {
         let applied = self.applied();
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.state = State::Live { sent: applied, acked: 0, unacked: VecDeque::from([applied]) };
-        for message in [ToWatcher::Reset, ToWatcher::Live(Arc::clone(live)), ToWatcher::CaughtUp(applied)] {
+        let parts = live.chunks(MAX_MESSAGE).map(|part| ToWatcher::Live(part.into()));
+        for message in [ToWatcher::Reset].into_iter().chain(parts).chain([ToWatcher::CaughtUp(applied)]) {
             self.actions.push(Action::Send { stream: id, message });
         }
     }
@@ -213,8 +216,20 @@ fn send_changes(
     if *sent == last {
         return;
     }
-    let previous = std::mem::replace(sent, last);
-    unacked.push_back(last);
-    let message = ToWatcher::Changes { previous, entries: Arc::clone(entries), last };
-    actions.push(Action::Send { stream: id, message });
+    let mut send = |entries: Arc<[Entry]>, last: Position| {
+        let previous = std::mem::replace(sent, last);
+        unacked.push_back(last);
+        actions.push(Action::Send { stream: id, message: ToWatcher::Changes { previous, entries, last } });
+    };
+    if entries.len() <= MAX_MESSAGE {
+        return send(Arc::clone(entries), last);
+    }
+    let mut parts = entries.chunks(MAX_MESSAGE).peekable();
+    while let Some(part) = parts.next() {
+        let until = match part.last() {
+            Some(entry) if parts.peek().is_some() => entry.position,
+            _ => last,
+        };
+        send(part.into(), until);
+    }
 }

@@ -212,7 +212,7 @@ impl World {
                 self.acknowledge(key, began);
             }
             Outcome::Done { .. } => {}
-            Outcome::NotConfirmed | Outcome::TooMany => {
+            Outcome::NotConfirmed | Outcome::Refused => {
                 self.counts.not_confirmed += 1;
                 if repeat {
                     let replica = self.random.usize(0..REPLICAS);

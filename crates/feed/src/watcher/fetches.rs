@@ -8,6 +8,9 @@ use crate::{
     change::{Position, Target, What},
 };
 
+/// Beyond so many what is fetched is used and not kept.
+const MAX_CACHED: usize = 100_000;
+
 /// One fetch, and everybody who waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlightId(pub u64);
@@ -79,7 +82,10 @@ impl<V: Clone> Fetches<V> {
             self.joinable.remove(&flight.target);
         }
         let dirty = flight.dirty && !variant.is(Broken::FillNoPosition);
-        if !dirty && let Some(value) = value {
+        if !dirty
+            && let Some(value) = value
+            && self.cached.len() < MAX_CACHED
+        {
             self.cached.insert(flight.target, value);
         }
         if dirty && !variant.is(Broken::JoinFlightBlind) { Fetched::Discard } else { Fetched::Use }

@@ -28,6 +28,10 @@ pub(super) fn parse_entries(entries: Vec<v1::Entry>) -> Result<Arc<[Entry]>, Inv
     entries.into_iter().map(parse_entry).collect()
 }
 
+pub(super) fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= MAX_KEY
+}
+
 fn entry(entry: &Entry) -> v1::Entry {
     let Change { target, min, except, until } = &entry.change;
     v1::Entry {
@@ -46,7 +50,7 @@ fn parse_entry(entry: v1::Entry) -> Result<Entry, Invalid> {
     if key.len() > MAX_KEY || key.is_empty() != (what == What::All) {
         return Err(Invalid::Field("key"));
     }
-    if except.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_KEY) {
+    if except.as_ref().is_some_and(|id| !is_id(id)) {
         return Err(Invalid::Field("except"));
     }
     let position = parse_position(position, "position")?;
@@ -59,7 +63,7 @@ fn parse_entry(entry: v1::Entry) -> Result<Entry, Invalid> {
     Ok(Entry { position, change })
 }
 
-fn what(what: What) -> v1::What {
+pub(super) fn what(what: What) -> v1::What {
     match what {
         What::Token => v1::What::Token,
         What::Family => v1::What::Family,
@@ -73,6 +77,6 @@ fn what(what: What) -> v1::What {
 }
 
 /// None for what this version does not know: a guard that skipped an entry would accept what it ends.
-fn parse_what(wire: v1::What) -> Option<What> {
+pub(super) fn parse_what(wire: v1::What) -> Option<What> {
     What::EVERY.into_iter().find(|known| what(*known) == wire)
 }

@@ -5,7 +5,8 @@ use proto::feed::v1;
 
 use super::*;
 use crate::{
-    Change, Entry, FromWatcher, Life, MemberId, Position, Tag, Target, ToWatcher, Wall, WatcherId, What,
+    Change, Credential, Entry, FromWatcher, Life, MemberId, Position, Tag, Target, ToWatcher, Verdict, Wall,
+    WatcherId, What, credential::Stamp,
 };
 
 fn positions() -> impl Strategy<Value = Position> {
@@ -80,6 +81,52 @@ proptest! {
         let member = MemberId { life: Life(life), registration };
         prop_assert_eq!(parse_confirm(confirm(member, at)), Ok((member, at)));
     }
+}
+
+fn credentials() -> impl Strategy<Value = Credential> {
+    let id = || prop::option::of("[a-z_0-9é]{1,128}".prop_map(Arc::<str>::from));
+    let stamp = || {
+        prop::option::of(
+            ("[a-z_0-9]{1,256}", any::<u64>())
+                .prop_map(|(id, generation)| Stamp { id: id.into(), generation }),
+        )
+    };
+    (id(), id(), id(), id(), stamp(), stamp(), prop::option::of(any::<u64>())).prop_map(
+        |(token, family, session, key, subject, client, expired)| Credential {
+            token,
+            family,
+            session,
+            key,
+            subject,
+            client,
+            roles: None,
+            expired_from: expired.map(Wall::from_unix_millis),
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_a_guard_asks_arrives(credential in credentials()) {
+        prop_assert_eq!(parse_ask(ask(&credential)), Ok(credential));
+    }
+}
+
+#[test]
+fn answers_arrive_and_what_is_none_is_refused() {
+    let ended = What::EVERY.map(Verdict::Ended);
+    for said in [Verdict::Live, Verdict::Forgotten].into_iter().chain(ended) {
+        assert_eq!(parse_verdict(verdict(said)), Ok(said));
+    }
+    assert_eq!(parse_verdict(v1::AskResponse::default()), Err(Invalid::Field("verdict")));
+    let of_nothing = v1::AskResponse { verdict: v1::Verdict::Ended.into(), ended: 0 };
+    assert_eq!(parse_verdict(of_nothing), Err(Invalid::Field("ended")));
+    assert_eq!(parse_ask(v1::AskRequest::default()), Err(Invalid::Missing("credential")));
+    let credential = Some(v1::Credential { token: Some(String::new()), ..v1::Credential::default() });
+    assert_eq!(parse_ask(v1::AskRequest { credential }), Err(Invalid::Field("token")));
+    let client = Some(v1::Stamp { id: "k".repeat(MAX_KEY + 1), epoch: 0 });
+    let credential = Some(v1::Credential { client, ..v1::Credential::default() });
+    assert_eq!(parse_ask(v1::AskRequest { credential }), Err(Invalid::Field("client")));
 }
 
 fn entry() -> v1::Entry {

@@ -135,6 +135,11 @@ impl Roster {
         }
     }
 
+    /// Another than `except` who takes calls now.
+    pub(super) fn take_now(&self, except: Option<&Arc<Link>>) -> Option<Arc<Link>> {
+        self.view.load().choose(&self.turn, except)
+    }
+
     /// Tells of calls that found nobody from here on.
     pub(super) fn wanted(&self) -> watch::Receiver<u64> {
         self.wanted.subscribe()

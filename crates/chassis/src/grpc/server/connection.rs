@@ -13,6 +13,7 @@ use opentelemetry::metrics::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::door::Door;
@@ -37,6 +38,7 @@ pub(super) struct Connections {
     pub(super) door: Arc<Door>,
     pub(super) settings: config::Server,
     pub(super) lifecycle: Lifecycle,
+    pub(super) draining: CancellationToken,
     pub(super) open: TaskTracker,
     pub(super) accepted: Counter<u64>,
 }
@@ -58,10 +60,9 @@ impl Connections {
         let Some(acceptor) = &self.acceptor else {
             return self.serve(stream, Some(Caller(MESH.to_owned()))).await;
         };
-        let draining = self.lifecycle.draining();
         let handshake = tokio::select! {
             handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)) => handshake,
-            () = draining.cancelled() => return,
+            () = self.draining.cancelled() => return,
         };
         match handshake {
             Err(_elapsed) => tracing::info!(%peer, "connection refused: no handshake in time"),
@@ -96,8 +97,7 @@ impl Connections {
                 .max_header_list_size(16 * 1024)
                 .serve_connection(TokioIo::new(io), service)
         );
-        let draining = self.lifecycle.draining();
-        let mut draining = pin!(draining.cancelled());
+        let mut draining = pin!(self.draining.cancelled());
         let age = spread(self.settings.max_connection_age);
         let mut leave = pin!(tokio::time::sleep(age));
         let mut cut_off = pin!(tokio::time::sleep(age + self.settings.max_connection_grace));

@@ -1,0 +1,342 @@
+//! A service replica at work: it calls the log and the peers, and passes messages to and from watchers.
+
+mod view;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::view::View;
+use super::{Clock, sleep_until};
+use crate::{
+    Change, Credential, FromWatcher, Life, Log, Member, MemberId, Position, Replica, StreamId, ToWatcher,
+    replica::{Action, Answer, Event, Mode, Outcome, RequestId, Settings},
+};
+
+/// Messages that may wait for one watcher's connection; one that reads no faster loses it.
+const QUEUE: usize = 8192;
+/// How often entries that can concern nothing any more are removed from the log.
+const TRIM_EVERY: Duration = Duration::from_secs(60);
+
+/// The other replicas of this service.
+#[async_trait]
+pub trait Peers: Send + Sync + 'static {
+    /// Resolves when `member` says that it and every lease of its are at or beyond `position`. Whatever keeps it from
+    /// saying so is [`NotConfirmed`].
+    async fn confirm(&self, member: &Member, position: Position) -> Result<(), NotConfirmed>;
+}
+
+/// A member that has not confirmed; its leases are then waited out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the member has not confirmed")]
+pub struct NotConfirmed;
+
+/// The way to a replica that is at work. Clones lead to the same one.
+#[derive(Clone)]
+pub struct Serving {
+    told: mpsc::UnboundedSender<Told>,
+    view: watch::Receiver<View>,
+    streams: Arc<AtomicU64>,
+}
+
+enum Told {
+    Event(Event),
+    Opened { stream: StreamId, queue: mpsc::Sender<ToWatcher> },
+    End { changes: Vec<Change>, mode: Mode, reply: oneshot::Sender<Outcome> },
+    Committed { position: Position, mode: Mode, reply: oneshot::Sender<Outcome> },
+    Asked { credential: Credential, reply: oneshot::Sender<Answer> },
+    Confirm { member: MemberId, position: Position, reply: oneshot::Sender<bool> },
+}
+
+/// What a replica works with.
+pub struct Parts {
+    pub settings: Settings,
+    /// Random, and of no other process.
+    pub life: Life,
+    pub log: Arc<dyn Log>,
+    pub peers: Arc<dyn Peers>,
+    pub clock: Clock,
+}
+
+/// A replica, and the work that it does while the second is polled. That ends once [`Serving::terminate`] was said and
+/// everything is handed over.
+pub fn serve(parts: Parts) -> (Serving, impl Future<Output = ()> + Send) {
+    let (told, tasks) = mpsc::unbounded_channel();
+    let now = (parts.clock)();
+    let core = Replica::new(parts.settings.clone(), parts.life, now);
+    let (shown, view) = watch::channel(View::of(&core, now.moment));
+    let worker = Worker {
+        core,
+        tasks,
+        under_way: FuturesUnordered::new(),
+        streams: HashMap::new(),
+        replies: Replies::default(),
+        closed: Vec::new(),
+        stopped: false,
+        shown,
+        parts,
+    };
+    (Serving { told, view, streams: Arc::default() }, worker.run())
+}
+
+impl Serving {
+    /// Appends these changes and says when they hold everywhere; see [`Event::End`].
+    pub async fn end(&self, changes: Vec<Change>, mode: Mode) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        self.tell(Told::End { changes, mode, reply });
+        outcome.await.unwrap_or(Outcome::NotConfirmed)
+    }
+
+    /// Says when everything up to `position`, which was committed before this was called, holds everywhere.
+    pub async fn committed(&self, position: Position, mode: Mode) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        self.tell(Told::Committed { position, mode, reply });
+        outcome.await.unwrap_or(Outcome::NotConfirmed)
+    }
+
+    /// Whether a credential is void: from memory under the replica's right, or after a read that was begun later.
+    pub async fn judge(&self, credential: Credential) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Told::Asked { credential, reply });
+        answer.await.unwrap_or(Answer::Unavailable)
+    }
+
+    /// Answers a peer; false is an error to it.
+    pub async fn confirm(&self, member: MemberId, position: Position) -> bool {
+        let (reply, confirmed) = oneshot::channel();
+        self.tell(Told::Confirm { member, position, reply });
+        confirmed.await.unwrap_or(false)
+    }
+
+    /// A watcher's connection: what it says is passed to [`Serving::received`], what it is to hear comes out of the
+    /// receiver, whose end closes the connection.
+    pub fn open(&self) -> (StreamId, mpsc::Receiver<ToWatcher>) {
+        let stream = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
+        let (queue, messages) = mpsc::channel(QUEUE);
+        self.tell(Told::Opened { stream, queue });
+        (stream, messages)
+    }
+
+    pub fn received(&self, stream: StreamId, message: FromWatcher) {
+        self.tell(Told::Event(Event::Received { stream, message }));
+    }
+
+    pub fn closed(&self, stream: StreamId) {
+        self.tell(Told::Event(Event::StreamClosed { stream }));
+    }
+
+    /// Hands everything over: watchers go elsewhere, the membership ends.
+    pub fn terminate(&self) {
+        self.tell(Told::Event(Event::Terminate));
+    }
+
+    /// How the replica stands, as of a moment ago.
+    pub fn view(&self) -> View {
+        *self.view.borrow()
+    }
+
+    /// Follows [`Serving::view`].
+    pub fn views(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
+    /// To a replica that has stopped nothing is told, and whoever waits for its answer learns that there is none.
+    fn tell(&self, told: Told) {
+        let _ = self.told.send(told);
+    }
+}
+
+/// Who waits for an answer of the machine's.
+#[derive(Default)]
+struct Replies {
+    last: u64,
+    outcomes: HashMap<RequestId, oneshot::Sender<Outcome>>,
+    answers: HashMap<RequestId, oneshot::Sender<Answer>>,
+    confirmations: HashMap<RequestId, oneshot::Sender<bool>>,
+}
+
+impl Replies {
+    fn number(&mut self) -> RequestId {
+        self.last += 1;
+        RequestId(self.last)
+    }
+}
+
+struct Worker {
+    core: Replica,
+    parts: Parts,
+    tasks: mpsc::UnboundedReceiver<Told>,
+    under_way: FuturesUnordered<BoxFuture<'static, Event>>,
+    streams: HashMap<StreamId, mpsc::Sender<ToWatcher>>,
+    replies: Replies,
+    /// Streams that are gone, of which the machine has still to hear.
+    closed: Vec<StreamId>,
+    stopped: bool,
+    shown: watch::Sender<View>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        let mut trim = tokio::time::interval(TRIM_EVERY);
+        self.on(Event::Started);
+        while !self.stopped {
+            let now = (self.parts.clock)().moment;
+            tokio::select! {
+                biased;
+                Some(event) = self.under_way.next(), if !self.under_way.is_empty() => self.on(event),
+                told = self.tasks.recv() => match told {
+                    Some(told) => self.told(told),
+                    None => return,
+                },
+                () = sleep_until(self.core.deadline(), now) => self.on(Event::Tick),
+                _ = trim.tick() => self.trim(),
+            }
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        let event = match told {
+            Told::Event(event) => event,
+            Told::Opened { stream, queue } => {
+                self.streams.insert(stream, queue);
+                return;
+            }
+            Told::End { changes, mode, reply } => {
+                let request = self.replies.number();
+                self.replies.outcomes.insert(request, reply);
+                Event::End { request, changes, mode }
+            }
+            Told::Committed { position, mode, reply } => {
+                let request = self.replies.number();
+                self.replies.outcomes.insert(request, reply);
+                Event::Committed { request, position, mode }
+            }
+            Told::Asked { credential, reply } => {
+                let request = self.replies.number();
+                self.replies.answers.insert(request, reply);
+                Event::Asked { request, credential }
+            }
+            Told::Confirm { member, position, reply } => {
+                let request = self.replies.number();
+                self.replies.confirmations.insert(request, reply);
+                Event::ConfirmAsked { request, member, position }
+            }
+        };
+        if let Event::StreamClosed { stream } = event {
+            self.streams.remove(&stream);
+        }
+        self.on(event);
+    }
+
+    fn on(&mut self, event: Event) {
+        let news = matches!(event, Event::LogReplied { .. } | Event::Tick | Event::Terminate);
+        self.step(event);
+        while let Some(stream) = self.closed.pop() {
+            self.step(Event::StreamClosed { stream });
+        }
+        if news || self.stopped {
+            let view = View::of(&self.core, (self.parts.clock)().moment);
+            self.shown.send_if_modified(|shown| std::mem::replace(shown, view) != view);
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let now = (self.parts.clock)();
+        for action in self.core.on(event, now) {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::CallLog { call, log_call } => {
+                let log = Arc::clone(&self.parts.log);
+                let limit = self.log_timeout();
+                self.under_way.push(
+                    async move {
+                        match tokio::time::timeout(limit, log.call(&log_call)).await {
+                            Ok(Ok(reply)) => Event::LogReplied { call, reply },
+                            Ok(Err(error)) => {
+                                tracing::debug!(error = %error.0, "the log did not answer");
+                                Event::LogFailed { call }
+                            }
+                            Err(_elapsed) => Event::LogFailed { call },
+                        }
+                    }
+                    .boxed(),
+                );
+            }
+            Action::Confirm { call, member, position } => {
+                let peers = Arc::clone(&self.parts.peers);
+                let limit = member.lease / 2;
+                self.under_way.push(
+                    async move {
+                        match tokio::time::timeout(limit, peers.confirm(&member, position)).await {
+                            Ok(Ok(())) => Event::Confirmed { call },
+                            Ok(Err(NotConfirmed)) | Err(_) => Event::ConfirmFailed { call },
+                        }
+                    }
+                    .boxed(),
+                );
+            }
+            Action::Send { stream, message } => {
+                let Some(queue) = self.streams.get(&stream) else { return };
+                if queue.try_send(message).is_err() {
+                    self.streams.remove(&stream);
+                    self.closed.push(stream);
+                }
+            }
+            Action::Close { stream } => {
+                self.streams.remove(&stream);
+            }
+            Action::AnswerConfirm { request, confirmed } => {
+                if let Some(reply) = self.replies.confirmations.remove(&request) {
+                    let _ = reply.send(confirmed);
+                }
+            }
+            Action::Ended { request, outcome } => {
+                if let Some(reply) = self.replies.outcomes.remove(&request) {
+                    let _ = reply.send(outcome);
+                }
+            }
+            Action::Answer { request, answer } => {
+                if let Some(reply) = self.replies.answers.remove(&request) {
+                    let _ = reply.send(answer);
+                }
+            }
+            // Bodies are the services' own: nobody asks this driver to fill anything.
+            Action::ReadBody { request, .. } => {
+                self.under_way.push(async move { Event::BodyFailed { request } }.boxed());
+            }
+            Action::AnswerFill { .. } => {}
+            Action::Stopped => self.stopped = true,
+        }
+    }
+
+    fn trim(&mut self) {
+        let (log, wall, limit) = (Arc::clone(&self.parts.log), (self.parts.clock)().wall, self.log_timeout());
+        self.under_way.push(
+            async move {
+                if !matches!(tokio::time::timeout(limit, log.trim(wall)).await, Ok(Ok(()))) {
+                    tracing::debug!("the log was not trimmed");
+                }
+                Event::Tick
+            }
+            .boxed(),
+        );
+    }
+
+    /// A beat that takes longer is of little worth, and the next one is under way by then.
+    fn log_timeout(&self) -> Duration {
+        self.parts.settings.lease / 2
+    }
+}

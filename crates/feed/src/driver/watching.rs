@@ -1,0 +1,232 @@
+//! A guard's side at work: it keeps a stream to one replica and lets any thread look into what it remembers.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::BoxFuture,
+    stream::{BoxStream, FuturesUnordered},
+};
+use tokio::sync::{broadcast, mpsc};
+
+use super::{Clock, sleep_until};
+use crate::{
+    Credential, Entry, FromWatcher, Position, StreamId, Target, ToWatcher, Verdict, Wall, Watcher, WatcherId,
+    watcher::{Action, Event, Fetch, Fetched, FlightId, Settings},
+};
+
+/// Batches of changes that may wait for somebody who ends open streams; who is slower is told that it missed some.
+const APPLIED: usize = 1024;
+
+/// The replicas that can be watched.
+#[async_trait]
+pub trait Dial: Send + Sync + 'static {
+    /// Opens a stream to a replica, another one than last time if there is one. What comes out of `says` is sent, in
+    /// order; its end closes the sending side. The stream ends when it breaks, or the replica closes it.
+    async fn open(
+        &self,
+        says: mpsc::UnboundedReceiver<FromWatcher>,
+    ) -> Result<BoxStream<'static, ToWatcher>, OutOfReach>;
+}
+
+/// No replica could be reached.
+#[derive(Debug, thiserror::Error)]
+#[error("no replica can be watched: {0}")]
+pub struct OutOfReach(pub String);
+
+/// Changes that are in force since a moment ago.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    pub entries: Arc<[Entry]>,
+    pub position: Position,
+    /// The entries are everything that is remembered, and others may have been missed.
+    pub after_reset: bool,
+}
+
+/// What is known of one service's changes. Any number of threads may look at once.
+pub struct Watching<V> {
+    core: RwLock<Watcher<V>>,
+    clock: Clock,
+    applied: broadcast::Sender<Applied>,
+}
+
+/// How a watcher stands, for readiness and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// For how long local answers may still be given; `None`: they may not.
+    pub lease_left: Option<Duration>,
+    pub position: Option<Position>,
+    pub remembered: usize,
+    /// What was acknowledged longer ago, it knows.
+    pub staleness: Option<Duration>,
+}
+
+impl<V: Clone + Send + Sync + 'static> Watching<V> {
+    /// `id` is random. It knows nothing, and permits nothing, before [`Watching::run`].
+    pub fn new(settings: Settings, id: WatcherId, clock: Clock) -> Arc<Self> {
+        let core = RwLock::new(Watcher::new(settings, id, clock()));
+        Arc::new(Self { core, clock, applied: broadcast::channel(APPLIED).0 })
+    }
+
+    /// Whether a credential is void. `None`: there is no lease, so nobody here knows.
+    pub fn judge(&self, credential: &Credential) -> Option<Verdict> {
+        let core = self.read();
+        // After the lock: what is applied from here on is acknowledged only after this answer.
+        let permit = core.permit((self.clock)().moment)?;
+        Some(core.judge(&permit, credential))
+    }
+
+    /// As [`Watcher::fetch`]. `None`: there is no lease, so nothing is cached and nobody joins.
+    pub fn fetch(&self, target: &Target) -> Option<Fetch<V>> {
+        let mut core = self.write();
+        let permit = core.permit((self.clock)().moment)?;
+        Some(core.fetch(&permit, target))
+    }
+
+    /// As [`Watcher::fetched`].
+    pub fn fetched(&self, flight: FlightId, value: Option<V>) -> Fetched {
+        self.write().fetched(flight, value)
+    }
+
+    /// Whether a route that prefers old answers to none may still give them.
+    pub fn may_serve_stale(&self, stale_for: Duration) -> bool {
+        self.read().may_serve_stale(stale_for, (self.clock)().moment)
+    }
+
+    /// What is remembered of a credential, lease or not: only for who may serve stale.
+    pub fn judge_stale(&self, credential: &Credential) -> Verdict {
+        self.read().endings().judge(credential)
+    }
+
+    /// By which expiry is judged.
+    pub fn judging_time(&self) -> Wall {
+        self.read().judging_time((self.clock)())
+    }
+
+    pub fn view(&self) -> View {
+        let core = self.read();
+        let now = (self.clock)().moment;
+        let lease_left = core.lease_end().map(|end| end.since(now)).filter(|left| !left.is_zero());
+        View {
+            lease_left,
+            position: core.position(),
+            remembered: core.endings().len(),
+            staleness: core.staleness(now),
+        }
+    }
+
+    /// Follows what comes into force, for whoever holds open streams.
+    pub fn applied(&self) -> broadcast::Receiver<Applied> {
+        self.applied.subscribe()
+    }
+
+    /// Watches for as long as this is polled.
+    pub async fn run(self: Arc<Self>, dial: Arc<dyn Dial>) {
+        let (hears, heard) = mpsc::unbounded_channel();
+        let worker = Worker {
+            watching: self,
+            dial,
+            hears,
+            heard,
+            streams: HashMap::new(),
+            open: FuturesUnordered::new(),
+        };
+        worker.run().await;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Watcher<V>> {
+        self.core.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Watcher<V>> {
+        self.core.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Worker<V> {
+    watching: Arc<Watching<V>>,
+    dial: Arc<dyn Dial>,
+    hears: mpsc::UnboundedSender<(StreamId, ToWatcher)>,
+    heard: mpsc::UnboundedReceiver<(StreamId, ToWatcher)>,
+    streams: HashMap<StreamId, mpsc::UnboundedSender<FromWatcher>>,
+    open: FuturesUnordered<BoxFuture<'static, StreamId>>,
+}
+
+impl<V: Clone + Send + Sync + 'static> Worker<V> {
+    async fn run(mut self) {
+        self.on(Event::Started);
+        loop {
+            let now = (self.watching.clock)().moment;
+            let deadline = self.watching.read().deadline();
+            tokio::select! {
+                biased;
+                // What a stream said before it ended is heard before its end.
+                Some((stream, message)) = self.heard.recv() => self.on(Event::Received { stream, message }),
+                Some(stream) = self.open.next(), if !self.open.is_empty() => {
+                    self.streams.remove(&stream);
+                    self.on(Event::StreamClosed { stream });
+                }
+                () = sleep_until(Some(deadline), now) => self.on(Event::Tick),
+            }
+        }
+    }
+
+    fn on(&mut self, event: Event) {
+        let actions = {
+            let mut core = self.watching.write();
+            core.on(event, (self.watching.clock)())
+        };
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Connect { stream } => {
+                let (says, said) = mpsc::unbounded_channel();
+                self.streams.insert(stream, says);
+                let (dial, hears) = (Arc::clone(&self.dial), self.hears.clone());
+                self.open.push(
+                    async move {
+                        match dial.open(said).await {
+                            Ok(mut messages) => {
+                                while let Some(message) = messages.next().await {
+                                    let _ = hears.send((stream, message));
+                                }
+                            }
+                            Err(error) => tracing::debug!(%error, "watching"),
+                        }
+                        stream
+                    }
+                    .boxed(),
+                );
+            }
+            Action::Send { stream, message } => {
+                if let Some(says) = self.streams.get(&stream) {
+                    let _ = says.send(message);
+                }
+            }
+            Action::Disconnect { stream } => {
+                self.streams.remove(&stream);
+            }
+            Action::Applied { entries, position, after_reset } => {
+                // Nobody may be listening.
+                let _ = self.watching.applied.send(Applied { entries, position, after_reset });
+            }
+            Action::ClocksApart(true) => {
+                tracing::error!(
+                    "this machine's clock and the service's are more than 10 minutes apart: no lease"
+                );
+            }
+            Action::ClocksApart(false) => {
+                tracing::info!("this machine's clock and the service's agree again")
+            }
+        }
+    }
+}

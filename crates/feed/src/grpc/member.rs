@@ -1,0 +1,206 @@
+//! A service replica's part in the feed: a thread of its own with its own port and its own way to the log.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use chassis::{
+    clock::SharedClock,
+    config,
+    entropy::SharedEntropy,
+    grpc::server::{ServeError, Server},
+    lifecycle::{Lifecycle, Readiness},
+    tls::Identity,
+};
+use futures_util::future::BoxFuture;
+use opentelemetry::metrics::Meter;
+use proto::feed::v1::{
+    confirm_service_server::ConfirmServiceServer, feed_read_service_server::FeedReadServiceServer,
+    feed_service_server::FeedServiceServer,
+};
+use tokio::{net::TcpListener, sync::oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Feed, clock,
+    peers::Replicas,
+    random,
+    service::{Confirms, Places, Reads, Watches, access},
+};
+use crate::{
+    Life, Log, Variant,
+    driver::{
+        Clock,
+        serving::{Parts, Serving, View, serve},
+    },
+    replica::Settings,
+};
+
+/// Opens the way to the log, within the runtime of the thread that will use it.
+pub type OpenLog = Box<dyn FnOnce() -> BoxFuture<'static, Arc<dyn Log>> + Send>;
+
+/// Who takes part.
+pub struct Membership {
+    /// The service's name, in certificates and in the access table.
+    pub name: &'static str,
+    pub settings: Feed,
+    pub identity: Identity,
+    pub clock: SharedClock,
+    pub entropy: SharedEntropy,
+    pub open_log: OpenLog,
+}
+
+/// Why it does not.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the thread of the feed cannot be started: {0}")]
+    Thread(#[source] std::io::Error),
+    #[error("the thread of the feed has ended")]
+    Ended,
+}
+
+/// Takes part until the lifecycle stops: then everything is handed over first. The replica is ready after its first beat,
+/// which is a condition of the process being ready.
+pub async fn start(
+    membership: Membership,
+    listener: TcpListener,
+    lifecycle: &Lifecycle,
+) -> Result<Serving, StartError> {
+    let readiness = lifecycle.readiness("feed");
+    let listener = listener.into_std().map_err(StartError::Thread)?;
+    let address = listener.local_addr().map_err(StartError::Thread)?;
+    let (started, serving) = oneshot::channel();
+    let life = lifecycle.clone();
+    let body = move || -> Result<(), Failed> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
+            let ended = life.ended();
+            let work = take_part(membership, listener, address, life, readiness, started);
+            ended.run_until_cancelled(work).await.unwrap_or(Ok(()))
+        })
+    };
+    lifecycle.spawn_thread("feed", body).map_err(StartError::Thread)?;
+    serving.await.map_err(|_| StartError::Ended)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("the feed cannot begin: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("feed.advertise: must be set, for this machine has no address towards others: {0}")]
+    Address(#[source] std::io::Error),
+    #[error("the feed's server: {0}")]
+    Server(#[from] ServeError),
+}
+
+async fn take_part(
+    membership: Membership,
+    listener: TcpListener,
+    address: SocketAddr,
+    lifecycle: Lifecycle,
+    readiness: Readiness,
+    started: oneshot::Sender<Serving>,
+) -> Result<(), Failed> {
+    let Membership { name, settings, identity, clock: process_clock, entropy, open_log } = membership;
+    let advertised = match settings.advertise.as_str() {
+        "" => {
+            let scheme = if identity.client_config().is_some() { "https" } else { "http" };
+            format!("{scheme}://{}", reachable(address).map_err(Failed::Address)?)
+        }
+        advertised => advertised.to_owned(),
+    };
+    let clock = clock(process_clock);
+    let peers = Replicas {
+        name,
+        identity: identity.clone(),
+        lifecycle: lifecycle.clone(),
+        channels: Default::default(),
+    };
+    let (serving, work) = serve(Parts {
+        settings: Settings { lease: settings.lease, address: advertised, variant: Variant::default() },
+        life: Life(random(&entropy)),
+        log: open_log().await,
+        peers: Arc::new(peers),
+        clock: Arc::clone(&clock),
+    });
+    show(&lifecycle.metrics().meter(), name, &serving, clock);
+    let watches =
+        Watches { serving: serving.clone(), places: Places::default(), lifecycle: lifecycle.clone() };
+    let handed_over = CancellationToken::new();
+    let server = Server::new("feed", &identity, access(name), lifecycle.clone())
+        .settings(&config::Server::on(address))
+        .until(handed_over.clone())
+        .service(FeedServiceServer::new(watches))
+        .service(FeedReadServiceServer::new(Reads(serving.clone())))
+        .service(ConfirmServiceServer::new(Confirms(serving.clone())))
+        .serve(listener);
+    let (stopping, draining) = (lifecycle.stopping(), lifecycle.draining());
+    let told = serving.clone();
+    let views = serving.views();
+    // Nobody may wait for it any more: the process stops.
+    let _ = started.send(serving);
+    let replica = async {
+        tokio::select! {
+            () = work => {}
+            () = say_ready(views, &readiness) => {}
+        }
+        handed_over.cancel();
+    };
+    let stop = async {
+        stopping.cancelled().await;
+        told.terminate();
+    };
+    let (served, (), ()) = tokio::join!(server, replica, stop);
+    served?;
+    // Handed over sooner than the process drains: before that, to have ended would be to have failed.
+    draining.cancelled().await;
+    Ok(())
+}
+
+/// Where others reach a listener: at its address, or at the one that this machine has towards them. Nothing is sent.
+fn reachable(listens: SocketAddr) -> std::io::Result<SocketAddr> {
+    if !listens.ip().is_unspecified() {
+        return Ok(listens);
+    }
+    // A connected datagram socket has the address that a packet to there would have: RFC 5737's and RFC 3849's are nobody's.
+    let (any, elsewhere) = match listens {
+        SocketAddr::V4(_) => ("0.0.0.0:0", "192.0.2.1:9"),
+        SocketAddr::V6(_) => ("[::]:0", "[2001:db8::1]:9"),
+    };
+    let socket = std::net::UdpSocket::bind(any)?;
+    socket.connect(elsewhere)?;
+    Ok(SocketAddr::new(socket.local_addr()?.ip(), listens.port()))
+}
+
+/// Never ends.
+async fn say_ready(mut views: tokio::sync::watch::Receiver<View>, readiness: &Readiness) {
+    loop {
+        match views.borrow_and_update().is_ready {
+            true => readiness.ready(),
+            false => readiness.not_ready("the log of changes has not answered a beat yet"),
+        }
+        if views.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn show(meter: &Meter, name: &'static str, serving: &Serving, clock: Clock) {
+    let gauge = |what: &str, description: &'static str, of: fn(&View, &Clock) -> f64| {
+        let (serving, clock) = (serving.clone(), Arc::clone(&clock));
+        meter
+            .f64_observable_gauge(format!("latchkey_{name}_feed_{what}"))
+            .with_description(description)
+            .with_callback(move |observer| observer.observe(of(&serving.view(), &clock), &[]))
+            .build();
+    };
+    gauge("position", "The last change that this replica has applied.", |view, _| view.applied.number as f64);
+    gauge("remembered", "Things that are remembered as ended.", |view, _| view.remembered as f64);
+    gauge("watchers", "Connections of guards.", |view, _| view.watchers as f64);
+    gauge("leases", "Leases that guards may still answer under.", |view, _| view.leases as f64);
+    gauge("right_seconds", "For how long this replica may still answer from memory.", |view, clock| {
+        view.right.map_or(0.0, |right| right.since(clock().moment).as_secs_f64())
+    });
+    gauge("stray_acknowledgements", "Acknowledgements of what was never sent.", |view, _| {
+        view.stray_acknowledgements as f64
+    });
+}

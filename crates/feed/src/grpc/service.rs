@@ -1,0 +1,190 @@
+//! `latchkey.feed.v1`, as a service replica answers it.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use chassis::{
+    grpc::{AccessTable, caller},
+    lifecycle::Lifecycle,
+    status,
+};
+use futures_util::{Stream, StreamExt as _, future, stream};
+use proto::feed::v1::{
+    AskRequest, AskResponse, ConfirmRequest, ConfirmResponse, WatchRequest, WatchResponse,
+    confirm_service_server::ConfirmService, feed_read_service_server::FeedReadService,
+    feed_service_server::FeedService,
+};
+use tokio::sync::oneshot;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use crate::{
+    StreamId,
+    driver::serving::Serving,
+    replica::Answer,
+    wire::{Invalid, parse_ask, parse_confirm, parse_from_watcher, to_watcher, verdict},
+};
+
+/// Streams that the processes of one name may have open at a replica.
+const MAX_STREAMS: usize = 2048;
+
+/// Who may watch the feed of `service`, and who may ask its replicas to confirm.
+pub fn access(service: &str) -> AccessTable {
+    match service {
+        "auth" => &[
+            ("/latchkey.feed.v1.FeedService/Watch", &["gateway"]),
+            ("/latchkey.feed.v1.FeedReadService/Ask", &["gateway"]),
+            ("/latchkey.feed.v1.ConfirmService/Confirm", &["auth"]),
+        ],
+        "session" => &[
+            ("/latchkey.feed.v1.FeedService/Watch", &["gateway"]),
+            ("/latchkey.feed.v1.FeedReadService/Ask", &["gateway"]),
+            ("/latchkey.feed.v1.ConfirmService/Confirm", &["session"]),
+        ],
+        "policy" => &[
+            ("/latchkey.feed.v1.FeedService/Watch", &["gateway"]),
+            ("/latchkey.feed.v1.FeedReadService/Ask", &["gateway"]),
+            ("/latchkey.feed.v1.ConfirmService/Confirm", &["policy"]),
+        ],
+        _ => &[],
+    }
+}
+
+pub(super) struct Watches {
+    pub(super) serving: Serving,
+    pub(super) places: Places,
+    pub(super) lifecycle: Lifecycle,
+}
+
+pub(super) struct Reads(pub(super) Serving);
+
+pub(super) struct Confirms(pub(super) Serving);
+
+type Responses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl FeedService for Watches {
+    type WatchStream = Responses;
+
+    async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Responses>, Status> {
+        let place = self.places.take(caller(&request))?;
+        let (stream, mut messages) = self.serving.open();
+        let (faults, fault) = oneshot::channel();
+        let serving = self.serving.clone();
+        self.lifecycle.spawn_work("watcher", async move {
+            let ended = hear(&serving, stream, request.into_inner()).await;
+            serving.closed(stream);
+            drop(place);
+            if let Err(status) = ended {
+                let _ = faults.send(status);
+            }
+        });
+        let messages = stream::poll_fn(move |context| messages.poll_recv(context));
+        let fault = stream::once(fault).filter_map(|fault| future::ready(fault.ok().map(Err)));
+        Ok(Response::new(Box::pin(messages.map(|message| Ok(to_watcher(&message))).chain(fault))))
+    }
+}
+
+/// Passes on what a watcher says, until it goes. An error is its fault.
+async fn hear(serving: &Serving, stream: StreamId, mut says: Streaming<WatchRequest>) -> Result<(), Status> {
+    // Broken is as good as closed.
+    while let Ok(Some(message)) = says.message().await {
+        serving.received(stream, parse_from_watcher(message).map_err(refusal)?);
+    }
+    Ok(())
+}
+
+#[tonic::async_trait]
+impl FeedReadService for Reads {
+    async fn ask(&self, request: Request<AskRequest>) -> Result<Response<AskResponse>, Status> {
+        let credential = parse_ask(request.into_inner()).map_err(refusal)?;
+        match self.0.judge(credential).await {
+            Answer::Verdict(said) => Ok(Response::new(verdict(said))),
+            Answer::Unavailable => {
+                Err(status::refusal(Code::Unavailable, "NO_RIGHT", "the log of endings cannot be asked now"))
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ConfirmService for Confirms {
+    async fn confirm(&self, request: Request<ConfirmRequest>) -> Result<Response<ConfirmResponse>, Status> {
+        let (member, position) = parse_confirm(request.into_inner()).map_err(refusal)?;
+        match self.0.confirm(member, position).await {
+            true => Ok(Response::new(ConfirmResponse {})),
+            false => Err(status::refusal(Code::Unavailable, "NOT_CONFIRMED", "not every lease is there yet")),
+        }
+    }
+}
+
+fn refusal(invalid: Invalid) -> Status {
+    tracing::warn!(%invalid, "a message that is not of the feed's protocol");
+    status::refusal(Code::InvalidArgument, "NOT_THE_PROTOCOL", invalid.to_string())
+}
+
+/// How many streams the processes of each name have open.
+#[derive(Clone, Default)]
+pub(super) struct Places(Arc<Mutex<HashMap<String, usize>>>);
+
+impl Places {
+    fn take(&self, caller: &str) -> Result<Place, Status> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(caller.to_owned()).or_default();
+        if *count >= MAX_STREAMS {
+            tracing::warn!(caller, "refused: it has {MAX_STREAMS} streams of changes open");
+            let message = format!("{caller} has {MAX_STREAMS} streams open");
+            return Err(status::refusal(Code::ResourceExhausted, "TOO_MANY_WATCHERS", message));
+        }
+        *count += 1;
+        Ok(Place { places: self.clone(), caller: caller.to_owned() })
+    }
+}
+
+/// One of them, until it is dropped.
+struct Place {
+    places: Places,
+    caller: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.caller) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rpc_has_a_row_at_every_service_and_only_replicas_confirm() {
+        for service in ["auth", "session", "policy"] {
+            let ours = |name: &String| name.starts_with("/latchkey.feed.");
+            let missing: Vec<String> = chassis::grpc::unlisted(proto::DESCRIPTORS, access(service))
+                .into_iter()
+                .filter(ours)
+                .collect();
+            assert_eq!(missing, Vec::<String>::new(), "{service}");
+            let confirm = access(service).iter().find(|(name, _)| name.ends_with("/Confirm")).unwrap();
+            assert_eq!(confirm.1, [service]);
+        }
+        assert!(access("gateway").is_empty());
+    }
+
+    #[test]
+    fn one_name_has_so_many_places_and_others_have_theirs() {
+        let places = Places::default();
+        let mut taken: Vec<Place> = (0..MAX_STREAMS).map(|_| places.take("gateway").unwrap()).collect();
+        let refused = places.take("gateway").map(drop).unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        places.take("reports").unwrap();
+        taken.pop();
+        places.take("gateway").unwrap();
+    }
+}

@@ -1,0 +1,138 @@
+//! The machines at work, over real sockets: replicas on one log, guards that watch them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "only tests use this")]
+
+mod cluster;
+mod strangers;
+
+use std::time::Duration;
+
+use cluster::{Cluster, LEASE, eventually, until};
+use latchkey_feed::{
+    Verdict, What,
+    replica::{Answer, Mode, Outcome},
+};
+
+#[tokio::test]
+async fn what_is_acknowledged_everywhere_is_refused_everywhere() {
+    let cluster = Cluster::start(2).await;
+    let guards = [cluster.guard().await, cluster.guard().await, cluster.guard().await];
+    for number in 0..20 {
+        let token = cluster::token(number);
+        assert!(guards.iter().all(|guard| guard.judge(&token) == Some(Verdict::Live)));
+        let outcome =
+            cluster.replica(number % 2).serving.end(vec![cluster::ending(number)], Mode::Everywhere).await;
+        assert!(matches!(outcome, Outcome::Done { everywhere: true, .. }), "{outcome:?}");
+        for guard in &guards {
+            // Under its lease or, should that have run out just now, not at all.
+            assert_ne!(guard.judge(&token), Some(Verdict::Live));
+        }
+        for replica in &cluster.replicas {
+            let answer = replica.serving.judge(token.clone()).await;
+            assert_eq!(answer, Answer::Verdict(Verdict::Ended(What::Token)));
+        }
+    }
+    assert_eq!(guards[0].view().remembered, 20);
+    assert_eq!(cluster.replica(0).serving.view().stray_acknowledgements, 0);
+}
+
+#[tokio::test]
+async fn a_guard_permits_nothing_before_its_first_lease_and_after_its_last() {
+    let mut cluster = Cluster::start(1).await;
+    let stranger = cluster.guard_that_watches_nobody();
+    let guard = cluster.guard().await;
+    let token = cluster::token(1);
+    assert_eq!(stranger.judge(&token), None);
+    assert!(!stranger.may_serve_stale(Duration::from_secs(60)), "it never had a lease");
+    assert_eq!(guard.judge(&token), Some(Verdict::Live));
+    cluster.kill(0);
+    until("the lease is over", || guard.judge(&token).is_none()).await;
+    assert!(guard.may_serve_stale(Duration::from_secs(60)));
+    assert!(!guard.may_serve_stale(Duration::ZERO));
+}
+
+#[tokio::test]
+async fn an_ending_waits_a_killed_replica_out_and_its_guards_go_on_at_another() {
+    let mut cluster = Cluster::start(2).await;
+    let guards = [cluster.guard().await, cluster.guard().await];
+    cluster.kill(0);
+    let outcome = cluster.replica(1).serving.end(vec![cluster::ending(1)], Mode::Everywhere).await;
+    assert!(matches!(outcome, Outcome::Done { everywhere: true, .. }), "{outcome:?}");
+    for guard in &guards {
+        assert_ne!(guard.judge(&cluster::token(1)), Some(Verdict::Live));
+        until("it has a lease from the other", || guard.judge(&cluster::token(2)) == Some(Verdict::Live))
+            .await;
+        assert_eq!(guard.judge(&cluster::token(1)), Some(Verdict::Ended(What::Token)));
+    }
+    // Fenced, and once its leases are certainly over removed: the next ending does not wait for it.
+    eventually("its row is gone", async || {
+        cluster.replica(1).serving.end(vec![cluster::ending(3)], Mode::Everywhere).await;
+        cluster.log.members().await.len() == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_that_stops_hands_its_guards_over_and_takes_its_row_along() {
+    let mut cluster = Cluster::start(2).await;
+    let guards = [cluster.guard().await, cluster.guard().await, cluster.guard().await];
+    let token = cluster::token(1);
+    let stopped = cluster.stop(0);
+    let mut without = 0;
+    let watched = async {
+        loop {
+            without += guards.iter().filter(|guard| guard.judge(&token).is_none()).count();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        () = stopped => {}
+        () = watched => {}
+    }
+    assert_eq!(without, 0, "no guard was without a lease for a moment");
+    assert_eq!(cluster.log.members().await.len(), 1);
+    let outcome = cluster.replica(1).serving.end(vec![cluster::ending(1)], Mode::Everywhere).await;
+    assert!(matches!(outcome, Outcome::Done { everywhere: true, .. }), "{outcome:?}");
+    assert!(guards.iter().all(|guard| guard.judge(&token) != Some(Verdict::Live)));
+}
+
+#[tokio::test]
+async fn without_the_log_nobody_answers_and_nothing_is_said_to_have_ended() {
+    let cluster = Cluster::start(2).await;
+    let guard = cluster.guard().await;
+    let token = cluster::token(1);
+    cluster.log.take_away();
+    eventually("the replicas' right is over", async || {
+        cluster.replica(0).serving.judge(token.clone()).await == Answer::Unavailable
+    })
+    .await;
+    until("the guard's lease is over", || guard.judge(&token).is_none()).await;
+    let outcome = cluster.replica(0).serving.end(vec![cluster::ending(1)], Mode::Everywhere).await;
+    assert_eq!(outcome, Outcome::NotConfirmed);
+
+    cluster.log.give_back();
+    until("the guard has a lease again", || guard.judge(&token).is_some()).await;
+    // Repeating is right: it may or may not have been appended.
+    let outcome = cluster.replica(0).serving.end(vec![cluster::ending(1)], Mode::Everywhere).await;
+    assert!(matches!(outcome, Outcome::Done { everywhere: true, .. }), "{outcome:?}");
+    assert_eq!(guard.judge(&token), Some(Verdict::Ended(What::Token)));
+}
+
+#[tokio::test]
+async fn a_guard_that_comes_late_learns_what_had_ended_before() {
+    let cluster = Cluster::start(1).await;
+    let serving = &cluster.replica(0).serving;
+    // More than one message may carry.
+    for round in 0..12 {
+        let changes = (round * 250..(round + 1) * 250).map(cluster::ending).collect();
+        let outcome = serving.end(changes, Mode::Durable).await;
+        assert!(matches!(outcome, Outcome::Done { everywhere: false, .. }), "{outcome:?}");
+    }
+    let guard = cluster.guard().await;
+    assert_eq!(guard.view().remembered, 3000);
+    assert!(
+        (0..3000).all(|number| guard.judge(&cluster::token(number)) == Some(Verdict::Ended(What::Token)))
+    );
+    let too_many = (0..257).map(cluster::ending).collect();
+    assert_eq!(serving.end(too_many, Mode::Durable).await, Outcome::Refused);
+    assert!(guard.view().lease_left.is_some_and(|left| left <= LEASE));
+}
