@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use auth_service::{
-    Config, Injected,
+    Config, Injected, Listeners,
     config::{DEFAULTS, config_from},
     domain::claims::SubjectRoles,
     migrate,
@@ -70,9 +70,12 @@ fn serve() -> ExitCode {
     process::start("auth-service", || {
         let config = config_from(None)?.config;
         process::serve(config.shutdown, |lifecycle| async move {
-            let listener = bind("server.listen", config.server.listen)?;
+            let listeners = Listeners {
+                grpc: bind("server.listen", config.server.listen)?,
+                feed: bind("feed.listen", config.feed.listen)?,
+            };
             let injected = Injected { policy: Some(Arc::new(NoRoles)), ..Injected::system() };
-            Ok(auth_service::start(config, injected, &lifecycle, listener).await?)
+            Ok(auth_service::start(config, injected, &lifecycle, listeners).await?)
         })
     })
 }
@@ -184,6 +187,7 @@ fn environment(folder: &Path, authority: &Authority, server: &Postgres, port: u1
     [
         ("ISSUER", "http://127.0.0.1:8080".to_owned()),
         ("SERVER__LISTEN", format!("127.0.0.1:{port}")),
+        ("FEED__LISTEN", "127.0.0.1:0".to_owned()),
         ("TLS__CERTIFICATE", text(&tls.certificate)),
         ("TLS__KEY", text(&tls.key)),
         ("TLS__AUTHORITY", text(&tls.authority)),

@@ -21,6 +21,7 @@ use chassis::{
     telemetry,
     tls::{Identity, TlsError},
 };
+use feed::grpc::Membership;
 use proto::auth::v1::{
     client_admin_service_server::ClientAdminServiceServer,
     client_read_service_server::ClientReadServiceServer, key_admin_service_server::KeyAdminServiceServer,
@@ -99,11 +100,19 @@ impl Injected {
     }
 }
 
+/// Where it listens, bound.
+pub struct Listeners {
+    pub grpc: TcpListener,
+    pub feed: TcpListener,
+}
+
 /// A service that runs on its lifecycle.
 #[derive(Clone)]
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where its feed is watched.
+    pub feed: SocketAddr,
     /// For tests that make a moment come: upkeep otherwise happens by itself.
     pub auth: Arc<Auth>,
 }
@@ -150,6 +159,8 @@ pub enum StartError {
     Threads(#[source] std::io::Error),
     #[error(transparent)]
     Keys(#[from] KeysError),
+    #[error(transparent)]
+    Feed(#[from] feed::grpc::StartError),
     #[error("the listener has no address")]
     Listener(#[source] std::io::Error),
 }
@@ -163,16 +174,20 @@ pub fn run(args: Args) -> ExitCode {
             Identity::load(&config.tls)?;
             Files::read(&config)?;
             println!("auth-service would listen on {} (gRPC)", config.server.listen);
+            println!("auth-service would listen on {} (feed)", config.feed.listen);
             println!("auth-service would listen on {} (operations)", config.operations.listen);
             return Ok(ExitCode::SUCCESS);
         }
         process::serve(config.shutdown, |lifecycle| async move {
             // Ports first: one that is taken is told before the database is touched.
-            let listener = bind("server.listen", config.server.listen)?;
+            let listeners = Listeners {
+                grpc: bind("server.listen", config.server.listen)?,
+                feed: bind("feed.listen", config.feed.listen)?,
+            };
             let probes = bind("operations.listen", config.operations.listen)?;
             // Probes too: the store may have to be waited for.
             operations::serve(probes, &lifecycle);
-            Ok(start(config, Injected::system(), &lifecycle, listener).await?)
+            Ok(start(config, Injected::system(), &lifecycle, listeners).await?)
         })
     })
 }
@@ -182,9 +197,10 @@ pub async fn start(
     config: Config,
     injected: Injected,
     lifecycle: &Lifecycle,
-    listener: TcpListener,
+    listeners: Listeners,
 ) -> Result<Running, StartError> {
-    let address = listener.local_addr().map_err(StartError::Listener)?;
+    let address = listeners.grpc.local_addr().map_err(StartError::Listener)?;
+    let feed_address = listeners.feed.local_addr().map_err(StartError::Listener)?;
     let readiness = lifecycle.readiness("store");
     let identity = Identity::load(&config.tls)?;
     let files = Files::read(&config)?;
@@ -201,6 +217,15 @@ pub async fn start(
         Keys::new(Arc::clone(&store), Arc::clone(&injected.entropy), files.master_key, config.key_schedule());
     opened.first_look(&keys, &injected.clock, &readiness).await?;
 
+    let membership = Membership {
+        name: NAME,
+        settings: config.feed.clone(),
+        identity: identity.clone(),
+        clock: Arc::clone(&injected.clock),
+        entropy: Arc::clone(&injected.entropy),
+        open_log: opened.log(&config, &injected.clock)?,
+    };
+    let feed = feed::grpc::start(membership, listeners.feed, lifecycle).await?;
     let size = PoolSize::new(config.hashing.threads, config.hashing.queue);
     let pool = HashingPool::start(size, &injected.kdf, lifecycle).map_err(StartError::Threads)?;
     let counts = Arc::new(Metrics::default());
@@ -215,6 +240,7 @@ pub async fn start(
         clock: injected.clock,
         entropy: injected.entropy,
         metrics: counts,
+        feed,
         settings: settings(&config, files.recipients)?,
     });
 
@@ -240,13 +266,13 @@ pub async fn start(
     // Also when the task is cut off: the threads end with it.
     let close = CloseOnDrop(pool);
     lifecycle.spawn("grpc", async move {
-        let served = server.serve(listener).await;
+        let served = server.serve(listeners.grpc).await;
         drop(close);
         opened.close().await;
         served
     });
     readiness.ready();
-    Ok(Running { address, auth })
+    Ok(Running { address, feed: feed_address, auth })
 }
 
 struct CloseOnDrop(HashingPool);
@@ -310,6 +336,7 @@ fn settings(
     Ok(Settings {
         issuer: config.issuer.clone(),
         access_lifetime: config.token.access_lifetime,
+        longest_life: config.longest_life(),
         proof_lifetime: config.token.proof_lifetime,
         first_party: Audience::parse(&config.first_party.audience)?,
         recipients,

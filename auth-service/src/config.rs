@@ -7,6 +7,7 @@ use std::{
 };
 
 use chassis::config::{self, ConfigError, Log, Operations, Peer, Resolved, Server, Shutdown, Store, Tls};
+use feed::grpc::Feed;
 use serde::Deserialize;
 use token::Algorithm;
 
@@ -32,6 +33,7 @@ pub struct Config {
     pub server: Server,
     pub tls: Tls,
     pub operations: Operations,
+    pub feed: Feed,
     pub log: Log,
     pub shutdown: Shutdown,
     pub peers: Peers,
@@ -45,6 +47,7 @@ pub struct Config {
     pub password: Password,
     pub hashing: Hashing,
     pub throttle: Throttle,
+    pub endings: Endings,
     pub sweep: Sweep,
 }
 
@@ -145,6 +148,14 @@ pub struct Throttle {
     pub forget_after: Duration,
 }
 
+/// `[endings]`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endings {
+    #[serde(with = "humantime_serde")]
+    pub longest_session: Duration,
+}
+
 /// `[sweep]`.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -167,6 +178,12 @@ impl Config {
             announce_for: self.signing.announce_for,
             outlives: self.token.access_lifetime.max(self.token.proof_lifetime) + KEY_MARGIN,
         }
+    }
+
+    /// Of whatever carries the epoch of a user or client.
+    pub fn longest_life(&self) -> Duration {
+        let token = self.token.access_lifetime.max(self.token.proof_lifetime);
+        token.max(self.token.proof_lifetime + self.endings.longest_session)
     }
 
     pub fn password_rules(&self) -> PasswordRules {

@@ -9,6 +9,7 @@ use chassis::{
     clock::SharedClock,
     entropy::{self, SharedEntropy},
 };
+use feed::driver::serving::Serving;
 use time::OffsetDateTime;
 use token::RecipientPublicKey;
 
@@ -28,6 +29,7 @@ pub mod authenticate_client;
 pub mod change_password;
 pub mod clients;
 pub mod end_family;
+pub mod endings;
 pub mod grant;
 pub mod introspect;
 pub mod issue;
@@ -55,6 +57,8 @@ pub struct Auth {
     pub clock: SharedClock,
     pub entropy: SharedEntropy,
     pub metrics: Arc<Metrics>,
+    /// The log of endings, and who has applied it.
+    pub feed: Serving,
     pub settings: Settings,
     /// What the password of an unknown user is checked against: as dear as a real one, and matched by nothing.
     pub nobody: PasswordHash,
@@ -65,6 +69,8 @@ pub struct Auth {
 pub struct Settings {
     pub issuer: String,
     pub access_lifetime: Duration,
+    /// Of whatever carries an epoch: tokens, proofs, and the sessions that are made from these.
+    pub longest_life: Duration,
     pub proof_lifetime: Duration,
     /// The audience of first-party logins.
     pub first_party: Audience,
@@ -99,6 +105,10 @@ pub enum Failure {
     Hashing(#[from] HashingError),
     #[error(transparent)]
     Keys(#[from] keys::KeysError),
+    #[error(transparent)]
+    NotConfirmed(#[from] endings::NotConfirmed),
+    #[error(transparent)]
+    Feed(#[from] endings::FeedUnavailable),
     #[error("the token cannot be made")]
     Issue(#[from] token::IssueError),
     #[error("a successor cannot be sealed")]

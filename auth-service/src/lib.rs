@@ -15,5 +15,5 @@ pub mod rpc;
 pub mod store;
 mod upkeep;
 
-pub use app::{Args, Injected, Running, StartError, migrate, run, start};
+pub use app::{Args, Injected, Listeners, Running, StartError, migrate, run, start};
 pub use config::{Config, config_from};

@@ -6,11 +6,13 @@
 //! - A change of state is one statement whose condition repeats every precondition, or one transaction begun by such a
 //!   statement. Of any number of concurrent callers exactly one wins; the others learn that they lost.
 //! - "Not there" is said only when it was seen. Everything that keeps the store from seeing is [`StoreError`].
+//! - What ends something appends that to the feed's log in the same transaction ([`NewEnding`]).
 //! - Times have milliseconds. `now` is always an argument: the database's clock decides nothing.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use feed::{Change, Tag, Target, Wall, What, log::Appended};
 use time::OffsetDateTime;
 
 use crate::domain::{
@@ -81,6 +83,25 @@ pub struct Rotation {
     pub now: OffsetDateTime,
 }
 
+/// Something that ends: its entry goes into the feed's log in the transaction that changes the rows, so that there is never
+/// one without the other.
+#[derive(Clone, Copy, Debug)]
+pub struct NewEnding {
+    pub at: OffsetDateTime,
+    /// From then on nothing that it could concern is alive.
+    pub until: Wall,
+    /// Random.
+    pub tag: Tag,
+}
+
+impl NewEnding {
+    /// The log's entry: void is what was issued under a lower number than `min`; without one, everything is.
+    fn entry(&self, what: What, id: &str, min: Option<u64>) -> Appended {
+        let change = Change { target: Target::new(what, id), min, except: None, until: self.until };
+        Appended { tag: self.tag, change }
+    }
+}
+
 /// Why a family ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FamilyEnd {
@@ -113,7 +134,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         id: &UserId,
         status: Status,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<User>, StoreError>;
     /// Raises the epoch and ends the families. With `epoch`, only where the user is active and still has it: what was
     /// verified a moment ago is what is replaced. `None`: no such user, or no longer so.
@@ -123,7 +144,7 @@ pub trait Store: Send + Sync + 'static {
         epoch: Option<u64>,
         hash: &PasswordHash,
         must_change: bool,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<User>, StoreError>;
     /// Replaces the hash of an unchanged password; the epoch stays. Done only where `old` is still the stored one.
     async fn upgrade_hash(
@@ -133,7 +154,7 @@ pub trait Store: Send + Sync + 'static {
         new: &PasswordHash,
     ) -> Result<bool, StoreError>;
     /// Deletes the user and ends the families. The id is never used again.
-    async fn delete_user(&self, id: &UserId, now: OffsetDateTime) -> Result<bool, StoreError>;
+    async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError>;
 
     // Clients
 
@@ -143,16 +164,21 @@ pub trait Store: Send + Sync + 'static {
     async fn clients(&self, page: &PageRequest) -> Result<Page<Client>, StoreError>;
     /// The former secret is dead when this is answered, and the epoch raised, so that families of the former are void.
     /// Public clients are not found.
-    async fn set_client_secret(&self, id: &ClientId, secret: &Digest) -> Result<Option<Client>, StoreError>;
+    async fn set_client_secret(
+        &self,
+        id: &ClientId,
+        secret: &Digest,
+        ending: NewEnding,
+    ) -> Result<Option<Client>, StoreError>;
     /// As [`Store::set_user_status`]. Built-in clients are not found.
     async fn set_client_status(
         &self,
         id: &ClientId,
         status: Status,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<Client>, StoreError>;
     /// Built-in clients are not found.
-    async fn delete_client(&self, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError>;
+    async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError>;
 
     // Refresh families
 
@@ -169,10 +195,8 @@ pub trait Store: Send + Sync + 'static {
         id: &FamilyId,
         subject: Option<&UserId>,
         why: FamilyEnd,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<bool, StoreError>;
-    /// Whether a family exists and has neither ended nor passed its absolute age.
-    async fn family_is_alive(&self, id: &FamilyId, now: OffsetDateTime) -> Result<bool, StoreError>;
 
     // Throttle
 
@@ -204,7 +228,7 @@ pub trait Store: Send + Sync + 'static {
     /// Wipes the private half of a retiring key whose time is over.
     async fn remove_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
     /// Wipes the private half of a key in whatever state. `false`: it is gone already, or never was.
-    async fn revoke_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
+    async fn revoke_signing_key(&self, kid: &str, ending: NewEnding) -> Result<bool, StoreError>;
 
     // Upkeep
 

@@ -4,6 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{clock::SharedClock, lifecycle::Readiness, status::chain};
 
+use feed::{
+    grpc::OpenLog,
+    log::{Log, postgres::PostgresLog},
+};
+
 use super::StartError;
 use crate::{
     config::Config,
@@ -36,6 +41,24 @@ impl Opened {
         }
         let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
         Ok(Opened::Sqlite(SqliteStore::open(&file).await?))
+    }
+
+    /// The feed's way to its log, which is in the same database. It has connections of its own where that can be, so that
+    /// the feed does not wait for logins.
+    pub(super) fn log(&self, config: &Config, clock: &SharedClock) -> Result<OpenLog, StartError> {
+        match self {
+            Opened::Sqlite(store) => {
+                let log: Arc<dyn Log> = Arc::new(store.log(feed::grpc::clock(Arc::clone(clock))));
+                Ok(Box::new(move || Box::pin(async move { log })))
+            }
+            Opened::Postgres(_) => {
+                let settings = config.store.postgres().ok_or(StartError::StoreUrl)?;
+                let connections = chassis::postgres::apart(&settings)?;
+                Ok(Box::new(move || {
+                    Box::pin(async move { Arc::new(PostgresLog::new(connections())) as Arc<dyn Log> })
+                }))
+            }
+        }
     }
 
     pub(super) fn shared(&self) -> Arc<dyn Store> {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use chassis::config::{Validate, prefixed};
 
-use super::{Config, FirstParty, Hashing, Password, Refresh, Signing, Sweep, Throttle, Token, is_audience};
+use super::{
+    Config, Endings, FirstParty, Hashing, Password, Refresh, Signing, Sweep, Throttle, Token, is_audience,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// NIST SP 800-63B-4 §3.1.1.2, for a password that is the only factor.
@@ -19,6 +21,7 @@ impl Validate for Config {
             server,
             tls,
             operations,
+            feed,
             log,
             shutdown,
             peers,
@@ -32,6 +35,7 @@ impl Validate for Config {
             password,
             hashing,
             throttle,
+            endings,
             sweep,
         } = self;
         let mut problems = Vec::new();
@@ -41,6 +45,7 @@ impl Validate for Config {
         problems.extend(prefixed("server", server.problems()));
         problems.extend(prefixed("tls", tls.problems()));
         problems.extend(prefixed("operations", operations.problems()));
+        problems.extend(prefixed("feed", feed.problems()));
         problems.extend(prefixed("log", log.problems()));
         problems.extend(prefixed("shutdown", shutdown.problems()));
         problems.extend(prefixed("peers.policy", peers.policy.problems()));
@@ -53,6 +58,7 @@ impl Validate for Config {
         problems.extend(prefixed("password", password.problems()));
         problems.extend(prefixed("hashing", hashing.problems()));
         problems.extend(prefixed("throttle", throttle.problems()));
+        problems.extend(prefixed("endings", endings.problems()));
         problems.extend(prefixed("sweep", sweep.problems()));
         problems
     }
@@ -74,6 +80,15 @@ fn audience_problems(config: &Config) -> Vec<String> {
         }
     }
     problems
+}
+
+impl Validate for Endings {
+    fn problems(&self) -> Vec<String> {
+        if self.longest_session > 400 * DAY {
+            return vec!["longest_session: must be at most 400days".to_owned()];
+        }
+        Vec::new()
+    }
 }
 
 impl Validate for FirstParty {

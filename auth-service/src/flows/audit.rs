@@ -115,6 +115,8 @@ impl Ends for Failure {
             Self::Store(_) => Ending::Failed("STORE_UNAVAILABLE"),
             Self::Policy(_) => Ending::Failed("POLICY_UNAVAILABLE"),
             Self::Keys(_) => Ending::Failed("KEYS_UNAVAILABLE"),
+            Self::NotConfirmed(_) => Ending::Failed("NOT_CONFIRMED"),
+            Self::Feed(_) => Ending::Failed("FEED_UNAVAILABLE"),
             Self::Hashing(HashingError::Failed) | Self::Issue(_) | Self::Sealing(_) => {
                 Ending::Failed("INTERNAL")
             }

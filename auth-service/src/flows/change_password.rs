@@ -53,6 +53,10 @@ pub async fn change_password(
     line.address(request.address);
     let outcome = change(auth, origin, &request, &mut line).await;
     line.end(&outcome);
+    // Audited first: changed it is, whatever comes of this.
+    if outcome.is_ok() {
+        auth.hold_everywhere().await?;
+    }
     outcome
 }
 
@@ -79,7 +83,7 @@ async fn change(
     drop(place);
     let changed = auth
         .store
-        .set_password(&user.id, Some(user.epoch), &hash, false, now)
+        .set_password(&user.id, Some(user.epoch), &hash, false, auth.ending(now))
         .await
         .map_err(Failure::from)?;
     // Changed, disabled or deleted by somebody else since it was verified: what was verified is void.

@@ -114,12 +114,13 @@ pub async fn rotate_client_secret(
     let (line, id) = begin(origin, "client.rotate_secret", id);
     let outcome = async {
         let secret = auth.secret(SecretKind::Client);
-        let client = auth.store.set_client_secret(&id?, &secret.digest()).await?;
+        let ending = auth.ending(auth.now());
+        let client = auth.store.set_client_secret(&id?, &secret.digest(), ending).await?;
         Ok((client.ok_or(ClientRefused::NotFound)?, secret))
     };
     let outcome = outcome.await;
     line.end(&outcome);
-    outcome
+    held(auth, outcome).await
 }
 
 /// Disabling voids everything that was issued to the client.
@@ -135,21 +136,31 @@ pub async fn set_client_status(
     };
     let (line, id) = begin(origin, event, id);
     let outcome = async {
-        auth.store.set_client_status(&id?, status, auth.now()).await?.ok_or(ClientRefused::NotFound)
+        let ending = auth.ending(auth.now());
+        auth.store.set_client_status(&id?, status, ending).await?.ok_or(ClientRefused::NotFound)
     };
     let outcome = outcome.await;
     line.end(&outcome);
-    outcome
+    held(auth, outcome).await
 }
 
 /// Voids everything that was issued to the client.
 pub async fn delete_client(auth: &Auth, origin: &Origin, id: &str) -> Result<(), ClientRefused> {
     let (line, id) = begin(origin, "client.delete", id);
     let outcome = async {
-        auth.store.delete_client(&id?, auth.now()).await?.then_some(()).ok_or(ClientRefused::NotFound)
+        let ending = auth.ending(auth.now());
+        auth.store.delete_client(&id?, ending).await?.then_some(()).ok_or(ClientRefused::NotFound)
     };
     let outcome = outcome.await;
     line.end(&outcome);
+    held(auth, outcome).await
+}
+
+/// As for users: audited first, and also for what is not there any more.
+async fn held<T>(auth: &Auth, outcome: Result<T, ClientRefused>) -> Result<T, ClientRefused> {
+    if matches!(outcome, Ok(_) | Err(ClientRefused::NotFound)) {
+        auth.hold_everywhere().await?;
+    }
     outcome
 }
 

@@ -16,7 +16,8 @@ pub async fn end_family(auth: &Auth, origin: &Origin, family: &str, subject: &st
     let mut line = Line::begin(origin, "logout");
     line.subject(&subject);
     line.detail(format!("family={family}"));
-    let ended = auth.store.end_family(&family, Some(&subject), FamilyEnd::Logout, auth.now()).await;
+    let ending = auth.ending(auth.now());
+    let ended = auth.store.end_family(&family, Some(&subject), FamilyEnd::Logout, ending).await;
     let ended = ended.map_err(Failure::from);
     match &ended {
         Ok(true) => line.close(Ending::Success),
@@ -24,5 +25,6 @@ pub async fn end_family(auth: &Auth, origin: &Origin, family: &str, subject: &st
         Ok(false) => line.withdraw(),
         Err(failure) => line.close(failure.ending()),
     }
-    ended.map(drop)
+    ended?;
+    auth.hold_everywhere().await
 }

@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use token::{AccessClaims, Algorithm, Expect, PrincipalKind, Refused};
+use token::{AccessClaims, Algorithm, Expect, KeyId, Refused};
 
 use super::{Auth, Failure, authenticate_client::ClientCredentials};
 use crate::domain::{
-    client::Client,
-    id::{ClientId, FamilyId, UserId},
+    client::{Audience, Client},
     refresh::Use,
     secret::{Secret, SecretKind},
-    user::{Key, Status},
 };
 
 /// RFC 7662 §2.2: the value of RFC 6749 §5.1, which is not the `typ` in a token's header.
@@ -89,8 +87,8 @@ async fn access_token(
     token: &str,
     now: OffsetDateTime,
 ) -> Result<Option<Active>, Failure> {
-    let Some(claims) = auth.verified(client, token, now)? else { return Ok(None) };
-    if !auth.is_current(&claims, now).await? {
+    let Some((claims, key)) = auth.verified(&client.audiences, token, now)? else { return Ok(None) };
+    if auth.is_void(&claims, key.as_str()).await? {
         return Ok(None);
     }
     Ok(Some(Active {
@@ -107,18 +105,18 @@ async fn access_token(
 }
 
 impl Auth {
-    /// The claims, if the token is ours, unexpired, and for an audience of this client's.
-    fn verified(
+    /// The claims and the key that signed them, if the token is ours, unexpired, and for one of these audiences.
+    pub(super) fn verified<'a>(
         &self,
-        client: &Client,
+        audiences: impl IntoIterator<Item = &'a Audience>,
         token: &str,
         now: OffsetDateTime,
-    ) -> Result<Option<AccessClaims>, Failure> {
+    ) -> Result<Option<(AccessClaims, KeyId)>, Failure> {
         let ring = self.keys.ring()?;
-        for audience in &client.audiences {
+        for audience in audiences {
             let Some(expect) = self.expect(audience.as_str()) else { continue };
-            match token::verify_access(token, ring.set(), &expect, now) {
-                Ok(claims) => return Ok(Some(claims)),
+            match token::verify_access_with_key(token, ring.set(), &expect, now) {
+                Ok(verified) => return Ok(Some(verified)),
                 Err(Refused::Audience) => {}
                 Err(_) => return Ok(None),
             }
@@ -129,40 +127,5 @@ impl Auth {
     /// Without leeway: it is our own clock that issued.
     fn expect(&self, audience: &str) -> Option<Expect> {
         Expect::new(self.settings.issuer.as_str(), audience, Algorithm::ALL, Duration::ZERO).ok()
-    }
-
-    /// Whether a text is an access token of ours, expired or not, for whomever. An encrypted one cannot be read here; its
-    /// shape is enough.
-    pub(super) fn is_access_token(&self, token: &str) -> Result<bool, Failure> {
-        if token::is_jwe(token) {
-            return Ok(true);
-        }
-        let ring = self.keys.ring()?;
-        // No token has this audience: only the checks before it decide, the signature among them.
-        let Some(expect) = self.expect("-") else { return Ok(false) };
-        let refused = token::verify_access(token, ring.set(), &expect, OffsetDateTime::UNIX_EPOCH).err();
-        Ok(refused == Some(Refused::Audience))
-    }
-
-    /// Whether the rows still say what was copied from them when the token was issued.
-    async fn is_current(&self, claims: &AccessClaims, now: OffsetDateTime) -> Result<bool, Failure> {
-        let Some(id) = ClientId::parse(&claims.client_id) else { return Ok(false) };
-        let client = self.store.client(&Key::Id(id)).await?;
-        if !client.is_some_and(|client| client.status == Status::Active && client.epoch == claims.epo.client)
-        {
-            return Ok(false);
-        }
-        if claims.kind == PrincipalKind::User {
-            let Some(id) = UserId::parse(&claims.sub) else { return Ok(false) };
-            let user = self.store.user(&Key::Id(id)).await?;
-            if !user.is_some_and(|user| user.status == Status::Active && user.epoch == claims.epo.subject) {
-                return Ok(false);
-            }
-        }
-        match claims.fam.as_deref().map(FamilyId::parse) {
-            None => Ok(true),
-            Some(None) => Ok(false),
-            Some(Some(family)) => Ok(self.store.family_is_alive(&family, now).await?),
-        }
     }
 }

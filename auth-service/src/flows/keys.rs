@@ -16,7 +16,7 @@ use crate::{
         sealing::SealingKey,
         signing_key::{KeyRecord, KeySchedule, KeyState, SealedKey, Step},
     },
-    store::{Store, StoreError},
+    store::{NewEnding, Store, StoreError},
 };
 
 /// Steps follow from one another (create, then remove); more than a handful in one go means that something is wrong.
@@ -157,8 +157,8 @@ impl Keys {
     }
 
     /// Whether this call ended the key. `None`: there never was one of that name.
-    pub async fn revoke(&self, kid: &str, now: OffsetDateTime) -> Result<Option<bool>, KeysError> {
-        let revoked = self.store.revoke_signing_key(kid, now).await?;
+    pub async fn revoke(&self, kid: &str, ending: NewEnding) -> Result<Option<bool>, KeysError> {
+        let revoked = self.store.revoke_signing_key(kid, ending).await?;
         let known = revoked || self.records().await?.iter().any(|record| record.kid == kid);
         if !known {
             return Ok(None);
@@ -167,7 +167,7 @@ impl Keys {
             tracing::warn!(kid, state = "gone", "signing key revoked");
         }
         // Also the second time: the first may have been cut off before anything else could sign.
-        self.advance(now).await?;
+        self.advance(ending.at).await?;
         Ok(Some(revoked))
     }
 

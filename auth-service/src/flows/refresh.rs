@@ -102,6 +102,9 @@ pub async fn refresh(auth: &Auth, origin: &Origin, request: Refresh<'_>) -> Resu
     }
     auth.metrics.refreshes.count(&outcome);
     line.end(&outcome);
+    if matches!(outcome, Err(RefreshRefused::InvalidGrant(Invalid::Theft))) {
+        auth.hold_everywhere().await?;
+    }
     outcome.map(|(tokens, _)| tokens)
 }
 
@@ -126,7 +129,8 @@ async fn attempt(
             Verdict::Dead(death) => return Err(RefreshRefused::InvalidGrant(Invalid::Dead(death))),
             Verdict::Theft => {
                 let family = &standing.family.id;
-                auth.store.end_family(family, None, FamilyEnd::Theft, now).await.map_err(Failure::from)?;
+                let ending = auth.ending(now);
+                auth.store.end_family(family, None, FamilyEnd::Theft, ending).await.map_err(Failure::from)?;
                 return Err(RefreshRefused::InvalidGrant(Invalid::Theft));
             }
             Verdict::Rotate | Verdict::Repeat { .. } => {}

@@ -1,4 +1,8 @@
 //! Taking a token back (RFC 7009). Who asks learns nothing about tokens that are not his.
+//!
+//! A refresh token ends its family, with every access token of that; an access token ends alone.
+
+use time::OffsetDateTime;
 
 use super::{
     Auth, Failure, Origin,
@@ -6,7 +10,10 @@ use super::{
     authenticate_client::ClientCredentials,
 };
 use crate::{
-    domain::secret::{Secret, SecretKind},
+    domain::{
+        client::Client,
+        secret::{Secret, SecretKind},
+    },
     store::FamilyEnd,
 };
 
@@ -15,14 +22,14 @@ use crate::{
 pub enum RevokeRefused {
     #[error("the client is not known, or its secret is wrong")]
     InvalidClient,
-    /// They run out by themselves, within minutes.
-    #[error("access tokens cannot be revoked")]
+    /// Encrypted to somebody else: what it is cannot be seen here.
+    #[error("a token that is encrypted for its recipient is revoked by its recipient")]
     UnsupportedTokenType,
     #[error(transparent)]
     Failed(#[from] Failure),
 }
 
-/// A refresh token ends its family if it is the client's own; anything else is answered alike (O14).
+/// Ends a token if it is the client's own; anything else is answered alike (O14).
 pub async fn revoke(
     auth: &Auth,
     origin: &Origin,
@@ -32,7 +39,7 @@ pub async fn revoke(
     let now = auth.now();
     let client = auth.authenticate_client(client).await?.ok_or(RevokeRefused::InvalidClient)?;
     let Some(presented) = Secret::parse(SecretKind::Refresh, token) else {
-        return if auth.is_access_token(token)? { Err(RevokeRefused::UnsupportedTokenType) } else { Ok(()) };
+        return revoke_access_token(auth, origin, &client, token, now).await;
     };
     let standing = auth.store.standing(&presented.digest()).await.map_err(Failure::from)?;
     let Some(standing) = standing.filter(|standing| standing.family.client == client.id) else {
@@ -43,11 +50,39 @@ pub async fn revoke(
     line.subject(&family.subject);
     line.client(&client.id);
     line.detail(format!("family={} revoked", family.id));
-    let ended = auth.store.end_family(&family.id, None, FamilyEnd::Revoked, now).await.map_err(Failure::from);
+    let ending = auth.ending(now);
+    let ended =
+        auth.store.end_family(&family.id, None, FamilyEnd::Revoked, ending).await.map_err(Failure::from);
     match &ended {
         Ok(true) => line.close(Ending::Success),
         Ok(false) => line.withdraw(),
         Err(failure) => line.close(failure.ending()),
     }
-    Ok(ended.map(drop)?)
+    ended?;
+    Ok(auth.hold_everywhere().await?)
+}
+
+async fn revoke_access_token(
+    auth: &Auth,
+    origin: &Origin,
+    client: &Client,
+    token: &str,
+    now: OffsetDateTime,
+) -> Result<(), RevokeRefused> {
+    if token::is_jwe(token) {
+        return Err(RevokeRefused::UnsupportedTokenType);
+    }
+    // What does not verify, or has expired, nobody believes.
+    let audiences = client.audiences.iter().chain([&auth.settings.first_party]);
+    let Some((claims, _)) = auth.verified(audiences, token, now)? else { return Ok(()) };
+    if claims.client_id != client.id.as_str() {
+        return Ok(());
+    }
+    let mut line = Line::begin(origin, "token.revoke");
+    line.subject(&claims.sub);
+    line.client(&client.id);
+    line.detail(format!("jti={}", claims.jti));
+    let ended = auth.end_token(&claims).await;
+    line.end(&ended);
+    Ok(ended?)
 }

@@ -49,10 +49,10 @@ pub async fn rotate_key(auth: &Auth, origin: &Origin) -> Result<(KeyRecord, Offs
     outcome
 }
 
-/// Nothing that the key signed is published as believable any more when this is answered; another key signs.
+/// Nobody believes anything that the key signed when this is answered; another key signs.
 pub async fn revoke_key(auth: &Auth, origin: &Origin, kid: &str) -> Result<(), KeyRefused> {
     let mut line = Line::begin(origin, "key.revoke");
-    let outcome = auth.keys.revoke(kid, auth.now()).await;
+    let outcome = auth.keys.revoke(kid, auth.ending(auth.now())).await;
     let outcome = match outcome {
         Ok(Some(now)) => {
             // Only a kid that exists goes into the line: what was typed could be anything.
@@ -63,5 +63,8 @@ pub async fn revoke_key(auth: &Auth, origin: &Origin, kid: &str) -> Result<(), K
         Err(error) => Err(error.into()),
     };
     line.end(&outcome);
+    if outcome.is_ok() {
+        auth.hold_everywhere().await?;
+    }
     outcome
 }

@@ -69,11 +69,11 @@ pub async fn set_user_status(
     let (line, id) = begin(origin, event, id);
     let outcome = async {
         let id = id.ok_or(UserRefused::NotFound)?;
-        auth.store.set_user_status(&id, status, auth.now()).await?.ok_or(UserRefused::NotFound)
+        auth.store.set_user_status(&id, status, auth.ending(auth.now())).await?.ok_or(UserRefused::NotFound)
     };
     let outcome = outcome.await;
     line.end(&outcome);
-    outcome
+    held(auth, outcome).await
 }
 
 /// Without the present password; voids everything that was issued for the user.
@@ -87,7 +87,7 @@ pub async fn set_password(
     let (line, id) = begin(origin, "user.set_password", id);
     let outcome = set(auth, id, password, must_change).await;
     line.end(&outcome);
-    outcome
+    held(auth, outcome).await
 }
 
 async fn set(
@@ -103,7 +103,8 @@ async fn set(
     let place = auth.hashing.admit().map_err(Failure::from)?;
     auth.settings.passwords.judge(&password, user.username.as_str())?;
     let hash = auth.hashing.hash(&place, &password, auth.random()).await.map_err(Failure::from)?;
-    auth.store.set_password(&id, None, &hash, must_change, now).await?.ok_or(UserRefused::NotFound)
+    let ending = auth.ending(now);
+    auth.store.set_password(&id, None, &hash, must_change, ending).await?.ok_or(UserRefused::NotFound)
 }
 
 /// Voids everything that was issued for the user. The id is never used again; the name is free.
@@ -111,10 +112,20 @@ pub async fn delete_user(auth: &Auth, origin: &Origin, id: &str) -> Result<(), U
     let (line, id) = begin(origin, "user.delete", id);
     let outcome = async {
         let id = id.ok_or(UserRefused::NotFound)?;
-        auth.store.delete_user(&id, auth.now()).await?.then_some(()).ok_or(UserRefused::NotFound)
+        let ending = auth.ending(auth.now());
+        auth.store.delete_user(&id, ending).await?.then_some(()).ok_or(UserRefused::NotFound)
     };
     let outcome = outcome.await;
     line.end(&outcome);
+    held(auth, outcome).await
+}
+
+/// What was done is audited as done before it holds everywhere. Also who is not there may have been deleted a moment ago,
+/// by a call that nobody waited for.
+async fn held<T>(auth: &Auth, outcome: Result<T, UserRefused>) -> Result<T, UserRefused> {
+    if matches!(outcome, Ok(_) | Err(UserRefused::NotFound)) {
+        auth.hold_everywhere().await?;
+    }
     outcome
 }
 

@@ -20,6 +20,8 @@ use crate::{
 
 /// When to come back to a full queue: it empties in about that time.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
+/// When to repeat an ending that was not confirmed: the leases that kept it from that are over soon.
+const NOT_CONFIRMED_RETRY: Duration = Duration::from_secs(1);
 
 pub(super) fn of_failure(failure: &Failure) -> Status {
     match failure {
@@ -31,6 +33,10 @@ pub(super) fn of_failure(failure: &Failure) -> Status {
         ),
         Failure::Store(error) | Failure::Keys(KeysError::Store(error)) => of_store(error),
         Failure::Policy(error) => unavailable("the roles cannot be asked for now", error),
+        Failure::NotConfirmed(error) => {
+            with_retry(Code::Unavailable, "NOT_CONFIRMED", error.to_string(), NOT_CONFIRMED_RETRY)
+        }
+        Failure::Feed(error) => unavailable("endings cannot be looked up now", error),
         Failure::Keys(error) => unavailable("there is no key to sign with now", error),
         Failure::Hashing(error @ HashingError::Failed) => {
             unavailable("passwords cannot be checked now", error)

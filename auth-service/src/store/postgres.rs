@@ -5,7 +5,7 @@ use chassis::{lifecycle::Readiness, postgres::Database};
 use sqlx::migrate::Migrator;
 use time::OffsetDateTime;
 
-use super::{FamilyEnd, Inserted, NewFamily, NewUser, Rotation, Store, StoreError, Swept};
+use super::{FamilyEnd, Inserted, NewEnding, NewFamily, NewUser, Rotation, Store, StoreError, Swept};
 use crate::domain::{
     client::Client,
     id::{ClientId, FamilyId, UserId},
@@ -86,9 +86,9 @@ impl Store for PostgresStore {
         &self,
         id: &UserId,
         status: Status,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<User>, StoreError> {
-        self.0.run("set_user_status", |attempt| users::set_status(attempt, id, status, now)).await
+        self.0.run("set_user_status", |attempt| users::set_status(attempt, id, status, ending)).await
     }
 
     async fn set_password(
@@ -97,10 +97,10 @@ impl Store for PostgresStore {
         epoch: Option<u64>,
         hash: &PasswordHash,
         must_change: bool,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<User>, StoreError> {
         self.0
-            .run("set_password", |attempt| users::set_password(attempt, id, epoch, hash, must_change, now))
+            .run("set_password", |attempt| users::set_password(attempt, id, epoch, hash, must_change, ending))
             .await
     }
 
@@ -113,8 +113,8 @@ impl Store for PostgresStore {
         self.0.run("upgrade_hash", |attempt| users::upgrade_hash(attempt, id, old, new)).await
     }
 
-    async fn delete_user(&self, id: &UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run("delete_user", |attempt| users::delete(attempt, id, now)).await
+    async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+        self.0.run("delete_user", |attempt| users::delete(attempt, id, ending)).await
     }
 
     async fn insert_client(&self, client: &Client) -> Result<Inserted, StoreError> {
@@ -129,21 +129,26 @@ impl Store for PostgresStore {
         self.0.run("clients", |attempt| clients::page(attempt, page)).await
     }
 
-    async fn set_client_secret(&self, id: &ClientId, secret: &Digest) -> Result<Option<Client>, StoreError> {
-        self.0.run("set_client_secret", |attempt| clients::set_secret(attempt, id, secret)).await
+    async fn set_client_secret(
+        &self,
+        id: &ClientId,
+        secret: &Digest,
+        ending: NewEnding,
+    ) -> Result<Option<Client>, StoreError> {
+        self.0.run("set_client_secret", |attempt| clients::set_secret(attempt, id, secret, ending)).await
     }
 
     async fn set_client_status(
         &self,
         id: &ClientId,
         status: Status,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<Client>, StoreError> {
-        self.0.run("set_client_status", |attempt| clients::set_status(attempt, id, status, now)).await
+        self.0.run("set_client_status", |attempt| clients::set_status(attempt, id, status, ending)).await
     }
 
-    async fn delete_client(&self, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run("delete_client", |attempt| clients::delete(attempt, id, now)).await
+    async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+        self.0.run("delete_client", |attempt| clients::delete(attempt, id, ending)).await
     }
 
     async fn begin_family(&self, new: &NewFamily) -> Result<bool, StoreError> {
@@ -163,13 +168,9 @@ impl Store for PostgresStore {
         id: &FamilyId,
         subject: Option<&UserId>,
         why: FamilyEnd,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<bool, StoreError> {
-        self.0.run("end_family", |attempt| families::end(attempt, id, subject, why, now)).await
-    }
-
-    async fn family_is_alive(&self, id: &FamilyId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run("family_is_alive", |attempt| families::is_alive(attempt, id, now)).await
+        self.0.run("end_family", |attempt| families::end(attempt, id, subject, why, ending)).await
     }
 
     async fn reserve_attempt(
@@ -213,8 +214,8 @@ impl Store for PostgresStore {
         self.0.run("remove_signing_key", |attempt| signing_keys::remove(attempt, kid, now)).await
     }
 
-    async fn revoke_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run("revoke_signing_key", |attempt| signing_keys::revoke(attempt, kid, now)).await
+    async fn revoke_signing_key(&self, kid: &str, ending: NewEnding) -> Result<bool, StoreError> {
+        self.0.run("revoke_signing_key", |attempt| signing_keys::revoke(attempt, kid, ending)).await
     }
 
     async fn sweep(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chassis::{postgres, sqlite};
+use feed::log::LogUnavailable;
 use time::OffsetDateTime;
 
 use crate::{
@@ -26,6 +27,15 @@ impl From<sqlx::Error> for StoreError {
             Self::Corrupt("row")
         } else {
             Self::Unavailable(Box::new(error))
+        }
+    }
+}
+
+impl From<LogUnavailable> for StoreError {
+    fn from(LogUnavailable(source): LogUnavailable) -> Self {
+        match source.downcast::<sqlx::Error>() {
+            Ok(error) => (*error).into(),
+            Err(other) => Self::Unavailable(other),
         }
     }
 }

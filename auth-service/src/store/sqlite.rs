@@ -2,6 +2,7 @@
 //! [`chassis::sqlite`]'s.
 
 use chassis::sqlite::Database;
+use feed::{driver::Clock, log::sqlite::SqliteLog};
 use sqlx::migrate::Migrator;
 
 mod adapter;
@@ -25,6 +26,11 @@ impl SqliteStore {
     /// Opens the file, creating it where there is none, checks it and brings its schema up to date.
     pub async fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
         Database::open(settings, &MIGRATIONS).await.map(Self)
+    }
+
+    /// The feed's log, which is in the same file.
+    pub fn log(&self, clock: Clock) -> SqliteLog {
+        SqliteLog::new(self.0.writer().clone(), self.0.readers().clone(), move || clock().wall)
     }
 
     /// Finishes what is under way and closes the file.

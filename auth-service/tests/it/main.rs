@@ -8,6 +8,7 @@ mod accounts;
 mod audit;
 mod authority;
 mod clients;
+mod endings;
 mod keys;
 mod login;
 mod passwords;

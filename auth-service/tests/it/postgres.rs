@@ -15,7 +15,7 @@ use proto::auth::v1 as wire;
 use servers::{Postgres, Sync};
 use tonic::{Code, Status};
 
-use crate::stack::{Env, OTHER_PASSWORD, PASSWORD, Place, Stack, reason};
+use crate::stack::{Env, OTHER_PASSWORD, PASSWORD, Place, Stack, listeners, reason};
 
 const URL: &str = "LATCHKEY__STORE__URL";
 const TIMEOUT: &str = "LATCHKEY__STORE__TIMEOUT";
@@ -25,8 +25,7 @@ const NEWER: &str = "INSERT INTO auth._sqlx_migrations (version, description, su
 /// Starts with what there is, which says `what` on `/readyz` and waits; serves once `healed` has happened.
 async fn a_start_waits(place: &Arc<Place>, env: Env<'_>, what: &str, healed: impl Future<Output = ()>) {
     let lifecycle = Lifecycle::new(Shutdown { settle: Duration::ZERO, drain: Duration::from_secs(5) });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let starting = auth_service::start(place.config(env), place.injected(), &lifecycle, listener);
+    let starting = auth_service::start(place.config(env), place.injected(), &lifecycle, listeners().await);
     let mut starting = std::pin::pin!(starting);
     tokio::select! {
         started = &mut starting => panic!("it did not wait: {:?}", started.err()),
@@ -52,7 +51,7 @@ async fn says(lifecycle: &Lifecycle, what: &str) {
 
 async fn migrated(server: &Postgres, place: &Place) {
     let applied = migrate(&place.config(&[(URL, &server.url())])).await.unwrap();
-    assert_eq!(applied.unwrap(), ["accounts and tokens"]);
+    assert_eq!(applied.unwrap(), ["accounts and tokens", "feed"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use auth_service::{
-    Config, Injected, Running, StartError,
+    Config, Injected, Listeners, Running, StartError,
     config::DEFAULTS,
     domain::{phc::Cost, sealing::SealingKey},
     hashing::{HashingError, Kdf, argon2id::Memory},
@@ -19,7 +19,7 @@ use auth_service::{
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chassis::{
-    clock::TestClock,
+    clock::{Clock, SystemClock, TestClock},
     config::Shutdown,
     entropy::TestEntropy,
     grpc::client::{Call, Channel, channel},
@@ -51,6 +51,20 @@ pub const T0: OffsetDateTime = time::macros::datetime!(2026-11-23 12:00:00 UTC);
 
 /// Settings beyond the defaults, as variables of the environment.
 pub type Env<'a> = &'a [(&'a str, &'a str)];
+
+/// The wall clock is moved by hand. Boot time, by which leases are counted, is the machine's.
+#[derive(Debug)]
+pub struct HandsOfTheTest(pub Arc<TestClock>);
+
+impl Clock for HandsOfTheTest {
+    fn now(&self) -> OffsetDateTime {
+        self.0.now()
+    }
+
+    fn boottime(&self) -> Duration {
+        SystemClock.boottime()
+    }
+}
 
 /// What is on disk and outlives a service.
 pub struct Place {
@@ -138,6 +152,7 @@ impl Place {
         let mut all = vec![
             ("LATCHKEY__ISSUER".to_owned(), ISSUER.to_owned()),
             ("LATCHKEY__SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+            ("LATCHKEY__FEED__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("LATCHKEY__TLS__CERTIFICATE".to_owned(), text(tls.certificate)),
             ("LATCHKEY__TLS__KEY".to_owned(), text(tls.key)),
             ("LATCHKEY__TLS__AUTHORITY".to_owned(), text(tls.authority)),
@@ -157,7 +172,7 @@ impl Place {
     pub fn injected(&self) -> Injected {
         let seed = self.entropy_seed.fetch_add(1, Ordering::Relaxed);
         Injected {
-            clock: self.clock.clone(),
+            clock: Arc::new(HandsOfTheTest(self.clock.clone())),
             entropy: Arc::new(TestEntropy::new(seed)),
             kdf: self.kdf.clone(),
             policy: None,
@@ -166,11 +181,16 @@ impl Place {
 
     pub async fn try_start(self: &Arc<Self>, config: Config) -> Result<Running, StartError> {
         let lifecycle = Lifecycle::new(Shutdown { settle: Duration::ZERO, drain: Duration::from_secs(5) });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let started = auth_service::start(config, self.injected(), &lifecycle, listener).await;
+        let started = auth_service::start(config, self.injected(), &lifecycle, listeners().await).await;
         lifecycle.end();
         started
     }
+}
+
+/// On free ports.
+pub async fn listeners() -> Listeners {
+    let any = || tokio::net::TcpListener::bind("127.0.0.1:0");
+    Listeners { grpc: any().await.unwrap(), feed: any().await.unwrap() }
 }
 
 impl Stack {
@@ -192,8 +212,7 @@ impl Stack {
         let (policy, policy_address) = FakePolicy::serve(&place.authority, &lifecycle).await;
         let mut config = place.config(env);
         config.peers.policy.endpoints = vec![format!("https://{policy_address}")];
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let running = auth_service::start(config, injected, &lifecycle, listener).await.unwrap();
+        let running = auth_service::start(config, injected, &lifecycle, listeners().await).await.unwrap();
         let gateway = channel(
             &[format!("https://{}", running.address)],
             &place.authority.identity("gateway"),

@@ -14,18 +14,23 @@ use auth_service::{
         username::Username,
     },
     store::{
-        Inserted, NewFamily, NewUser, Store,
+        Inserted, NewEnding, NewFamily, NewUser, Store,
         postgres::{PostgresSettings, PostgresStore},
         sqlite::{SqliteSettings, SqliteStore},
     },
 };
-use chassis::{config::Shutdown, lifecycle::Lifecycle};
+use chassis::{clock::SystemClock, config::Shutdown, lifecycle::Lifecycle};
+use feed::{
+    Tag, Wall,
+    log::{Log, postgres::PostgresLog},
+};
 use servers::{Postgres, Sync};
 use time::OffsetDateTime;
 use token::Epochs;
 
 mod clients;
 mod durability;
+mod endings;
 mod families;
 mod files;
 mod replicas;
@@ -37,9 +42,17 @@ mod users;
 pub const T0: OffsetDateTime = time::macros::datetime!(2026-11-23 12:00:00 UTC);
 pub const SECOND: Duration = Duration::from_secs(1);
 
+/// What goes into the feed's log with the rows that change at that moment.
+pub fn ending(at: OffsetDateTime) -> NewEnding {
+    let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap();
+    NewEnding { at, until: Wall::from_unix_millis(millis + 3_600_000), tag: Tag(7) }
+}
+
 /// A store of its own for one test.
 pub struct Fixture {
     pub store: Arc<dyn Store>,
+    /// The feed's log beside it.
+    pub log: Arc<dyn Log>,
     _place: Place,
 }
 
@@ -52,13 +65,16 @@ enum Place {
 pub async fn sqlite() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&sqlite_settings(&directory.path().join("auth.sqlite"))).await.unwrap();
-    Fixture { store: Arc::new(store), _place: Place::Folder(directory) }
+    let log = Arc::new(store.log(feed::grpc::clock(SystemClock::shared())));
+    Fixture { store: Arc::new(store), log, _place: Place::Folder(directory) }
 }
 
 pub async fn postgres() -> Fixture {
     let server = Postgres::start(Sync::Off);
-    let store = migrated(&schema_on(&server)).await;
-    Fixture { store: Arc::new(store), _place: Place::Server(server) }
+    let settings = schema_on(&server);
+    let store = migrated(&settings).await;
+    let log = Arc::new(PostgresLog::new(chassis::postgres::apart(&settings).unwrap()()));
+    Fixture { store: Arc::new(store), log, _place: Place::Server(server) }
 }
 
 pub fn schema_on(server: &Postgres) -> PostgresSettings {
@@ -170,6 +186,12 @@ pub fn new_family(number: usize, token: u8) -> NewFamily {
     }
 }
 
+/// Whether there is a family that this token belongs to, and it has neither ended nor passed its absolute age.
+pub async fn family_is_alive(store: &dyn Store, token: &Digest, now: OffsetDateTime) -> bool {
+    let standing = store.standing(token).await.unwrap();
+    standing.is_some_and(|standing| !standing.family.ended && now < standing.family.expires_at)
+}
+
 impl Fixture {
     /// User 1 is there, and its family 1 with token 1.
     pub async fn with_family(self) -> Self {
@@ -226,6 +248,14 @@ macro_rules! conformance {
                 a_family_ends_once_and_only_for_its_subject,
                 raising_an_epoch_ends_the_families,
                 a_new_client_secret_voids_the_families_of_that_client,
+            );
+            promises!(
+                $adapter, endings:
+                an_ending_of_a_user_is_in_the_log,
+                an_ending_of_a_client_is_in_the_log,
+                an_ending_of_a_family_is_in_the_log,
+                an_ending_of_a_key_is_in_the_log,
+                races_leave_as_many_entries_as_endings,
             );
             promises!(
                 $adapter, throttle:

@@ -1,7 +1,7 @@
 //! Clients. Built-in ones are rows of the first migration: read like others, never changed.
 
 use chassis::postgres::Attempt;
-use time::OffsetDateTime;
+use feed::{What, log::postgres::append_within};
 
 use super::{families, is_storable, storable_part};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         user::{Key, Status},
     },
     store::{
-        Inserted, StoreError,
+        Inserted, NewEnding, StoreError,
         row::{self, ClientRow},
     },
 };
@@ -70,27 +70,32 @@ pub(super) async fn set_secret(
     attempt: Attempt,
     id: &ClientId,
     secret: &Digest,
+    ending: NewEnding,
 ) -> Result<Option<Client>, StoreError> {
-    sqlx::query_as::<_, ClientRow>(
+    let mut transaction = attempt.begin().await?;
+    let row = sqlx::query_as::<_, ClientRow>(
         "UPDATE clients SET secret_digest = $2, epoch = epoch + 1 \
          WHERE id = $1 AND secret_digest IS NOT NULL AND NOT built_in \
          RETURNING id, name, status, audiences, scopes, secret_digest, epoch, created_at",
     )
     .bind(id.as_str())
     .bind(secret.as_bytes().as_slice())
-    .fetch_optional(&mut *attempt.connection().await?)
-    .await?
-    .map(Client::try_from)
-    .transpose()
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let Some(client) = row.map(Client::try_from).transpose()? else { return Ok(None) };
+    append_within(&mut transaction, &[ending.entry(What::Client, id.as_str(), Some(client.epoch))]).await?;
+    transaction.commit().await?;
+    Ok(Some(client))
 }
 
 pub(super) async fn set_status(
     attempt: Attempt,
     id: &ClientId,
     status: Status,
-    now: OffsetDateTime,
+    ending: NewEnding,
 ) -> Result<Option<Client>, StoreError> {
     let mut transaction = attempt.begin().await?;
+    let mut entry = None;
     match status {
         Status::Active => {
             sqlx::query(
@@ -101,15 +106,16 @@ pub(super) async fn set_status(
             .await?;
         }
         Status::Disabled => {
-            let disabled = sqlx::query(
+            let epoch: Option<i64> = sqlx::query_scalar(
                 "UPDATE clients SET status = 'disabled', epoch = epoch + 1 \
-                 WHERE id = $1 AND status = 'active' AND NOT built_in",
+                 WHERE id = $1 AND status = 'active' AND NOT built_in RETURNING epoch",
             )
             .bind(id.as_str())
-            .execute(&mut *transaction)
+            .fetch_optional(&mut *transaction)
             .await?;
-            if disabled.rows_affected() == 1 {
-                families::end_of_client(&mut transaction, id, "disabled", now).await?;
+            if let Some(epoch) = epoch {
+                families::end_of_client(&mut transaction, id, "disabled", ending.at).await?;
+                entry = Some(ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?)));
             }
         }
     }
@@ -120,11 +126,14 @@ pub(super) async fn set_status(
     .bind(id.as_str())
     .fetch_optional(&mut *transaction)
     .await?;
+    if let Some(entry) = entry {
+        append_within(&mut transaction, &[entry]).await?;
+    }
     transaction.commit().await?;
     row.map(Client::try_from).transpose()
 }
 
-pub(super) async fn delete(attempt: Attempt, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError> {
+pub(super) async fn delete(attempt: Attempt, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
     let mut transaction = attempt.begin().await?;
     let deleted = sqlx::query("DELETE FROM clients WHERE id = $1 AND NOT built_in")
         .bind(id.as_str())
@@ -133,7 +142,8 @@ pub(super) async fn delete(attempt: Attempt, id: &ClientId, now: OffsetDateTime)
     if deleted.rows_affected() == 0 {
         return Ok(false);
     }
-    families::end_of_client(&mut transaction, id, "deleted", now).await?;
+    families::end_of_client(&mut transaction, id, "deleted", ending.at).await?;
+    append_within(&mut transaction, &[ending.entry(What::Client, id.as_str(), None)]).await?;
     transaction.commit().await?;
     Ok(true)
 }

@@ -1,6 +1,7 @@
 //! Refresh families and their tokens.
 
 use chassis::postgres::Attempt;
+use feed::{What, log::postgres::append_within};
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 
@@ -13,7 +14,7 @@ use crate::{
         user::User,
     },
     store::{
-        FamilyEnd, NewFamily, Rotation, StoreError,
+        FamilyEnd, NewEnding, NewFamily, Rotation, StoreError,
         row::{self, ClientRow, StandingRow, UserRow},
     },
 };
@@ -159,34 +160,25 @@ pub(super) async fn end(
     id: &FamilyId,
     subject: Option<&UserId>,
     why: FamilyEnd,
-    now: OffsetDateTime,
+    ending: NewEnding,
 ) -> Result<bool, StoreError> {
+    let mut transaction = attempt.begin().await?;
     let ended = sqlx::query(
         "UPDATE families SET ended_at = $2, ended_why = $3 \
          WHERE id = $1 AND ended_at IS NULL AND ($4::text IS NULL OR subject = $4)",
     )
     .bind(id.as_str())
-    .bind(row::millis(now))
+    .bind(row::millis(ending.at))
     .bind(why.as_str())
     .bind(subject.map(UserId::as_str))
-    .execute(&mut *attempt.connection().await?)
+    .execute(&mut *transaction)
     .await?;
-    Ok(ended.rows_affected() == 1)
-}
-
-pub(super) async fn is_alive(
-    attempt: Attempt,
-    id: &FamilyId,
-    now: OffsetDateTime,
-) -> Result<bool, StoreError> {
-    let is_alive = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM families WHERE id = $1 AND ended_at IS NULL AND expires_at > $2)",
-    )
-    .bind(id.as_str())
-    .bind(row::millis(now))
-    .fetch_one(&mut *attempt.connection().await?)
-    .await?;
-    Ok(is_alive)
+    if ended.rows_affected() == 0 {
+        return Ok(false);
+    }
+    append_within(&mut transaction, &[ending.entry(What::Family, id.as_str(), None)]).await?;
+    transaction.commit().await?;
+    Ok(true)
 }
 
 /// Within the transaction that raises the subject's epoch or deletes it.

@@ -1,8 +1,8 @@
 //! Users.
 
 use chassis::postgres::Attempt;
+use feed::{What, log::postgres::append_within};
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 
 use super::{families, is_storable, storable_part};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         user::{Account, Key, Status, User},
     },
     store::{
-        Inserted, NewUser, StoreError,
+        Inserted, NewEnding, NewUser, StoreError,
         row::{self, AccountRow, UserRow, phc},
     },
 };
@@ -81,9 +81,10 @@ pub(super) async fn set_status(
     attempt: Attempt,
     id: &UserId,
     status: Status,
-    now: OffsetDateTime,
+    ending: NewEnding,
 ) -> Result<Option<User>, StoreError> {
     let mut transaction = attempt.begin().await?;
+    let mut entry = None;
     match status {
         Status::Active => {
             sqlx::query("UPDATE users SET status = 'active' WHERE id = $1 AND status = 'disabled'")
@@ -92,18 +93,23 @@ pub(super) async fn set_status(
                 .await?;
         }
         Status::Disabled => {
-            let disabled = sqlx::query(
-                "UPDATE users SET status = 'disabled', epoch = epoch + 1 WHERE id = $1 AND status = 'active'",
+            let epoch: Option<i64> = sqlx::query_scalar(
+                "UPDATE users SET status = 'disabled', epoch = epoch + 1 \
+                 WHERE id = $1 AND status = 'active' RETURNING epoch",
             )
             .bind(id.as_str())
-            .execute(&mut *transaction)
+            .fetch_optional(&mut *transaction)
             .await?;
-            if disabled.rows_affected() == 1 {
-                families::end_of_subject(&mut transaction, id, "disabled", now).await?;
+            if let Some(epoch) = epoch {
+                families::end_of_subject(&mut transaction, id, "disabled", ending.at).await?;
+                entry = Some(ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?)));
             }
         }
     }
     let user = read(&mut transaction, id).await?;
+    if let Some(entry) = entry {
+        append_within(&mut transaction, &[entry]).await?;
+    }
     transaction.commit().await?;
     Ok(user)
 }
@@ -114,24 +120,24 @@ pub(super) async fn set_password(
     epoch: Option<u64>,
     hash: &PasswordHash,
     must_change: bool,
-    now: OffsetDateTime,
+    ending: NewEnding,
 ) -> Result<Option<User>, StoreError> {
     let mut transaction = attempt.begin().await?;
-    let set = sqlx::query(
+    let epoch: Option<i64> = sqlx::query_scalar(
         "UPDATE users SET password_hash = $2, must_change_password = $3, epoch = epoch + 1 \
-         WHERE id = $1 AND ($4::bigint IS NULL OR (epoch = $4 AND status = 'active'))",
+         WHERE id = $1 AND ($4::bigint IS NULL OR (epoch = $4 AND status = 'active')) RETURNING epoch",
     )
     .bind(id.as_str())
     .bind(phc(hash)?)
     .bind(must_change)
     .bind(epoch.map(row::epoch_column))
-    .execute(&mut *transaction)
+    .fetch_optional(&mut *transaction)
     .await?;
-    if set.rows_affected() == 0 {
-        return Ok(None);
-    }
-    families::end_of_subject(&mut transaction, id, "password", now).await?;
+    let Some(epoch) = epoch else { return Ok(None) };
+    families::end_of_subject(&mut transaction, id, "password", ending.at).await?;
     let user = read(&mut transaction, id).await?;
+    let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?));
+    append_within(&mut transaction, &[entry]).await?;
     transaction.commit().await?;
     Ok(user)
 }
@@ -151,14 +157,15 @@ pub(super) async fn upgrade_hash(
     Ok(upgraded.rows_affected() == 1)
 }
 
-pub(super) async fn delete(attempt: Attempt, id: &UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
+pub(super) async fn delete(attempt: Attempt, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
     let mut transaction = attempt.begin().await?;
     let deleted =
         sqlx::query("DELETE FROM users WHERE id = $1").bind(id.as_str()).execute(&mut *transaction).await?;
     if deleted.rows_affected() == 0 {
         return Ok(false);
     }
-    families::end_of_subject(&mut transaction, id, "deleted", now).await?;
+    families::end_of_subject(&mut transaction, id, "deleted", ending.at).await?;
+    append_within(&mut transaction, &[ending.entry(What::Subject, id.as_str(), None)]).await?;
     transaction.commit().await?;
     Ok(true)
 }

@@ -16,7 +16,7 @@ use crate::{
         throttle::{Attempt, ThrottleKey, ThrottlePolicy},
         user::{Account, Key, Status, User},
     },
-    store::{FamilyEnd, Inserted, NewFamily, NewUser, Rotation, Store, StoreError, Swept},
+    store::{FamilyEnd, Inserted, NewEnding, NewFamily, NewUser, Rotation, Store, StoreError, Swept},
 };
 
 #[async_trait]
@@ -41,9 +41,9 @@ impl Store for SqliteStore {
         &self,
         id: &UserId,
         status: Status,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<User>, StoreError> {
-        self.0.run("set_user_status", Self::set_user_status(self, id, status, now)).await
+        self.0.run("set_user_status", Self::set_user_status(self, id, status, ending)).await
     }
 
     async fn set_password(
@@ -52,9 +52,9 @@ impl Store for SqliteStore {
         epoch: Option<u64>,
         hash: &PasswordHash,
         must_change: bool,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<User>, StoreError> {
-        self.0.run("set_password", Self::set_password(self, id, epoch, hash, must_change, now)).await
+        self.0.run("set_password", Self::set_password(self, id, epoch, hash, must_change, ending)).await
     }
 
     async fn upgrade_hash(
@@ -66,8 +66,8 @@ impl Store for SqliteStore {
         self.0.run("upgrade_hash", Self::upgrade_hash(self, id, old, new)).await
     }
 
-    async fn delete_user(&self, id: &UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run("delete_user", Self::delete_user(self, id, now)).await
+    async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+        self.0.run("delete_user", Self::delete_user(self, id, ending)).await
     }
 
     async fn insert_client(&self, client: &Client) -> Result<Inserted, StoreError> {
@@ -82,21 +82,26 @@ impl Store for SqliteStore {
         self.0.run("clients", Self::clients(self, page)).await
     }
 
-    async fn set_client_secret(&self, id: &ClientId, secret: &Digest) -> Result<Option<Client>, StoreError> {
-        self.0.run("set_client_secret", Self::set_client_secret(self, id, secret)).await
+    async fn set_client_secret(
+        &self,
+        id: &ClientId,
+        secret: &Digest,
+        ending: NewEnding,
+    ) -> Result<Option<Client>, StoreError> {
+        self.0.run("set_client_secret", Self::set_client_secret(self, id, secret, ending)).await
     }
 
     async fn set_client_status(
         &self,
         id: &ClientId,
         status: Status,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<Client>, StoreError> {
-        self.0.run("set_client_status", Self::set_client_status(self, id, status, now)).await
+        self.0.run("set_client_status", Self::set_client_status(self, id, status, ending)).await
     }
 
-    async fn delete_client(&self, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run("delete_client", Self::delete_client(self, id, now)).await
+    async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+        self.0.run("delete_client", Self::delete_client(self, id, ending)).await
     }
 
     async fn begin_family(&self, new: &NewFamily) -> Result<bool, StoreError> {
@@ -116,13 +121,9 @@ impl Store for SqliteStore {
         id: &FamilyId,
         subject: Option<&UserId>,
         why: FamilyEnd,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<bool, StoreError> {
-        self.0.run("end_family", Self::end_family(self, id, subject, why, now)).await
-    }
-
-    async fn family_is_alive(&self, id: &FamilyId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run("family_is_alive", Self::family_is_alive(self, id, now)).await
+        self.0.run("end_family", Self::end_family(self, id, subject, why, ending)).await
     }
 
     async fn reserve_attempt(
@@ -164,8 +165,8 @@ impl Store for SqliteStore {
         self.0.run("remove_signing_key", Self::remove_signing_key(self, kid, now)).await
     }
 
-    async fn revoke_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.run("revoke_signing_key", Self::revoke_signing_key(self, kid, now)).await
+    async fn revoke_signing_key(&self, kid: &str, ending: NewEnding) -> Result<bool, StoreError> {
+        self.0.run("revoke_signing_key", Self::revoke_signing_key(self, kid, ending)).await
     }
 
     async fn sweep(

@@ -1,6 +1,6 @@
 //! Clients. Built-in ones are rows of the first migration: read like others, never changed.
 
-use time::OffsetDateTime;
+use feed::{What, log::sqlite::append_within};
 
 use super::{SqliteStore, families};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         user::{Key, Status},
     },
     store::{
-        Inserted, StoreError,
+        Inserted, NewEnding, StoreError,
         row::{self, ClientRow, is_taken},
     },
 };
@@ -73,25 +73,30 @@ impl SqliteStore {
         &self,
         id: &ClientId,
         secret: &Digest,
+        ending: NewEnding,
     ) -> Result<Option<Client>, StoreError> {
-        sqlx::query_as::<_, ClientRow>(
+        let mut transaction = self.0.write().await?;
+        let row = sqlx::query_as::<_, ClientRow>(
             "UPDATE clients SET secret_digest = ?2, epoch = epoch + 1 \
              WHERE id = ?1 AND secret_digest IS NOT NULL AND built_in = 0 \
              RETURNING id, name, status, audiences, scopes, secret_digest, epoch, created_at",
         )
         .bind(id.as_str())
         .bind(secret.as_bytes().as_slice())
-        .fetch_optional(self.0.writer())
-        .await?
-        .map(Client::try_from)
-        .transpose()
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(client) = row.map(Client::try_from).transpose()? else { return Ok(None) };
+        let entry = ending.entry(What::Client, id.as_str(), Some(client.epoch));
+        append_within(&mut transaction, &[entry]).await?;
+        transaction.commit().await?;
+        Ok(Some(client))
     }
 
     pub(super) async fn set_client_status(
         &self,
         id: &ClientId,
         status: Status,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<Client>, StoreError> {
         let mut transaction = self.0.write().await?;
         match status {
@@ -102,15 +107,17 @@ impl SqliteStore {
                     .await?;
             }
             Status::Disabled => {
-                let disabled = sqlx::query(
+                let epoch: Option<i64> = sqlx::query_scalar(
                     "UPDATE clients SET status = 'disabled', epoch = epoch + 1 \
-                     WHERE id = ?1 AND status = 'active' AND built_in = 0",
+                     WHERE id = ?1 AND status = 'active' AND built_in = 0 RETURNING epoch",
                 )
                 .bind(id.as_str())
-                .execute(&mut *transaction)
+                .fetch_optional(&mut *transaction)
                 .await?;
-                if disabled.rows_affected() == 1 {
-                    families::end_of_client(&mut transaction, id, "disabled", now).await?;
+                if let Some(epoch) = epoch {
+                    families::end_of_client(&mut transaction, id, "disabled", ending.at).await?;
+                    let entry = ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?));
+                    append_within(&mut transaction, &[entry]).await?;
                 }
             }
         }
@@ -125,7 +132,7 @@ impl SqliteStore {
         row.map(Client::try_from).transpose()
     }
 
-    pub(super) async fn delete_client(&self, id: &ClientId, now: OffsetDateTime) -> Result<bool, StoreError> {
+    pub(super) async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
         let mut transaction = self.0.write().await?;
         let deleted = sqlx::query("DELETE FROM clients WHERE id = ?1 AND built_in = 0")
             .bind(id.as_str())
@@ -134,7 +141,8 @@ impl SqliteStore {
         if deleted.rows_affected() == 0 {
             return Ok(false);
         }
-        families::end_of_client(&mut transaction, id, "deleted", now).await?;
+        families::end_of_client(&mut transaction, id, "deleted", ending.at).await?;
+        append_within(&mut transaction, &[ending.entry(What::Client, id.as_str(), None)]).await?;
         transaction.commit().await?;
         Ok(true)
     }

@@ -1,5 +1,6 @@
 //! Refresh families and their tokens.
 
+use feed::{What, log::sqlite::append_within};
 use sqlx::SqliteConnection;
 use time::OffsetDateTime;
 
@@ -13,7 +14,7 @@ use crate::{
         user::User,
     },
     store::{
-        FamilyEnd, NewFamily, Rotation, StoreError,
+        FamilyEnd, NewEnding, NewFamily, Rotation, StoreError,
         row::{self, ClientRow, StandingRow, UserRow},
     },
 };
@@ -109,34 +110,25 @@ impl SqliteStore {
         id: &FamilyId,
         subject: Option<&UserId>,
         why: FamilyEnd,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<bool, StoreError> {
+        let mut transaction = self.0.write().await?;
         let ended = sqlx::query(
             "UPDATE families SET ended_at = ?2, ended_why = ?3 \
              WHERE id = ?1 AND ended_at IS NULL AND (?4 IS NULL OR subject = ?4)",
         )
         .bind(id.as_str())
-        .bind(row::millis(now))
+        .bind(row::millis(ending.at))
         .bind(why.as_str())
         .bind(subject.map(UserId::as_str))
-        .execute(self.0.writer())
+        .execute(&mut *transaction)
         .await?;
-        Ok(ended.rows_affected() == 1)
-    }
-
-    pub(super) async fn family_is_alive(
-        &self,
-        id: &FamilyId,
-        now: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        let found: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM families WHERE id = ?1 AND ended_at IS NULL AND expires_at > ?2",
-        )
-        .bind(id.as_str())
-        .bind(row::millis(now))
-        .fetch_optional(self.0.readers())
-        .await?;
-        Ok(found.is_some())
+        if ended.rows_affected() == 0 {
+            return Ok(false);
+        }
+        append_within(&mut transaction, &[ending.entry(What::Family, id.as_str(), None)]).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 }
 

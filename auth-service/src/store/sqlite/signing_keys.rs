@@ -1,12 +1,13 @@
 //! Signing keys. Two partial unique indexes hold that at most one is active and at most one announced.
 
+use feed::{What, log::sqlite::append_within};
 use time::OffsetDateTime;
 
 use super::SqliteStore;
 use crate::{
     domain::signing_key::SealedKey,
     store::{
-        StoreError,
+        NewEnding, StoreError,
         row::{self, KeyRow, columns, is_taken},
     },
 };
@@ -96,18 +97,20 @@ impl SqliteStore {
         Ok(removed.rows_affected() == 1)
     }
 
-    pub(super) async fn revoke_signing_key(
-        &self,
-        kid: &str,
-        now: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
+    pub(super) async fn revoke_signing_key(&self, kid: &str, ending: NewEnding) -> Result<bool, StoreError> {
+        let mut transaction = self.0.write().await?;
         let revoked = sqlx::query(
             "UPDATE signing_keys SET state = 'gone', moment = ?2, sealed = x'' WHERE kid = ?1 AND state <> 'gone'",
         )
         .bind(kid)
-        .bind(row::millis(now))
-        .execute(self.0.writer())
+        .bind(row::millis(ending.at))
+        .execute(&mut *transaction)
         .await?;
-        Ok(revoked.rows_affected() == 1)
+        if revoked.rows_affected() == 0 {
+            return Ok(false);
+        }
+        append_within(&mut transaction, &[ending.entry(What::Key, kid, None)]).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 }

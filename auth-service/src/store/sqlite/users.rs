@@ -1,7 +1,7 @@
 //! Users.
 
+use feed::{What, log::sqlite::append_within};
 use sqlx::SqliteConnection;
-use time::OffsetDateTime;
 
 use super::{SqliteStore, families};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         user::{Account, Key, Status, User},
     },
     store::{
-        Inserted, NewUser, StoreError,
+        Inserted, NewEnding, NewUser, StoreError,
         row::{self, AccountRow, UserRow, is_taken, phc},
     },
 };
@@ -81,7 +81,7 @@ impl SqliteStore {
         &self,
         id: &UserId,
         status: Status,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<User>, StoreError> {
         let mut transaction = self.0.write().await?;
         match status {
@@ -92,14 +92,17 @@ impl SqliteStore {
                     .await?;
             }
             Status::Disabled => {
-                let disabled = sqlx::query(
-                    "UPDATE users SET status = 'disabled', epoch = epoch + 1 WHERE id = ?1 AND status = 'active'",
+                let epoch: Option<i64> = sqlx::query_scalar(
+                    "UPDATE users SET status = 'disabled', epoch = epoch + 1 \
+                     WHERE id = ?1 AND status = 'active' RETURNING epoch",
                 )
                 .bind(id.as_str())
-                .execute(&mut *transaction)
+                .fetch_optional(&mut *transaction)
                 .await?;
-                if disabled.rows_affected() == 1 {
-                    families::end_of_subject(&mut transaction, id, "disabled", now).await?;
+                if let Some(epoch) = epoch {
+                    families::end_of_subject(&mut transaction, id, "disabled", ending.at).await?;
+                    let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?));
+                    append_within(&mut transaction, &[entry]).await?;
                 }
             }
         }
@@ -114,23 +117,23 @@ impl SqliteStore {
         epoch: Option<u64>,
         hash: &PasswordHash,
         must_change: bool,
-        now: OffsetDateTime,
+        ending: NewEnding,
     ) -> Result<Option<User>, StoreError> {
         let mut transaction = self.0.write().await?;
-        let set = sqlx::query(
+        let epoch: Option<i64> = sqlx::query_scalar(
             "UPDATE users SET password_hash = ?2, must_change_password = ?3, epoch = epoch + 1 \
-             WHERE id = ?1 AND (?4 IS NULL OR (epoch = ?4 AND status = 'active'))",
+             WHERE id = ?1 AND (?4 IS NULL OR (epoch = ?4 AND status = 'active')) RETURNING epoch",
         )
         .bind(id.as_str())
         .bind(phc(hash)?)
         .bind(must_change)
         .bind(epoch.map(row::epoch_column))
-        .execute(&mut *transaction)
+        .fetch_optional(&mut *transaction)
         .await?;
-        if set.rows_affected() == 0 {
-            return Ok(None);
-        }
-        families::end_of_subject(&mut transaction, id, "password", now).await?;
+        let Some(epoch) = epoch else { return Ok(None) };
+        families::end_of_subject(&mut transaction, id, "password", ending.at).await?;
+        let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?));
+        append_within(&mut transaction, &[entry]).await?;
         let user = read(&mut transaction, id).await?;
         transaction.commit().await?;
         Ok(user)
@@ -152,7 +155,7 @@ impl SqliteStore {
         Ok(upgraded.rows_affected() == 1)
     }
 
-    pub(super) async fn delete_user(&self, id: &UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
+    pub(super) async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
         let mut transaction = self.0.write().await?;
         let deleted = sqlx::query("DELETE FROM users WHERE id = ?1")
             .bind(id.as_str())
@@ -161,7 +164,8 @@ impl SqliteStore {
         if deleted.rows_affected() == 0 {
             return Ok(false);
         }
-        families::end_of_subject(&mut transaction, id, "deleted", now).await?;
+        families::end_of_subject(&mut transaction, id, "deleted", ending.at).await?;
+        append_within(&mut transaction, &[ending.entry(What::Subject, id.as_str(), None)]).await?;
         transaction.commit().await?;
         Ok(true)
     }

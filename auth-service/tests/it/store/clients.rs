@@ -8,9 +8,9 @@ pub async fn the_built_in_client_is_there_and_is_not_changed(it: Fixture) {
     let id = ClientId::first_party();
     let client = it.store.client(&Key::Id(id.clone())).await.unwrap().unwrap();
     assert_eq!((client.kind, client.status, client.epoch), (ClientKind::Public, Status::Active, 0));
-    assert_eq!(it.store.set_client_secret(&id, &digest(1)).await.unwrap(), None);
-    assert_eq!(it.store.set_client_status(&id, Status::Disabled, T0).await.unwrap(), None);
-    assert!(!it.store.delete_client(&id, T0).await.unwrap());
+    assert_eq!(it.store.set_client_secret(&id, &digest(1), ending(T0)).await.unwrap(), None);
+    assert_eq!(it.store.set_client_status(&id, Status::Disabled, ending(T0)).await.unwrap(), None);
+    assert!(!it.store.delete_client(&id, ending(T0)).await.unwrap());
     assert_eq!(it.store.client(&Key::Id(id)).await.unwrap().unwrap(), client);
 }
 
@@ -32,7 +32,7 @@ pub async fn a_name_that_no_row_can_hold_is_not_found(it: Fixture) {
 
 pub async fn a_secret_is_replaced_at_once_and_raises_the_epoch(it: Fixture) {
     it.store.insert_client(&new_client(1, "reports")).await.unwrap();
-    let client = it.store.set_client_secret(&client_id(1), &digest(7)).await.unwrap().unwrap();
+    let client = it.store.set_client_secret(&client_id(1), &digest(7), ending(T0)).await.unwrap().unwrap();
     assert_eq!((client.kind, client.epoch), (ClientKind::Confidential { secret: digest(7) }, 1));
     assert_eq!(it.store.client(&Key::Id(client_id(1))).await.unwrap().unwrap(), client);
 }
@@ -40,7 +40,7 @@ pub async fn a_secret_is_replaced_at_once_and_raises_the_epoch(it: Fixture) {
 pub async fn disabling_raises_the_epoch(it: Fixture) {
     it.store.insert_client(&new_client(1, "reports")).await.unwrap();
     let id = client_id(1);
-    let set = |status| it.store.set_client_status(&id, status, T0);
+    let set = |status| it.store.set_client_status(&id, status, ending(T0));
     let client = set(Status::Disabled).await.unwrap().unwrap();
     assert_eq!((client.status, client.epoch), (Status::Disabled, 1));
     assert_eq!(set(Status::Disabled).await.unwrap().unwrap().epoch, 1);
@@ -49,7 +49,7 @@ pub async fn disabling_raises_the_epoch(it: Fixture) {
 
 pub async fn a_deleted_client_is_gone(it: Fixture) {
     it.store.insert_client(&new_client(1, "reports")).await.unwrap();
-    assert!(it.store.delete_client(&client_id(1), T0).await.unwrap());
-    assert!(!it.store.delete_client(&client_id(1), T0).await.unwrap());
+    assert!(it.store.delete_client(&client_id(1), ending(T0)).await.unwrap());
+    assert!(!it.store.delete_client(&client_id(1), ending(T0)).await.unwrap());
     assert_eq!(it.store.client(&Key::Id(client_id(1))).await.unwrap(), None);
 }

@@ -27,8 +27,8 @@ fn forgetful() -> Postgres {
 #[derive(Default)]
 struct Ledger {
     users: Vec<UserId>,
-    begun: Vec<FamilyId>,
-    ended: Vec<FamilyId>,
+    begun: Vec<Digest>,
+    ended: Vec<Digest>,
 }
 
 /// Writes until the store does not answer. Each object's number tells the writer.
@@ -57,9 +57,9 @@ async fn step(store: &dyn Store, number: usize, ledger: &mut Ledger) -> Result<(
         new.token = Digest::from_bytes(token);
         assert!(store.begin_family(&new).await?);
         if which == 0 {
-            ledger.begun.push(family);
-        } else if store.end_family(&family, None, FamilyEnd::Logout, T0).await? {
-            ledger.ended.push(family);
+            ledger.begun.push(new.token);
+        } else if store.end_family(&family, None, FamilyEnd::Logout, ending(T0)).await? {
+            ledger.ended.push(new.token);
         }
     }
     Ok(())
@@ -87,11 +87,11 @@ async fn what_was_answered_survives_the_kill_of_the_server() {
         for id in &ledger.users {
             assert!(store.user(&Key::Id(id.clone())).await.unwrap().is_some(), "{id}");
         }
-        for id in &ledger.begun {
-            assert!(store.family_is_alive(id, T0).await.unwrap(), "{id}");
+        for token in &ledger.begun {
+            assert!(family_is_alive(&store, token, T0).await, "{token:?}");
         }
-        for id in &ledger.ended {
-            assert!(!store.family_is_alive(id, T0).await.unwrap(), "{id} was ended");
+        for token in &ledger.ended {
+            assert!(!family_is_alive(&store, token, T0).await, "{token:?} was ended");
         }
     }
     assert!(ledgers.iter().map(|ledger| ledger.ended.len()).sum::<usize>() >= 200);

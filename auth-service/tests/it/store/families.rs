@@ -30,9 +30,9 @@ pub async fn a_family_stands_as_it_was_begun(it: Fixture) {
     assert_eq!(standing.user.unwrap().id, user_id(1));
     assert_eq!(standing.client.unwrap().id, ClientId::first_party());
     assert!(it.store.standing(&digest(2)).await.unwrap().is_none());
-    assert!(it.store.family_is_alive(&family_id(1), T0 + 999 * SECOND).await.unwrap());
-    assert!(!it.store.family_is_alive(&family_id(1), T0 + 1_000 * SECOND).await.unwrap());
-    assert!(!it.store.family_is_alive(&family_id(2), T0).await.unwrap());
+    assert!(family_is_alive(&*it.store, &digest(1), T0 + 999 * SECOND).await);
+    assert!(!family_is_alive(&*it.store, &digest(1), T0 + 1_000 * SECOND).await);
+    assert!(!family_is_alive(&*it.store, &digest(2), T0).await);
 }
 
 pub async fn a_family_begins_only_under_the_epochs_that_authorised_it(it: Fixture) {
@@ -47,10 +47,10 @@ pub async fn a_family_begins_only_under_the_epochs_that_authorised_it(it: Fixtur
     assert!(!begin(|family| family.epochs.client = 1).await);
     assert!(!begin(|family| family.subject = user_id(9)).await);
     assert!(!begin(|family| family.client = client_id(9)).await);
-    it.store.set_password(&user_id(1), None, &hash(3), false, T0).await.unwrap();
+    it.store.set_password(&user_id(1), None, &hash(3), false, ending(T0)).await.unwrap();
     assert!(!begin(|_| {}).await, "the password was changed since");
     assert!(begin(|family| family.epochs.subject = 1).await);
-    it.store.set_user_status(&user_id(1), Status::Disabled, T0).await.unwrap();
+    it.store.set_user_status(&user_id(1), Status::Disabled, ending(T0)).await.unwrap();
     assert!(!it.store.begin_family(&new_family(3, 3)).await.unwrap());
     assert!(
         it.store.standing(&digest(3)).await.unwrap().is_none(),
@@ -92,16 +92,16 @@ pub async fn a_rotation_repeats_every_precondition(it: Fixture) {
     assert!(refused(|rotation| rotation.client = client_id(1)).await, "of another client");
     assert!(refused(|rotation| rotation.now = T0 + 100 * SECOND).await, "idle");
     assert!(refused(|rotation| rotation.now = T0 + 1_000 * SECOND).await, "past its absolute age");
-    it.store.set_user_status(&user_id(1), Status::Disabled, T0).await.unwrap();
+    it.store.set_user_status(&user_id(1), Status::Disabled, ending(T0)).await.unwrap();
     assert!(refused(|_| {}).await, "disabled");
-    it.store.set_user_status(&user_id(1), Status::Active, T0).await.unwrap();
+    it.store.set_user_status(&user_id(1), Status::Active, ending(T0)).await.unwrap();
     assert!(refused(|_| {}).await, "of an epoch that has passed");
     let mut later = new_family(2, 20);
     later.family.epochs.subject = 1;
     assert!(it.store.begin_family(&later).await.unwrap());
     assert!(it.store.rotate(&rotation(20, 21)).await.unwrap());
     assert!(!it.store.rotate(&rotation(20, 22)).await.unwrap(), "spent");
-    assert!(it.store.end_family(&family_id(2), None, FamilyEnd::Revoked, T0).await.unwrap());
+    assert!(it.store.end_family(&family_id(2), None, FamilyEnd::Revoked, ending(T0)).await.unwrap());
     assert!(!it.store.rotate(&rotation(21, 23)).await.unwrap(), "ended");
 }
 
@@ -126,14 +126,17 @@ pub async fn ending_wins_over_rotating(it: Fixture) {
             async move {
                 match which {
                     0 => store.rotate(&rotation).await.unwrap(),
-                    _ => store.end_family(&family_id(number), None, FamilyEnd::Logout, T0).await.unwrap(),
+                    _ => store
+                        .end_family(&family_id(number), None, FamilyEnd::Logout, ending(T0))
+                        .await
+                        .unwrap(),
                 }
             }
         })
         .await;
         assert!(answers.contains(&true));
         // Whoever was first: once both are answered no token of the family is good.
-        assert!(!it.store.family_is_alive(&family_id(number), T0).await.unwrap());
+        assert!(!family_is_alive(&*it.store, &digest(50 + round), T0).await);
         assert!(!it.store.rotate(&rotation(50 + round, 150 + round)).await.unwrap());
         assert!(!it.store.rotate(&rotation(100 + round, 200 + round)).await.unwrap());
     }
@@ -143,10 +146,12 @@ pub async fn a_family_ends_once_and_only_for_its_subject(it: Fixture) {
     let it = it.with_family().await;
     let end = |subject: Option<UserId>| {
         let store = Arc::clone(&it.store);
-        async move { store.end_family(&family_id(1), subject.as_ref(), FamilyEnd::Logout, T0).await.unwrap() }
+        async move {
+            store.end_family(&family_id(1), subject.as_ref(), FamilyEnd::Logout, ending(T0)).await.unwrap()
+        }
     };
     assert!(!end(Some(user_id(2))).await);
-    assert!(it.store.family_is_alive(&family_id(1), T0).await.unwrap());
+    assert!(family_is_alive(&*it.store, &digest(1), T0).await);
     assert!(end(Some(user_id(1))).await);
     assert!(!end(Some(user_id(1))).await && !end(None).await);
     assert!(it.store.standing(&digest(1)).await.unwrap().unwrap().family.ended);
@@ -158,9 +163,9 @@ pub async fn raising_an_epoch_ends_the_families(it: Fixture) {
     let mut of_bob = new_family(2, 2);
     of_bob.family.subject = user_id(2);
     assert!(it.store.begin_family(&of_bob).await.unwrap());
-    it.store.set_password(&user_id(1), Some(0), &hash(2), false, T0).await.unwrap().unwrap();
-    assert!(!it.store.family_is_alive(&family_id(1), T0).await.unwrap());
-    assert!(it.store.family_is_alive(&family_id(2), T0).await.unwrap(), "another user's stays");
+    it.store.set_password(&user_id(1), Some(0), &hash(2), false, ending(T0)).await.unwrap().unwrap();
+    assert!(!family_is_alive(&*it.store, &digest(1), T0).await);
+    assert!(family_is_alive(&*it.store, &digest(2), T0).await, "another user's stays");
 }
 
 pub async fn a_new_client_secret_voids_the_families_of_that_client(it: Fixture) {
@@ -175,7 +180,7 @@ pub async fn a_new_client_secret_voids_the_families_of_that_client(it: Fixture) 
     let rotation = |spent: u8, successor: u8| Rotation { client: client_id(1), ..rotation(spent, successor) };
     assert!(it.store.begin_family(&of_client(2, 20, 0)).await.unwrap());
     assert!(it.store.rotate(&rotation(20, 21)).await.unwrap());
-    it.store.set_client_secret(&client_id(1), &digest(7)).await.unwrap().unwrap();
+    it.store.set_client_secret(&client_id(1), &digest(7), ending(T0)).await.unwrap().unwrap();
     assert!(!it.store.rotate(&rotation(21, 22)).await.unwrap());
     let policy = RefreshPolicy { idle: 100 * SECOND, absolute: 1_000 * SECOND, grace: 10 * SECOND };
     // Not even within the grace window of a token that was spent under the former secret.

@@ -117,8 +117,8 @@ where
         })
         .await;
         for number in 0..32 {
-            let id = family(number).family.id;
-            assert!(!stores[0].family_is_alive(&id, T0).await.unwrap(), "round {round}: {number}");
+            let token = family(number).token;
+            assert!(!family_is_alive(&*stores[0], &token, T0).await, "round {round}: {number}");
         }
     }
 }
@@ -126,20 +126,21 @@ where
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_family_outlives_a_password_change_that_races_with_its_login() {
     no_family_outlives(|store, id| async move {
-        store.set_password(&id, Some(0), &hash(9), false, T0).await.unwrap().unwrap();
+        store.set_password(&id, Some(0), &hash(9), false, ending(T0)).await.unwrap().unwrap();
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_family_outlives_the_user_whose_deletion_races_with_its_login() {
-    no_family_outlives(|store, id| async move { assert!(store.delete_user(&id, T0).await.unwrap()) }).await;
+    no_family_outlives(|store, id| async move { assert!(store.delete_user(&id, ending(T0)).await.unwrap()) })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_family_outlives_the_user_whose_disabling_races_with_its_login() {
     no_family_outlives(|store, id| async move {
-        store.set_user_status(&id, Status::Disabled, T0).await.unwrap().unwrap();
+        store.set_user_status(&id, Status::Disabled, ending(T0)).await.unwrap().unwrap();
     })
     .await;
 }
@@ -171,13 +172,13 @@ async fn no_token_outlives_the_user_whose_deletion_races_with_its_rotation() {
             let rotate = rotate(0, u8::try_from(number).unwrap() + 1);
             async move {
                 match number {
-                    16 => assert!(store.delete_user(&id, T0).await.unwrap()),
+                    16 => assert!(store.delete_user(&id, ending(T0)).await.unwrap()),
                     _ => drop(store.rotate(&rotate).await.unwrap()),
                 }
             }
         })
         .await;
-        assert!(!stores[1].family_is_alive(&new.family.id, T0).await.unwrap(), "round {round}");
+        assert!(!family_is_alive(&*stores[1], &new.token, T0).await, "round {round}");
         for number in 0..=33 {
             assert!(!stores[1].rotate(&rotate(number, 100)).await.unwrap(), "round {round}: {number}");
         }

@@ -92,12 +92,12 @@ pub async fn a_revoked_key_is_wiped_whatever_its_state(it: Fixture) {
         it.store.insert_signing_key(&key(kid, state)).await.unwrap();
         let outcomes = at_once(10, |_| {
             let store = Arc::clone(&it.store);
-            async move { store.revoke_signing_key(kid, T0 + SECOND).await.unwrap() }
+            async move { store.revoke_signing_key(kid, ending(T0 + SECOND)).await.unwrap() }
         })
         .await;
         assert_eq!(outcomes.iter().filter(|won| **won).count(), 1, "{kid}");
     }
-    assert!(!it.store.revoke_signing_key("x", T0).await.unwrap());
+    assert!(!it.store.revoke_signing_key("x", ending(T0)).await.unwrap());
     let keys = it.store.signing_keys().await.unwrap();
     assert_eq!(keys.len(), 3);
     for key in keys {

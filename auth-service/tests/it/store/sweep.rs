@@ -23,7 +23,7 @@ pub async fn what_has_expired_goes_and_nothing_else(it: Fixture) {
     ended.family.expires_at = T0 + 1_000_000 * SECOND;
     ended.idle_until = ended.family.expires_at;
     it.store.begin_family(&ended).await.unwrap();
-    it.store.end_family(&family_id(3), None, FamilyEnd::Logout, T0).await.unwrap();
+    it.store.end_family(&family_id(3), None, FamilyEnd::Logout, ending(T0)).await.unwrap();
     let throttled = ThrottleKey::new("alice", "192.0.2.1");
     it.store.reserve_attempt(&throttled, &POLICY, T0).await.unwrap();
 

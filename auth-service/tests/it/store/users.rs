@@ -76,13 +76,13 @@ pub async fn what_no_row_can_hold_is_not_found(it: Fixture) {
 pub async fn disabling_raises_the_epoch_once(it: Fixture) {
     let it = it.with_family().await;
     let id = user_id(1);
-    let set = |status| it.store.set_user_status(&id, status, T0);
+    let set = |status| it.store.set_user_status(&id, status, ending(T0));
     let user = set(Status::Disabled).await.unwrap().unwrap();
     assert_eq!((user.status, user.epoch), (Status::Disabled, 1));
     assert_eq!(set(Status::Disabled).await.unwrap().unwrap().epoch, 1);
     let user = set(Status::Active).await.unwrap().unwrap();
     assert_eq!((user.status, user.epoch), (Status::Active, 1));
-    assert_eq!(it.store.set_user_status(&user_id(9), Status::Disabled, T0).await.unwrap(), None);
+    assert_eq!(it.store.set_user_status(&user_id(9), Status::Disabled, ending(T0)).await.unwrap(), None);
     assert!(it.store.standing(&digest(1)).await.unwrap().unwrap().family.ended);
 }
 
@@ -90,16 +90,20 @@ pub async fn a_password_is_replaced_only_while_the_epoch_holds(it: Fixture) {
     it.store.insert_user(NewUser { must_change_password: true, ..new_user(1, "alice") }).await.unwrap();
     let id = user_id(1);
     assert_eq!(
-        it.store.set_password(&id, Some(1), &hash(2), false, T0).await.unwrap(),
+        it.store.set_password(&id, Some(1), &hash(2), false, ending(T0)).await.unwrap(),
         None,
         "another epoch"
     );
-    let user = it.store.set_password(&id, Some(0), &hash(2), false, T0).await.unwrap().unwrap();
+    let user = it.store.set_password(&id, Some(0), &hash(2), false, ending(T0)).await.unwrap().unwrap();
     assert_eq!((user.epoch, user.must_change_password), (1, false));
     assert_eq!(it.store.account("alice").await.unwrap().unwrap().password_hash, hash(2));
-    it.store.set_user_status(&id, Status::Disabled, T0).await.unwrap();
-    assert_eq!(it.store.set_password(&id, Some(2), &hash(3), false, T0).await.unwrap(), None, "disabled");
-    let user = it.store.set_password(&id, None, &hash(4), true, T0).await.unwrap().unwrap();
+    it.store.set_user_status(&id, Status::Disabled, ending(T0)).await.unwrap();
+    assert_eq!(
+        it.store.set_password(&id, Some(2), &hash(3), false, ending(T0)).await.unwrap(),
+        None,
+        "disabled"
+    );
+    let user = it.store.set_password(&id, None, &hash(4), true, ending(T0)).await.unwrap().unwrap();
     assert_eq!((user.epoch, user.must_change_password), (3, true), "an administrator may");
 }
 
@@ -108,7 +112,7 @@ pub async fn of_many_changes_of_one_password_one_wins(it: Fixture) {
     let outcomes = at_once(20, |number| {
         let store = Arc::clone(&it.store);
         let new = hash(u8::try_from(number).unwrap() + 2);
-        async move { store.set_password(&user_id(1), Some(0), &new, false, T0).await.unwrap() }
+        async move { store.set_password(&user_id(1), Some(0), &new, false, ending(T0)).await.unwrap() }
     })
     .await;
     assert_eq!(outcomes.iter().flatten().count(), 1);
@@ -125,8 +129,8 @@ pub async fn a_hash_is_upgraded_only_while_it_is_the_same(it: Fixture) {
 
 pub async fn a_deleted_user_is_gone(it: Fixture) {
     let it = it.with_family().await;
-    assert!(it.store.delete_user(&user_id(1), T0).await.unwrap());
-    assert!(!it.store.delete_user(&user_id(1), T0).await.unwrap());
+    assert!(it.store.delete_user(&user_id(1), ending(T0)).await.unwrap());
+    assert!(!it.store.delete_user(&user_id(1), ending(T0)).await.unwrap());
     assert_eq!(it.store.user(&Key::Id(user_id(1))).await.unwrap(), None);
     let standing = it.store.standing(&digest(1)).await.unwrap().unwrap();
     assert!(standing.family.ended && standing.user.is_none());

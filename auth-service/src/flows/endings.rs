@@ -1,0 +1,85 @@
+//! Taking things back: what an ending leaves in the feed, and that it is answered only when it holds everywhere.
+
+use feed::{
+    Change, Credential, Tag, Target, Verdict, Wall, What,
+    credential::Stamp,
+    issuer::Bounds,
+    replica::{Answer, Mode, Outcome},
+};
+use time::OffsetDateTime;
+use token::{AccessClaims, PrincipalKind};
+
+use super::{Auth, Failure};
+use crate::store::NewEnding;
+
+/// It is ended, and perhaps not yet everywhere. Repeating is right.
+#[derive(Debug, thiserror::Error)]
+#[error("it is ended, and not yet known to hold everywhere: repeat it")]
+pub struct NotConfirmed;
+
+/// The feed's log could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the log of endings cannot be asked")]
+pub struct FeedUnavailable;
+
+impl Auth {
+    /// What goes into the log with the rows that change at `now`.
+    pub(super) fn ending(&self, now: OffsetDateTime) -> NewEnding {
+        let mut tag = [0; 8];
+        self.entropy.fill(&mut tag);
+        let until = Bounds::DEFAULT.until(wall(now), self.settings.longest_life);
+        NewEnding { at: now, until, tag: Tag(u64::from_be_bytes(tag)) }
+    }
+
+    /// When this is answered, no replica accepts what was ended before it was called, by whomever.
+    pub(super) async fn hold_everywhere(&self) -> Result<(), Failure> {
+        self.end(Vec::new()).await
+    }
+
+    /// Ends one access token. It need not be known here: that it verifies is enough.
+    pub(super) async fn end_token(&self, claims: &AccessClaims) -> Result<(), Failure> {
+        let until = Bounds::DEFAULT.until(wall(claims.exp), std::time::Duration::ZERO);
+        let target = Target::new(What::Token, claims.jti.as_str());
+        self.end(vec![Change { target, min: None, except: None, until }]).await
+    }
+
+    async fn end(&self, changes: Vec<Change>) -> Result<(), Failure> {
+        match self.feed.end(changes, Mode::Everywhere).await {
+            Outcome::Done { everywhere: true, .. } => Ok(()),
+            Outcome::Done { everywhere: false, .. } | Outcome::NotConfirmed | Outcome::Refused => {
+                Err(NotConfirmed.into())
+            }
+        }
+    }
+
+    /// Whether an access token that verifies is void all the same.
+    pub(super) async fn is_void(&self, claims: &AccessClaims, key: &str) -> Result<bool, Failure> {
+        match self.feed.judge(credential(claims, key)).await {
+            Answer::Verdict(Verdict::Live | Verdict::RolesOutdated { .. }) => Ok(false),
+            Answer::Verdict(Verdict::Ended(_) | Verdict::Forgotten) => Ok(true),
+            Answer::Unavailable => Err(FeedUnavailable.into()),
+        }
+    }
+}
+
+fn credential(claims: &AccessClaims, key: &str) -> Credential {
+    let client = Stamp { id: claims.client_id.as_str().into(), generation: claims.epo.client };
+    // A client that acts for itself has one epoch, its own.
+    let subject = (claims.kind == PrincipalKind::User)
+        .then(|| Stamp { id: claims.sub.as_str().into(), generation: claims.epo.subject });
+    Credential {
+        token: Some(claims.jti.as_str().into()),
+        family: claims.fam.as_deref().map(Into::into),
+        session: claims.sid.as_deref().map(Into::into),
+        key: Some(key.into()),
+        subject,
+        client: Some(client),
+        roles: None,
+        expired_from: Some(wall(claims.exp)),
+    }
+}
+
+fn wall(at: OffsetDateTime) -> Wall {
+    let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
+    Wall::from_unix_millis(u64::try_from(millis).unwrap_or(0))
+}

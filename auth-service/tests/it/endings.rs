@@ -1,0 +1,276 @@
+//! Taking things back: once an ending is answered, no guard accepts what it ended, and introspection says so.
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::{
+    clock::{Clock as _, SystemClock},
+    grpc::client::channel,
+};
+use feed::{
+    Credential, Variant, Verdict, WatcherId, What,
+    credential::Stamp,
+    driver::watching::Watching,
+    grpc::ToReplicas,
+    watcher::{Remember, Settings},
+};
+use proto::auth::v1 as wire;
+use token::{AccessClaims, PrincipalKind};
+use tonic::{Code, Status};
+
+use crate::stack::{OTHER_PASSWORD, PASSWORD, Place, Stack, first_party, reason};
+
+const AUDIENCE: &str = "https://api.example";
+const LEASE: (&str, &str) = ("LATCHKEY__FEED__LEASE", "1s");
+
+/// A guard of the stack's, with a lease.
+async fn guard(stack: &Stack) -> Arc<Watching<()>> {
+    let wall = stack.place.clock.clone();
+    let clock = feed::grpc::clock(Arc::new(crate::stack::HandsOfTheTest(wall)));
+    let settings = Settings {
+        lease: Duration::from_secs(1),
+        remember: Remember::Everything,
+        variant: Variant::default(),
+    };
+    let guard: Arc<Watching<()>> = Watching::new(settings, WatcherId(1), clock);
+    let identity = stack.place.authority.identity("gateway");
+    let endpoint = format!("https://{}", stack.running.feed);
+    let channel = channel(&[endpoint], &identity, "auth", &stack.lifecycle).unwrap();
+    let work = Arc::clone(&guard).run(Arc::new(ToReplicas::new(&channel)));
+    stack.lifecycle.spawn_support("guard", async move {
+        let _channel = channel;
+        work.await;
+    });
+    while guard.view().lease_left.is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    guard
+}
+
+fn credential(claims: &AccessClaims) -> Credential {
+    let stamp = |id: &str, generation| Some(Stamp { id: id.into(), generation });
+    Credential {
+        token: Some(claims.jti.as_str().into()),
+        family: claims.fam.as_deref().map(Into::into),
+        subject: stamp(&claims.sub, claims.epo.subject).filter(|_| claims.kind == PrincipalKind::User),
+        client: stamp(&claims.client_id, claims.epo.client),
+        ..Credential::default()
+    }
+}
+
+struct World {
+    stack: Stack,
+    guard: Arc<Watching<()>>,
+    alice: wire::User,
+    reader: wire::ClientAuthentication,
+    reports: wire::ClientAuthentication,
+}
+
+impl World {
+    async fn new() -> Self {
+        let stack = Stack::start_with(&[LEASE]).await;
+        let guard = guard(&stack).await;
+        let alice = stack.register("alice", PASSWORD).await.unwrap();
+        let (_, reader) = stack.create_client("reader", &["latchkey", AUDIENCE], &[]).await.unwrap();
+        let (_, reports) = stack.create_client("reports", &[AUDIENCE], &[]).await.unwrap();
+        Self { stack, guard, alice, reader, reports }
+    }
+
+    /// A token of alice's: as the gateway opens it, with what else came.
+    async fn login(&self) -> (String, wire::TokenSet) {
+        let tokens = self.stack.login("alice", PASSWORD).await.unwrap();
+        let keys = std::slice::from_ref(&self.stack.place.recipient);
+        (token::open(&tokens.access_token, keys).unwrap(), tokens)
+    }
+
+    async fn client_token(&self) -> String {
+        self.stack.client_token(self.reports.clone(), "", "").await.unwrap().access_token
+    }
+
+    async fn judged(&self, token: &str) -> (Option<Verdict>, bool) {
+        let audience = if self.stack.verify(token, AUDIENCE).await.is_ok() { AUDIENCE } else { "latchkey" };
+        let claims = self.stack.verify(token, audience).await.unwrap();
+        // The guard first: introspection would give it time.
+        let verdict = self.guard.judge(&credential(&claims));
+        (verdict, self.stack.introspect(self.reader.clone(), token).await.unwrap().active)
+    }
+
+    async fn is_good(&self, token: &str) {
+        assert_eq!(self.judged(token).await, (Some(Verdict::Live), true));
+    }
+
+    async fn is_ended(&self, token: &str, by: What) {
+        assert_eq!(self.judged(token).await, (Some(Verdict::Ended(by)), false));
+    }
+
+    async fn revoke(&self, client: &wire::ClientAuthentication, token: &str) -> Result<(), Status> {
+        let message = wire::RevokeRequest { client: Some(client.clone()), token: token.into() };
+        self.stack.tokens().revoke(self.stack.call().request(message)).await.map(drop)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j23_a_revoked_access_token_is_refused_from_the_answer_on_and_no_other() {
+    let world = World::new().await;
+    let (one, other) = (world.client_token().await, world.client_token().await);
+    world.revoke(&world.reader, &one).await.unwrap();
+    world.is_good(&one).await;
+    for _ in 0..2 {
+        world.revoke(&world.reports, &one).await.unwrap();
+        world.is_ended(&one, What::Token).await;
+    }
+    world.is_good(&other).await;
+    // Opened by the gateway: only the recipient can.
+    let (jws, tokens) = world.login().await;
+    assert_eq!(reason(world.revoke(&first_party(), &tokens.access_token).await), "UNSUPPORTED_TOKEN_TYPE");
+    world.revoke(&first_party(), &jws).await.unwrap();
+    world.is_ended(&jws, What::Token).await;
+    let next = world.stack.refresh(&tokens.refresh_token).await.unwrap();
+    let keys = std::slice::from_ref(&world.stack.place.recipient);
+    world.is_good(&token::open(&next.access_token, keys).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j23_a_login_that_ended_takes_its_access_tokens_along() {
+    let world = World::new().await;
+    let (other, _) = world.login().await;
+    // Revoked, logged out, stolen.
+    let (token, tokens) = world.login().await;
+    world.revoke(&first_party(), &tokens.refresh_token).await.unwrap();
+    world.is_ended(&token, What::Family).await;
+
+    let (token, _) = world.login().await;
+    let claims = world.stack.verify(&token, "latchkey").await.unwrap();
+    for _ in 0..2 {
+        let message =
+            wire::EndFamilyRequest { family: claims.fam.clone().unwrap(), subject: claims.sub.clone() };
+        world.stack.tokens().end_family(world.stack.call().request(message)).await.unwrap();
+        world.is_ended(&token, What::Family).await;
+    }
+
+    let (token, tokens) = world.login().await;
+    let next = world.stack.refresh(&tokens.refresh_token).await.unwrap();
+    let keys = std::slice::from_ref(&world.stack.place.recipient);
+    let newer = token::open(&next.access_token, keys).unwrap();
+    world.is_good(&newer).await;
+    world.stack.advance(Duration::from_secs(11));
+    assert_eq!(reason(world.stack.refresh(&tokens.refresh_token).await), "INVALID_GRANT");
+    world.is_ended(&token, What::Family).await;
+    world.is_ended(&newer, What::Family).await;
+    world.is_good(&other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn z05_whatever_voids_a_user_voids_every_token_and_later_ones_are_good() {
+    let world = World::new().await;
+    let (before, _) = world.login().await;
+    let admin = || world.stack.user_admin();
+    let call = || world.stack.call();
+    let id = || world.alice.id.clone();
+    let set = |status: wire::Status| wire::SetUserStatusRequest {
+        id: world.alice.id.clone(),
+        status: status.into(),
+    };
+    admin().set_user_status(call().request(set(wire::Status::Disabled))).await.unwrap();
+    world.is_ended(&before, What::Subject).await;
+    admin().set_user_status(call().request(set(wire::Status::Active))).await.unwrap();
+    world.is_ended(&before, What::Subject).await;
+
+    let (token, _) = world.login().await;
+    world.is_good(&token).await;
+    let message =
+        wire::SetPasswordRequest { id: id(), password: OTHER_PASSWORD.into(), must_change_password: false };
+    admin().set_password(call().request(message)).await.unwrap();
+    world.is_ended(&token, What::Subject).await;
+
+    let tokens = world.stack.login("alice", OTHER_PASSWORD).await.unwrap();
+    let keys = std::slice::from_ref(&world.stack.place.recipient);
+    let token = token::open(&tokens.access_token, keys).unwrap();
+    world.stack.change_password("alice", OTHER_PASSWORD, PASSWORD).await.unwrap();
+    world.is_ended(&token, What::Subject).await;
+
+    let (token, _) = world.login().await;
+    world.is_good(&token).await;
+    admin().delete_user(call().request(wire::DeleteUserRequest { id: id() })).await.unwrap();
+    world.is_ended(&token, What::Subject).await;
+    // Who repeats it because the answer was lost waits for the same.
+    let again = admin().delete_user(call().request(wire::DeleteUserRequest { id: id() })).await;
+    assert_eq!(again.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn z05_whatever_voids_a_client_voids_every_token_of_it() {
+    let mut world = World::new().await;
+    let id = world.reports.client_id.clone();
+    let token = world.client_token().await;
+    let message = wire::RotateClientSecretRequest { id: id.clone() };
+    let rotated = world.stack.client_admin().rotate_client_secret(world.stack.call().request(message)).await;
+    world.reports.client_secret = rotated.unwrap().into_inner().client_secret;
+    world.is_ended(&token, What::Client).await;
+
+    let token = world.client_token().await;
+    world.is_good(&token).await;
+    let message = wire::SetClientStatusRequest { id: id.clone(), status: wire::Status::Disabled.into() };
+    world.stack.client_admin().set_client_status(world.stack.call().request(message)).await.unwrap();
+    world.is_ended(&token, What::Client).await;
+    let message = wire::SetClientStatusRequest { id: id.clone(), status: wire::Status::Active.into() };
+    world.stack.client_admin().set_client_status(world.stack.call().request(message)).await.unwrap();
+
+    let token = world.client_token().await;
+    world.is_good(&token).await;
+    let message = wire::DeleteClientRequest { id };
+    world.stack.client_admin().delete_client(world.stack.call().request(message)).await.unwrap();
+    world.is_ended(&token, What::Client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_is_an_ending_that_every_guard_hears_of() {
+    let world = World::new().await;
+    let (token, _) = world.login().await;
+    let claims = world.stack.verify(&token, "latchkey").await.unwrap();
+    let kid = kid_of(&token);
+    let of_key = Credential { key: Some(kid.as_str().into()), ..credential(&claims) };
+    assert_eq!(world.guard.judge(&of_key), Some(Verdict::Live));
+    let message = wire::RevokeKeyRequest { kid };
+    world.stack.key_admin().revoke_key(world.stack.call().request(message)).await.unwrap();
+    assert_eq!(world.guard.judge(&of_key), Some(Verdict::Ended(What::Key)));
+    let (token, _) = world.login().await;
+    world.is_good(&token).await;
+}
+
+fn kid_of(jws: &str) -> String {
+    use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+    let header = BASE64_URL_SAFE_NO_PAD.decode(jws.split('.').next().unwrap()).unwrap();
+    let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endings_survive_a_restart_and_leave_when_nothing_is_alive_that_they_concern() {
+    let world = World::new().await;
+    let (token, other) = (world.client_token().await, world.client_token().await);
+    world.revoke(&world.reports, &token).await.unwrap();
+    let World { stack, reader, reports, .. } = world;
+    let (place, _) = stack.stop().await;
+    let stack = Stack::start_in(place, &[LEASE]).await;
+    assert!(!stack.introspect(reader.clone(), &token).await.unwrap().active);
+    assert!(stack.introspect(reader.clone(), &other).await.unwrap().active);
+    assert_eq!(stack.running.auth.feed.view().remembered, 1);
+    // 5 minutes of life, 1 of leeway and 10 of clocks that differ, counted from its expiry.
+    stack.advance(Duration::from_secs(16 * 60 + 1));
+    while stack.running.auth.feed.view().remembered > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!stack.introspect(reader, &token).await.unwrap().active, "it has expired long ago");
+    let fresh = stack.client_token(reports.clone(), "", "").await.unwrap().access_token;
+    assert!(stack.introspect(reports, &fresh).await.unwrap().active);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_of_the_tests_runs_between_its_jumps() {
+    let place = Place::new();
+    let clock = crate::stack::HandsOfTheTest(place.clock.clone());
+    let (wall, boot) = (clock.now(), clock.boottime());
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(clock.now(), wall);
+    assert!(clock.boottime() > boot && boot <= SystemClock.boottime());
+}
