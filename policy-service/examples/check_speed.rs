@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use chassis::clock::{Clock, SystemClock};
+use chassis::entropy::SystemEntropy;
 use policy_service::domain::{Permission, Principal, Question, Resource, decide};
-use policy_service::store::Store;
 use policy_service::store::sqlite::{SqliteSettings, SqliteStore};
+use policy_service::store::{Entries, Store};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
@@ -20,7 +21,12 @@ async fn main() {
     let path = folder.path().join("policy.sqlite");
     let wait = Duration::from_secs(30);
     let settings = SqliteSettings { path: path.clone(), readers: 4, read_wait: wait, write_wait: wait };
-    let store = SqliteStore::open(&settings).await.unwrap();
+    let entries = Entries {
+        clock: SystemClock::shared(),
+        entropy: SystemEntropy::shared(),
+        longest_token: Duration::from_secs(300),
+    };
+    let store = SqliteStore::open(&settings, entries).await.unwrap();
     fill(&path).await;
 
     let questions: Vec<Question> = (0..CHECKS)

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use chassis::clock::{SharedClock, SystemClock};
 use chassis::entropy::{SharedEntropy, SystemEntropy};
 use chassis::grpc::server::{Server, bind};
 use chassis::lifecycle::{Lifecycle, Readiness};
 use chassis::tls::{Identity, TlsError};
 use chassis::{operations, process, telemetry};
+use feed::grpc::{Membership, OpenLog};
+use feed::log::{Log, postgres::PostgresLog};
 use proto::policy::v1::check_service_server::CheckServiceServer;
 use proto::policy::v1::policy_admin_service_server::PolicyAdminServiceServer;
 use proto::policy::v1::policy_read_service_server::PolicyReadServiceServer;
@@ -18,9 +21,9 @@ use tokio::net::TcpListener;
 use crate::config::{Config, config_from};
 use crate::rpc::access::ACCESS;
 use crate::rpc::{Admin, Behind, CheckCounts, Checks, Reads};
-use crate::store::Store;
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
+use crate::store::{Entries, Store};
 
 /// What the process says it is, in certificates, logs and health answers.
 pub const NAME: &str = "policy";
@@ -41,17 +44,24 @@ pub struct Args {
     pub check_config: bool,
 }
 
-/// What a test replaces. No clock: nothing here depends on the time.
+/// What a test replaces. The clock is the feed's: nothing else here depends on the time.
 #[derive(Debug, Clone)]
 pub struct Injected {
+    pub clock: SharedClock,
     pub entropy: SharedEntropy,
 }
 
 impl Injected {
     /// The real things.
     pub fn system() -> Self {
-        Self { entropy: SystemEntropy::shared() }
+        Self { clock: SystemClock::shared(), entropy: SystemEntropy::shared() }
     }
+}
+
+/// Where it listens, bound.
+pub struct Listeners {
+    pub grpc: TcpListener,
+    pub feed: TcpListener,
 }
 
 /// A service that runs on its lifecycle.
@@ -59,6 +69,8 @@ impl Injected {
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where its feed is watched.
+    pub feed: SocketAddr,
 }
 
 /// Why it did not start.
@@ -73,6 +85,8 @@ pub enum StartError {
     /// Not once the configuration was loaded: that refuses it.
     #[error("store.url names neither a SQLite file nor a PostgreSQL database")]
     StoreUrl,
+    #[error(transparent)]
+    Feed(#[from] feed::grpc::StartError),
     #[error("the listener has no address")]
     Listener(#[source] std::io::Error),
 }
@@ -85,16 +99,20 @@ pub fn run(args: Args) -> ExitCode {
         if args.check_config {
             Identity::load(&config.tls)?;
             println!("policy-service would listen on {} (gRPC)", config.server.listen);
+            println!("policy-service would listen on {} (feed)", config.feed.listen);
             println!("policy-service would listen on {} (operations)", config.operations.listen);
             return Ok(ExitCode::SUCCESS);
         }
         process::serve(config.shutdown, |lifecycle| async move {
             // Ports first: one that is taken is told before the database is touched.
-            let listener = bind("server.listen", config.server.listen)?;
+            let listeners = Listeners {
+                grpc: bind("server.listen", config.server.listen)?,
+                feed: bind("feed.listen", config.feed.listen)?,
+            };
             let probes = bind("operations.listen", config.operations.listen)?;
             // Probes too: the store may have to be waited for.
             operations::serve(probes, &lifecycle);
-            Ok(start(config, Injected::system(), &lifecycle, listener).await?)
+            Ok(start(config, Injected::system(), &lifecycle, listeners).await?)
         })
     })
 }
@@ -104,16 +122,27 @@ pub async fn start(
     config: Config,
     injected: Injected,
     lifecycle: &Lifecycle,
-    listener: TcpListener,
+    listeners: Listeners,
 ) -> Result<Running, StartError> {
-    let address = listener.local_addr().map_err(StartError::Listener)?;
+    let address = listeners.grpc.local_addr().map_err(StartError::Listener)?;
+    let feed_address = listeners.feed.local_addr().map_err(StartError::Listener)?;
     let readiness = lifecycle.readiness("store");
     let identity = Identity::load(&config.tls)?;
-    let store = open(&config, &readiness).await?;
+    let (store, open_log) = open(&config, &injected, &readiness).await?;
+    let membership = Membership {
+        name: NAME,
+        settings: config.feed.clone(),
+        identity: identity.clone(),
+        clock: injected.clock,
+        entropy: Arc::clone(&injected.entropy),
+        open_log,
+    };
+    let feed = feed::grpc::start(membership, listeners.feed, lifecycle).await?;
     let behind = Behind {
         store: Arc::clone(&store),
         entropy: injected.entropy,
         counts: CheckCounts::shown_on(&lifecycle.metrics().meter()),
+        feed,
     };
     let server = Server::new(NAME, &identity, ACCESS, lifecycle.clone())
         .settings(&config.server)
@@ -122,20 +151,38 @@ pub async fn start(
         .service(PolicyAdminServiceServer::new(Admin(behind)))
         .descriptors(proto::DESCRIPTORS);
     lifecycle.spawn("grpc", async move {
-        let served = server.serve(listener).await;
+        let served = server.serve(listeners.grpc).await;
         store.close().await;
         served
     });
     readiness.ready();
-    Ok(Running { address })
+    Ok(Running { address, feed: feed_address })
 }
 
-async fn open(config: &Config, readiness: &Readiness) -> Result<Arc<dyn Store>, StartError> {
+/// The store, and the way to the feed's log, which is in the same database.
+async fn open(
+    config: &Config,
+    injected: &Injected,
+    readiness: &Readiness,
+) -> Result<(Arc<dyn Store>, OpenLog), StartError> {
+    let entries = Entries {
+        clock: Arc::clone(&injected.clock),
+        entropy: Arc::clone(&injected.entropy),
+        longest_token: config.tokens.access_lifetime,
+    };
     if let Some(settings) = config.store.postgres() {
-        return Ok(Arc::new(PostgresStore::open(&settings, readiness).await?));
+        let store = PostgresStore::open(&settings, entries, readiness).await?;
+        // Connections of its own, so that the feed does not wait for checks.
+        let connections = chassis::postgres::apart(&settings)?;
+        let open_log: OpenLog = Box::new(move || {
+            Box::pin(async move { Arc::new(PostgresLog::new(connections())) as Arc<dyn Log> })
+        });
+        return Ok((Arc::new(store), open_log));
     }
     let file = config.store.sqlite().ok_or(StartError::StoreUrl)?;
-    Ok(Arc::new(SqliteStore::open(&file).await?))
+    let store = SqliteStore::open(&file, entries).await?;
+    let log: Arc<dyn Log> = Arc::new(store.log());
+    Ok((Arc::new(store), Box::new(move || Box::pin(async move { log }))))
 }
 
 /// Brings the schema up to this version and names the migrations that were missing. `None`: a SQLite file is brought there by every start.

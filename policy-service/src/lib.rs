@@ -10,5 +10,5 @@ pub mod flows;
 pub mod rpc;
 pub mod store;
 
-pub use app::{Args, Injected, Running, StartError, migrate, run, start};
+pub use app::{Args, Injected, Listeners, Running, StartError, migrate, run, start};
 pub use config::{Config, config_from};

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use chassis::entropy::SharedEntropy;
+use feed::driver::serving::Serving;
+use feed::replica::{Mode, Outcome};
+use tonic::Status;
 
 use crate::store::Store;
 
@@ -27,4 +30,16 @@ pub struct Behind {
     pub store: Arc<dyn Store>,
     pub entropy: SharedEntropy,
     pub counts: Arc<CheckCounts>,
+    /// The log of changes, and who has applied it.
+    pub feed: Serving,
+}
+
+impl Behind {
+    /// When this is answered, every guard has heard of what was changed before it was called, by whomever.
+    async fn hold_everywhere(&self) -> Result<(), Status> {
+        match self.feed.end(Vec::new(), Mode::Everywhere).await {
+            Outcome::Done { everywhere: true, .. } => Ok(()),
+            _ => Err(status::not_confirmed()),
+        }
+    }
 }

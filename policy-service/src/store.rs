@@ -2,7 +2,8 @@
 //!
 //! - A read is one snapshot: whatever it returns together held together, at the revision that it names.
 //! - A write is one transaction: it is durable when it is answered, raises the revision by exactly one when it changed
-//!   something, and otherwise answers the current revision. Two writes never share a revision.
+//!   something, and otherwise answers the current revision. Two writes never share a revision. What it changed of anybody's
+//!   roles it appends to the feed's log in the same transaction.
 //! - A failure is an error and never an answer: nothing is "not found" because the store could not be asked. After an
 //!   error a write may or may not have happened; each one may be repeated.
 
@@ -13,11 +14,14 @@ use crate::domain::{
     RoleName, Slice, Subject,
 };
 
+mod changes;
 mod held;
 mod pages;
 pub mod postgres;
 mod row;
 pub mod sqlite;
+
+pub use changes::Entries;
 
 /// The store could not answer.
 #[derive(Debug, thiserror::Error)]

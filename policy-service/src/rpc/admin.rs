@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chassis::status::{internal, invalid};
 use proto::policy::v1 as wire;
 use proto::policy::v1::policy_admin_service_server::PolicyAdminService;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::audit::Line;
 use super::{Behind, message, status};
@@ -185,7 +185,13 @@ macro_rules! audited {
             $(async fn $rpc(&self, request: Request<wire::$request>) -> Result<Response<wire::$response>, Status> {
                 let mut line = Line::begin($event, &request);
                 let result = Admin::$rpc(self, &mut line, request.into_inner()).await;
-                line.end(result)
+                // Audited first: done is done. And also for what is not there any more: somebody may have removed it a
+                // moment ago, in a call that nobody waited for.
+                let result = line.end(result);
+                if result.as_ref().err().is_none_or(|status| status.code() == Code::NotFound) {
+                    self.0.hold_everywhere().await?;
+                }
+                result
             })*
         }
     };

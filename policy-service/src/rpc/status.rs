@@ -30,6 +30,12 @@ pub(super) fn of_store(error: &StoreError) -> Status {
     unavailable("the policy store could not be asked", error)
 }
 
+/// It is changed, and perhaps not yet everywhere. Repeating is right.
+pub(super) fn not_confirmed() -> Status {
+    let message = "it is changed, and not yet known to hold everywhere: repeat it";
+    with_retry(Code::Unavailable, "NOT_CONFIRMED", message, RETRY)
+}
+
 pub(super) fn of_read(error: &ReadError) -> Status {
     match error {
         ReadError::RevisionNotReached { .. } => {

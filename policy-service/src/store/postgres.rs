@@ -6,7 +6,7 @@ use chassis::postgres::Database;
 use sqlx::migrate::Migrator;
 
 use super::{
-    GrantCreated, GroupCreated, MemberAdded, MemberRemoved, RoleDeleted, RolePut, Store, StoreError,
+    Entries, GrantCreated, GroupCreated, MemberAdded, MemberRemoved, RoleDeleted, RolePut, Store, StoreError,
 };
 use crate::domain::{
     At, Grant, GrantFilter, GrantId, Group, GroupName, Holdings, Page, Principal, Question, Revision, Role,
@@ -24,12 +24,16 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Roles, grants and groups in one schema.
 #[derive(Debug)]
-pub struct PostgresStore(Database);
+pub struct PostgresStore(Database, Entries);
 
 impl PostgresStore {
     /// Waits for the database and its schema, and says on `readiness` what for.
-    pub async fn open(settings: &PostgresSettings, readiness: &Readiness) -> Result<Self, OpenError> {
-        Database::open(settings, &MIGRATIONS, readiness).await.map(Self)
+    pub async fn open(
+        settings: &PostgresSettings,
+        entries: Entries,
+        readiness: &Readiness,
+    ) -> Result<Self, OpenError> {
+        Ok(Self(Database::open(settings, &MIGRATIONS, readiness).await?, entries))
     }
 
     /// Brings the schema up to this version.
@@ -83,17 +87,16 @@ impl Store for PostgresStore {
 
     async fn put_role(&self, role: &Role) -> Result<RolePut, StoreError> {
         self.0
-            .run(
-                "put_role",
-                |attempt| async move { write::put_role(write::begin(&attempt).await?, role).await },
-            )
+            .run("put_role", |attempt| async move {
+                write::put_role(write::begin(&attempt).await?, &self.1, role).await
+            })
             .await
     }
 
     async fn delete_role(&self, name: &RoleName) -> Result<RoleDeleted, StoreError> {
         self.0
             .run("delete_role", |attempt| async move {
-                write::delete_role(write::begin(&attempt).await?, name).await
+                write::delete_role(write::begin(&attempt).await?, &self.1, name).await
             })
             .await
     }
@@ -101,7 +104,7 @@ impl Store for PostgresStore {
     async fn create_grant(&self, grant: &Grant) -> Result<GrantCreated, StoreError> {
         self.0
             .run("create_grant", |attempt| async move {
-                write::create_grant(write::begin(&attempt).await?, grant).await
+                write::create_grant(write::begin(&attempt).await?, &self.1, grant).await
             })
             .await
     }
@@ -109,7 +112,7 @@ impl Store for PostgresStore {
     async fn delete_grant(&self, id: &GrantId) -> Result<Option<Revision>, StoreError> {
         self.0
             .run("delete_grant", |attempt| async move {
-                write::delete_grant(write::begin(&attempt).await?, id).await
+                write::delete_grant(write::begin(&attempt).await?, &self.1, id).await
             })
             .await
     }
@@ -117,7 +120,7 @@ impl Store for PostgresStore {
     async fn create_group(&self, name: &GroupName) -> Result<GroupCreated, StoreError> {
         self.0
             .run("create_group", |attempt| async move {
-                write::create_group(write::begin(&attempt).await?, name).await
+                write::create_group(write::begin(&attempt).await?, &self.1, name).await
             })
             .await
     }
@@ -125,7 +128,7 @@ impl Store for PostgresStore {
     async fn delete_group(&self, name: &GroupName) -> Result<Option<Revision>, StoreError> {
         self.0
             .run("delete_group", |attempt| async move {
-                write::delete_group(write::begin(&attempt).await?, name).await
+                write::delete_group(write::begin(&attempt).await?, &self.1, name).await
             })
             .await
     }
@@ -133,7 +136,7 @@ impl Store for PostgresStore {
     async fn add_group_member(&self, group: &GroupName, member: &Subject) -> Result<MemberAdded, StoreError> {
         self.0
             .run("add_group_member", |attempt| async move {
-                write::add_group_member(write::begin(&attempt).await?, group, member).await
+                write::add_group_member(write::begin(&attempt).await?, &self.1, group, member).await
             })
             .await
     }
@@ -145,17 +148,16 @@ impl Store for PostgresStore {
     ) -> Result<MemberRemoved, StoreError> {
         self.0
             .run("remove_group_member", |attempt| async move {
-                write::remove_group_member(write::begin(&attempt).await?, group, member).await
+                write::remove_group_member(write::begin(&attempt).await?, &self.1, group, member).await
             })
             .await
     }
 
     async fn forget(&self, principal: &Principal) -> Result<Revision, StoreError> {
         self.0
-            .run(
-                "forget",
-                |attempt| async move { write::forget(write::begin(&attempt).await?, principal).await },
-            )
+            .run("forget", |attempt| async move {
+                write::forget(write::begin(&attempt).await?, &self.1, principal).await
+            })
             .await
     }
 

@@ -2,6 +2,7 @@
 //! have written is corruption and never half an answer.
 
 use chassis::{postgres, sqlite};
+use feed::log::LogUnavailable;
 
 use crate::domain::{
     Grant, GrantId, GroupName, PermissionPattern, Principal, Resource, Revision, RoleName, Subject,
@@ -14,6 +15,15 @@ impl From<sqlx::Error> for StoreError {
             Self::Corrupt(error.into())
         } else {
             Self::Unavailable(error.into())
+        }
+    }
+}
+
+impl From<LogUnavailable> for StoreError {
+    fn from(LogUnavailable(source): LogUnavailable) -> Self {
+        match source.downcast::<sqlx::Error>() {
+            Ok(error) => (*error).into(),
+            Err(other) => Self::Unavailable(other),
         }
     }
 }

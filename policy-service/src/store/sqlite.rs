@@ -8,10 +8,11 @@
 
 use async_trait::async_trait;
 use chassis::sqlite::Database;
+use feed::log::sqlite::SqliteLog;
 use sqlx::migrate::Migrator;
 
 use super::{
-    GrantCreated, GroupCreated, MemberAdded, MemberRemoved, RoleDeleted, RolePut, Store, StoreError,
+    Entries, GrantCreated, GroupCreated, MemberAdded, MemberRemoved, RoleDeleted, RolePut, Store, StoreError,
 };
 use crate::domain::{
     At, Grant, GrantFilter, GrantId, Group, GroupName, Holdings, Page, Principal, Question, Revision, Role,
@@ -29,12 +30,18 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Roles, grants and groups in one SQLite file.
 #[derive(Debug)]
-pub struct SqliteStore(Database);
+pub struct SqliteStore(Database, Entries);
 
 impl SqliteStore {
     /// Opens the file, creates it if it is not there, and brings its schema up to this version.
-    pub async fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
-        Database::open(settings, &MIGRATIONS).await.map(Self)
+    pub async fn open(settings: &SqliteSettings, entries: Entries) -> Result<Self, OpenError> {
+        Ok(Self(Database::open(settings, &MIGRATIONS).await?, entries))
+    }
+
+    /// The feed's log, which is in the same file.
+    pub fn log(&self) -> SqliteLog {
+        let clock = feed::grpc::clock(self.1.clock.clone());
+        SqliteLog::new(self.0.writer().clone(), self.0.readers().clone(), move || clock().wall)
     }
 }
 
@@ -85,39 +92,54 @@ impl Store for SqliteStore {
     }
 
     async fn put_role(&self, role: &Role) -> Result<RolePut, StoreError> {
-        self.0.run("put_role", async move { write::put_role(self.0.write().await?, role).await }).await
+        self.0
+            .run("put_role", async move { write::put_role(self.0.write().await?, &self.1, role).await })
+            .await
     }
 
     async fn delete_role(&self, name: &RoleName) -> Result<RoleDeleted, StoreError> {
-        self.0.run("delete_role", async move { write::delete_role(self.0.write().await?, name).await }).await
+        self.0
+            .run("delete_role", async move { write::delete_role(self.0.write().await?, &self.1, name).await })
+            .await
     }
 
     async fn create_grant(&self, grant: &Grant) -> Result<GrantCreated, StoreError> {
         self.0
-            .run("create_grant", async move { write::create_grant(self.0.write().await?, grant).await })
+            .run(
+                "create_grant",
+                async move { write::create_grant(self.0.write().await?, &self.1, grant).await },
+            )
             .await
     }
 
     async fn delete_grant(&self, id: &GrantId) -> Result<Option<Revision>, StoreError> {
-        self.0.run("delete_grant", async move { write::delete_grant(self.0.write().await?, id).await }).await
+        self.0
+            .run("delete_grant", async move { write::delete_grant(self.0.write().await?, &self.1, id).await })
+            .await
     }
 
     async fn create_group(&self, name: &GroupName) -> Result<GroupCreated, StoreError> {
         self.0
-            .run("create_group", async move { write::create_group(self.0.write().await?, name).await })
+            .run(
+                "create_group",
+                async move { write::create_group(self.0.write().await?, &self.1, name).await },
+            )
             .await
     }
 
     async fn delete_group(&self, name: &GroupName) -> Result<Option<Revision>, StoreError> {
         self.0
-            .run("delete_group", async move { write::delete_group(self.0.write().await?, name).await })
+            .run(
+                "delete_group",
+                async move { write::delete_group(self.0.write().await?, &self.1, name).await },
+            )
             .await
     }
 
     async fn add_group_member(&self, group: &GroupName, member: &Subject) -> Result<MemberAdded, StoreError> {
         self.0
             .run("add_group_member", async move {
-                write::add_group_member(self.0.write().await?, group, member).await
+                write::add_group_member(self.0.write().await?, &self.1, group, member).await
             })
             .await
     }
@@ -129,13 +151,15 @@ impl Store for SqliteStore {
     ) -> Result<MemberRemoved, StoreError> {
         self.0
             .run("remove_group_member", async move {
-                write::remove_group_member(self.0.write().await?, group, member).await
+                write::remove_group_member(self.0.write().await?, &self.1, group, member).await
             })
             .await
     }
 
     async fn forget(&self, principal: &Principal) -> Result<Revision, StoreError> {
-        self.0.run("forget", async move { write::forget(self.0.write().await?, principal).await }).await
+        self.0
+            .run("forget", async move { write::forget(self.0.write().await?, &self.1, principal).await })
+            .await
     }
 
     async fn close(&self) {

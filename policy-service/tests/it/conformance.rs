@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::clock::SystemClock;
 use chassis::config::Shutdown;
+use chassis::entropy::TestEntropy;
 use chassis::lifecycle::Lifecycle;
+use feed::log::{Log, postgres::PostgresLog};
 use policy_service::domain::{
     Decision, GrantFilter, Page, PageSize, Principal, Revision, Slice, Subject, decide,
 };
 use policy_service::store::postgres::{PostgresSettings, PostgresStore};
 use policy_service::store::sqlite::{SqliteSettings, SqliteStore};
-use policy_service::store::{GrantCreated, GroupCreated, MemberAdded, RoleDeleted, RolePut, Store};
+use policy_service::store::{Entries, GrantCreated, GroupCreated, MemberAdded, RoleDeleted, RolePut, Store};
 use servers::{Postgres, Sync};
 use tempfile::TempDir;
 
@@ -19,6 +22,8 @@ use crate::names::{client, grant, grant_id, group, group_subject, question, role
 /// A fresh store, and where it lives until the test is over.
 pub struct Fresh {
     pub store: Arc<dyn Store>,
+    /// The feed's log beside it.
+    pub log: Arc<dyn Log>,
     _place: Place,
 }
 
@@ -38,10 +43,16 @@ pub fn settings(folder: &TempDir) -> SqliteSettings {
     }
 }
 
+pub fn entries() -> Entries {
+    let longest_token = Duration::from_secs(300);
+    Entries { clock: SystemClock::shared(), entropy: Arc::new(TestEntropy::new(7)), longest_token }
+}
+
 pub async fn sqlite() -> Fresh {
     let folder = TempDir::new().unwrap();
-    let store = Arc::new(SqliteStore::open(&settings(&folder)).await.unwrap());
-    Fresh { store, _place: Place::Folder(folder) }
+    let store = Arc::new(SqliteStore::open(&settings(&folder), entries()).await.unwrap());
+    let log = Arc::new(store.log());
+    Fresh { store, log, _place: Place::Folder(folder) }
 }
 
 pub fn schema_on(server: &Postgres) -> PostgresSettings {
@@ -56,14 +67,16 @@ pub fn schema_on(server: &Postgres) -> PostgresSettings {
 
 pub async fn postgres() -> Fresh {
     let server = Postgres::start(Sync::Off);
-    let store = Arc::new(migrated(&schema_on(&server)).await);
-    Fresh { store, _place: Place::Server(server) }
+    let settings = schema_on(&server);
+    let store = Arc::new(migrated(&settings).await);
+    let log = Arc::new(PostgresLog::new(chassis::postgres::apart(&settings).unwrap()()));
+    Fresh { store, log, _place: Place::Server(server) }
 }
 
 pub async fn migrated(settings: &PostgresSettings) -> PostgresStore {
     PostgresStore::migrate(settings).await.unwrap();
     let lifecycle = Lifecycle::new(Shutdown::default());
-    PostgresStore::open(settings, &lifecycle.readiness("store")).await.unwrap()
+    PostgresStore::open(settings, entries(), &lifecycle.readiness("store")).await.unwrap()
 }
 
 /// Runs each scenario on each adapter.

@@ -5,6 +5,7 @@
 mod access;
 mod arguments;
 mod audit;
+mod changes;
 mod conformance;
 mod groups;
 mod lists;

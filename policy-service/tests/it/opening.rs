@@ -12,11 +12,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::conformance::{allowed, held, put, revision, settings};
+use crate::conformance::{allowed, entries, held, put, revision, settings};
 use crate::names::user;
 
 async fn open(folder: &TempDir) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(SqliteStore::open(&settings(folder)).await?))
+    Ok(Arc::new(SqliteStore::open(&settings(folder), entries()).await?))
 }
 
 async fn raw(path: &Path) -> SqliteConnection {

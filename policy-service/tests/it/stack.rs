@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::clock::SystemClock;
 use chassis::config::{Shutdown, Tls, TlsMode};
 use chassis::entropy::TestEntropy;
 use chassis::grpc::client::{Call, Channel, channel};
@@ -13,7 +14,7 @@ use chassis::grpc::server::bind;
 use chassis::lifecycle::Lifecycle;
 use chassis::tls::Identity;
 use policy_service::config::DEFAULTS;
-use policy_service::{Config, Injected, start};
+use policy_service::{Config, Injected, Listeners, start};
 use proto::policy::v1 as wire;
 use proto::policy::v1::check_service_client::CheckServiceClient;
 use proto::policy::v1::policy_admin_service_client::PolicyAdminServiceClient;
@@ -27,6 +28,7 @@ const DOMAIN: &str = "test.example";
 pub struct Stack {
     pub lifecycle: Lifecycle,
     pub address: SocketAddr,
+    pub feed: SocketAddr,
     certificates: Certificates,
     folder: TempDir,
 }
@@ -53,14 +55,19 @@ impl Stack {
         let config: Config = chassis::config::load(DEFAULTS, None, env).unwrap();
         let shutdown = Shutdown { settle: Duration::ZERO, drain: Duration::from_secs(10) };
         let lifecycle = Lifecycle::new(shutdown);
-        let listener = bind("server.listen", "127.0.0.1:0".parse().unwrap()).unwrap();
-        let injected = Injected { entropy: Arc::new(TestEntropy::new(1)) };
-        let running = start(config, injected, &lifecycle, listener).await.unwrap();
-        Stack { lifecycle, address: running.address, certificates, folder }
+        let any = |setting| bind(setting, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let listeners = Listeners { grpc: any("server.listen"), feed: any("feed.listen") };
+        let injected = Injected { clock: SystemClock::shared(), entropy: Arc::new(TestEntropy::new(1)) };
+        let running = start(config, injected, &lifecycle, listeners).await.unwrap();
+        Stack { lifecycle, address: running.address, feed: running.feed, certificates, folder }
     }
 
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("policy.sqlite")
+    }
+
+    pub fn identity(&self, name: &str) -> Identity {
+        Identity::load(&self.certificates.tls(name)).unwrap()
     }
 
     pub fn client(&self, name: &str) -> Client {
@@ -82,6 +89,8 @@ pub fn environment(tls: &Tls, database: &Path) -> Vec<(String, String)> {
         ("LATCHKEY__TLS__KEY", tls.key.display().to_string()),
         ("LATCHKEY__TLS__AUTHORITY", tls.authority.display().to_string()),
         ("LATCHKEY__TLS__DOMAIN", tls.domain.clone()),
+        ("LATCHKEY__FEED__LISTEN", "127.0.0.1:0".to_owned()),
+        ("LATCHKEY__FEED__LEASE", "1s".to_owned()),
         ("LATCHKEY__STORE__URL", format!("sqlite:{}", database.display())),
         // Generous: a loaded test machine is not what is tested.
         ("LATCHKEY__STORE__READ_WAIT", "30s".to_owned()),

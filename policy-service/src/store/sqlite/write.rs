@@ -3,18 +3,20 @@
 
 use std::collections::BTreeSet;
 
+use feed::log::sqlite::append_within;
 use serde_json::json;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use super::list;
 use crate::domain::{At, Grant, GrantId, GroupName, Principal, Revision, Role, RoleName, Subject};
+use crate::store::changes::Whose;
 use crate::store::{
-    GrantCreated, GroupCreated, MemberAdded, MemberRemoved, RoleDeleted, RolePut, StoreError, row,
+    Entries, GrantCreated, GroupCreated, MemberAdded, MemberRemoved, RoleDeleted, RolePut, StoreError, row,
 };
 
 type Write = Transaction<'static, Sqlite>;
 
-pub(super) async fn put_role(mut tx: Write, role: &Role) -> Result<RolePut, StoreError> {
+pub(super) async fn put_role(mut tx: Write, entries: &Entries, role: &Role) -> Result<RolePut, StoreError> {
     match list::role(&mut tx, &role.name).await? {
         Some(stored) if stored.built_in => return Ok(RolePut::BuiltIn),
         Some(stored) if stored.permissions == role.permissions => {
@@ -36,10 +38,14 @@ pub(super) async fn put_role(mut tx: Write, role: &Role) -> Result<RolePut, Stor
         .bind(json!(patterns).to_string())
         .execute(&mut *tx)
         .await?;
-    Ok(RolePut::Put(raise(tx).await?))
+    Ok(RolePut::Put(raise(tx, entries, Whose::Everybodys).await?))
 }
 
-pub(super) async fn delete_role(mut tx: Write, name: &RoleName) -> Result<RoleDeleted, StoreError> {
+pub(super) async fn delete_role(
+    mut tx: Write,
+    entries: &Entries,
+    name: &RoleName,
+) -> Result<RoleDeleted, StoreError> {
     // Permissions and grants go with it, by their foreign keys.
     let deleted = sqlx::query("DELETE FROM roles WHERE name = ?1 AND built_in = 0")
         .bind(name.as_str())
@@ -47,13 +53,17 @@ pub(super) async fn delete_role(mut tx: Write, name: &RoleName) -> Result<RoleDe
         .await?
         .rows_affected();
     if deleted > 0 {
-        return Ok(RoleDeleted::Deleted(raise(tx).await?));
+        return Ok(RoleDeleted::Deleted(raise(tx, entries, Whose::Everybodys).await?));
     }
     let exists = role_exists(&mut tx, name).await?;
     Ok(if exists { RoleDeleted::BuiltIn } else { RoleDeleted::NotFound })
 }
 
-pub(super) async fn create_grant(mut tx: Write, grant: &Grant) -> Result<GrantCreated, StoreError> {
+pub(super) async fn create_grant(
+    mut tx: Write,
+    entries: &Entries,
+    grant: &Grant,
+) -> Result<GrantCreated, StoreError> {
     let (within_kind, within_id) = row::place(grant.within.as_ref());
     let created = sqlx::query(
         "INSERT INTO grants (id, subject_kind, subject_id, role, within_kind, within_id)
@@ -72,7 +82,8 @@ pub(super) async fn create_grant(mut tx: Write, grant: &Grant) -> Result<GrantCr
     .await?
     .rows_affected();
     if created > 0 {
-        return Ok(GrantCreated::Held(At { value: grant.clone(), revision: raise(tx).await? }));
+        let revision = raise(tx, entries, Whose::of(&grant.subject)).await?;
+        return Ok(GrantCreated::Held(At { value: grant.clone(), revision }));
     }
     let held: Option<row::GrantRow> = sqlx::query_as(
         "SELECT id, subject_kind, subject_id, role, within_kind, within_id FROM grants
@@ -93,25 +104,43 @@ pub(super) async fn create_grant(mut tx: Write, grant: &Grant) -> Result<GrantCr
     Ok(if exists { GrantCreated::GroupNotFound } else { GrantCreated::RoleNotFound })
 }
 
-pub(super) async fn delete_grant(mut tx: Write, id: &GrantId) -> Result<Option<Revision>, StoreError> {
-    let deleted = sqlx::query("DELETE FROM grants WHERE id = ?1")
-        .bind(id.as_str())
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-    if deleted > 0 { Ok(Some(raise(tx).await?)) } else { Ok(None) }
+pub(super) async fn delete_grant(
+    mut tx: Write,
+    entries: &Entries,
+    id: &GrantId,
+) -> Result<Option<Revision>, StoreError> {
+    let deleted: Option<(String, String)> =
+        sqlx::query_as("DELETE FROM grants WHERE id = ?1 RETURNING subject_kind, subject_id")
+            .bind(id.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+    let Some((kind, subject)) = deleted else { return Ok(None) };
+    let whose = if kind == "group" { Whose::Everybodys } else { Whose::Principals(&subject) };
+    Ok(Some(raise(tx, entries, whose).await?))
 }
 
-pub(super) async fn create_group(mut tx: Write, name: &GroupName) -> Result<GroupCreated, StoreError> {
+pub(super) async fn create_group(
+    mut tx: Write,
+    entries: &Entries,
+    name: &GroupName,
+) -> Result<GroupCreated, StoreError> {
     let created = sqlx::query("INSERT INTO groups (name) VALUES (?1) ON CONFLICT (name) DO NOTHING")
         .bind(name.as_str())
         .execute(&mut *tx)
         .await?
         .rows_affected();
-    if created > 0 { Ok(GroupCreated::Created(raise(tx).await?)) } else { Ok(GroupCreated::Taken) }
+    if created > 0 {
+        Ok(GroupCreated::Created(raise(tx, entries, Whose::Nobodys).await?))
+    } else {
+        Ok(GroupCreated::Taken)
+    }
 }
 
-pub(super) async fn delete_group(mut tx: Write, name: &GroupName) -> Result<Option<Revision>, StoreError> {
+pub(super) async fn delete_group(
+    mut tx: Write,
+    entries: &Entries,
+    name: &GroupName,
+) -> Result<Option<Revision>, StoreError> {
     // Its own members go with it, by their foreign key.
     let deleted = sqlx::query("DELETE FROM groups WHERE name = ?1")
         .bind(name.as_str())
@@ -123,11 +152,12 @@ pub(super) async fn delete_group(mut tx: Write, name: &GroupName) -> Result<Opti
     }
     // Its grants too: a group of the same name made later must not inherit them.
     leave_no_trace(&mut tx, "group", name.as_str()).await?;
-    Ok(Some(raise(tx).await?))
+    Ok(Some(raise(tx, entries, Whose::Everybodys).await?))
 }
 
 pub(super) async fn add_group_member(
     mut tx: Write,
+    entries: &Entries,
     group: &GroupName,
     member: &Subject,
 ) -> Result<MemberAdded, StoreError> {
@@ -154,7 +184,7 @@ pub(super) async fn add_group_member(
     .await?
     .rows_affected();
     if added > 0 {
-        return Ok(MemberAdded::Member(raise(tx).await?));
+        return Ok(MemberAdded::Member(raise(tx, entries, Whose::of(member)).await?));
     }
     if !group_exists(&mut tx, group).await? {
         return Ok(MemberAdded::GroupNotFound(group.clone()));
@@ -172,6 +202,7 @@ pub(super) async fn add_group_member(
 
 pub(super) async fn remove_group_member(
     mut tx: Write,
+    entries: &Entries,
     group: &GroupName,
     member: &Subject,
 ) -> Result<MemberRemoved, StoreError> {
@@ -185,15 +216,23 @@ pub(super) async fn remove_group_member(
     .await?
     .rows_affected();
     if removed > 0 {
-        return Ok(MemberRemoved::Removed(raise(tx).await?));
+        return Ok(MemberRemoved::Removed(raise(tx, entries, Whose::of(member)).await?));
     }
     let exists = group_exists(&mut tx, group).await?;
     Ok(if exists { MemberRemoved::MemberNotFound } else { MemberRemoved::GroupNotFound })
 }
 
-pub(super) async fn forget(mut tx: Write, principal: &Principal) -> Result<Revision, StoreError> {
+pub(super) async fn forget(
+    mut tx: Write,
+    entries: &Entries,
+    principal: &Principal,
+) -> Result<Revision, StoreError> {
     let removed = leave_no_trace(&mut tx, row::principal_kind(principal), principal.id()).await?;
-    if removed > 0 { raise(tx).await } else { current(&mut tx).await }
+    if removed > 0 {
+        raise(tx, entries, Whose::of_principal(principal)).await
+    } else {
+        current(&mut tx).await
+    }
 }
 
 /// Removes the grants and memberships of a subject, and answers how many there were.
@@ -213,13 +252,18 @@ async fn leave_no_trace(connection: &mut SqliteConnection, kind: &str, id: &str)
     Ok(memberships + grants)
 }
 
-/// Raises the revision and commits: the end of every write that changed something.
-async fn raise(mut tx: Write) -> Result<Revision, StoreError> {
+/// Raises the revision, says in the feed's log whose roles that concerns, and commits: the end of every write that changed
+/// something.
+async fn raise(mut tx: Write, entries: &Entries, whose: Whose<'_>) -> Result<Revision, StoreError> {
     let number: i64 = sqlx::query_scalar("UPDATE revision SET number = number + 1 RETURNING number")
         .fetch_one(&mut *tx)
         .await?;
+    let revision = row::revision(number)?;
+    if let Some(entry) = entries.entry(whose, revision) {
+        append_within(&mut tx, &[entry]).await?;
+    }
     tx.commit().await?;
-    row::revision(number)
+    Ok(revision)
 }
 
 async fn current(connection: &mut SqliteConnection) -> Result<Revision, StoreError> {
