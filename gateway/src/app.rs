@@ -2,6 +2,7 @@
 
 mod listen;
 mod metrics;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use chassis::lifecycle::Lifecycle;
 use chassis::secret::SecretError;
 use chassis::tls::{Identity, TlsError};
 use chassis::{operations, process, secret, telemetry};
-use guard::{Settings, TokenGuard};
+use guard::{Endings, Settings, TokenGuard};
 use token::{Expect, ExpectError, KeyError, RecipientKey};
 
 use crate::config::Config;
@@ -31,6 +32,7 @@ use crate::peers::keys::AuthKeys;
 use crate::proxy::counters::{self, Counters};
 use crate::proxy::worker::{Surface, Worker, WorkerError};
 use crate::reload::RouteFile;
+use crate::roles::RoleChanges;
 use crate::routing::{OwnPaths, RouteFileError, load};
 use crate::state::{Guard, Shared};
 use crate::upstreams::{Fleet, Names};
@@ -56,6 +58,8 @@ pub struct Injected {
     pub entropy: SharedEntropy,
     /// Called once in each thread. `None`: the services, over gRPC.
     pub peers: Option<Arc<dyn Fn() -> Peers + Send + Sync>>,
+    /// `None`: the feeds of auth-service and policy-service.
+    pub changes: Option<Changes>,
     /// Who knows the addresses of applications.
     pub names: Names,
 }
@@ -67,9 +71,17 @@ impl Injected {
             clock: SystemClock::shared(),
             entropy: SystemEntropy::shared(),
             peers: None,
+            changes: None,
             names: Names::system(),
         }
     }
+}
+
+/// What the services change, as it is heard here.
+#[derive(Clone)]
+pub struct Changes {
+    pub endings: Arc<dyn Endings>,
+    pub roles: Arc<dyn RoleChanges>,
 }
 
 /// A gateway that runs on its lifecycle.
@@ -142,16 +154,20 @@ fn check(config: &Config) -> Result<ExitCode, StartError> {
 
 /// Judges everything that can be judged, then opens the listeners, then serves until the lifecycle drains.
 pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) -> Result<Running, StartError> {
-    let Injected { clock, entropy, peers, names } = injected;
+    let Injected { clock, entropy, peers, changes, names } = injected;
     let listening = lifecycle.readiness("listeners");
     let (file, routes) = RouteFile::open(&config.routes, &config.own.prefix, lifecycle)?;
     let identity = Identity::load(&config.tls)?;
     let settings = guard_settings(&config)?;
 
+    let Changes { endings, roles } = match changes {
+        Some(changes) => changes,
+        None => watch::changes(&config.feeds, &identity, &clock, &entropy, lifecycle)?,
+    };
     let dialler = Dialler { config: config.clone(), identity, lifecycle: lifecycle.clone(), injected: peers };
     let own = dialler.dial()?;
     let keys = Arc::new(AuthKeys::new(Arc::clone(&own.auth), Arc::clone(&entropy)));
-    let guard: Guard = TokenGuard::new(settings, keys, IdentityHeaders::prepare);
+    let guard: Guard = TokenGuard::new(settings, keys, endings, IdentityHeaders::prepare);
 
     let public = listen::public(config.server.listen, config.workers())?;
     let internal =
@@ -164,6 +180,7 @@ pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) ->
         sites: Sites::new(config.public_url.origin().clone(), config.origins.clone()),
         trusted: TrustedProxies::new(config.trusted_proxies.iter().map(|network| network.0).collect()),
         guard,
+        roles,
         clock,
         entropy,
         config,

@@ -29,6 +29,7 @@ pub struct Config {
     pub token: Token,
     pub limits: Limits,
     pub peers: PeerAddresses,
+    pub feeds: Feeds,
     pub tls: Tls,
     pub operations: Operations,
     pub log: Log,
@@ -113,6 +114,13 @@ pub struct Limits {
 pub struct PeerAddresses {
     pub auth: Peer,
     pub session: Peer,
+    pub policy: Peer,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feeds {
+    pub auth: Peer,
     pub policy: Peer,
 }
 
@@ -248,6 +256,8 @@ impl Validate for Config {
         problems.extend(prefixed("peers.auth", self.peers.auth.problems()));
         problems.extend(prefixed("peers.session", self.peers.session.problems()));
         problems.extend(prefixed("peers.policy", self.peers.policy.problems()));
+        problems.extend(prefixed("feeds.auth", self.feeds.auth.problems()));
+        problems.extend(prefixed("feeds.policy", self.feeds.policy.problems()));
         problems.extend(prefixed("tls", self.tls.problems()));
         problems.extend(prefixed("operations", self.operations.problems()));
         problems.extend(prefixed("log", self.log.problems()));

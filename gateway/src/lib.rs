@@ -14,9 +14,10 @@ pub mod peers;
 pub mod problem;
 pub mod proxy;
 mod reload;
+pub mod roles;
 pub mod routing;
 mod spawner;
 pub mod state;
 pub mod upstreams;
 
-pub use app::{Args, Injected, Running, StartError, config_from, run, start};
+pub use app::{Args, Changes, Injected, Running, StartError, config_from, run, start};

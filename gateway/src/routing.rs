@@ -68,6 +68,8 @@ pub struct Route {
     pub identity: bool,
     pub pass_credential: bool,
     pub allow_encoded_slash: bool,
+    /// For so long after the last news of endings old answers are preferred to none. Zero: never.
+    pub stale_for: Duration,
     /// The largest body; None: as everywhere.
     pub body_bytes: Option<u64>,
     line: usize,

@@ -12,6 +12,7 @@ use crate::layers::address::TrustedProxies;
 use crate::layers::cross_site::Sites;
 use crate::layers::identity::Identity;
 use crate::peers::Peers;
+use crate::roles::RoleChanges;
 
 /// Local answers about tokens; what is remembered beside each is the identity headers, ready to send.
 pub type Guard = guard::TokenGuard<Identity>;
@@ -23,6 +24,7 @@ pub struct Shared {
     pub sites: Sites,
     pub trusted: TrustedProxies,
     pub guard: Guard,
+    pub roles: Arc<dyn RoleChanges>,
     pub clock: SharedClock,
     pub entropy: SharedEntropy,
 }

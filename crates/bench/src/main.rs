@@ -12,6 +12,7 @@ mod neighbour;
 mod process;
 mod refresh;
 mod report;
+mod revoke;
 mod sessions;
 mod stack;
 mod timing;
@@ -39,6 +40,8 @@ enum What {
     Refresh(refresh::Options),
     /// A session read through session-service and Redis beside a bare tonic answer, and with a million sessions in Redis
     Sessions(sessions::Options),
+    /// From taking a token back to the answer that no gateway accepts it: three gateways, two replicas each, PostgreSQL
+    Revoke(revoke::Options),
     /// The bare forwarder that the gateway is compared with: no authentication, no routes
     Forward {
         #[arg(long)]
@@ -63,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         What::Timing(options) => timing::run(&options),
         What::Refresh(options) => refresh::run(&options),
         What::Sessions(options) => sessions::run(&options),
+        What::Revoke(options) => revoke::run(&options),
         What::Bare { listen, certificates } => sessions::serve_bare(listen, &certificates),
         What::Forward { listen, upstream } => forward::run(listen, upstream),
     }

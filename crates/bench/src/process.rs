@@ -96,6 +96,13 @@ pub fn pin(pid: u32, core: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Sends a process a signal by its name, such as STOP.
+pub fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
+    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().context("kill")?;
+    anyhow::ensure!(sent.success(), "kill -s {name} {pid}: {sent}");
+    Ok(())
+}
+
 /// Resident memory in bytes (`/proc/<pid>/status`, VmRSS).
 pub fn resident(pid: u32) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

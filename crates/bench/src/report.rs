@@ -50,6 +50,14 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
+/// The shortest that so many of a hundred are not longer than.
+pub fn percentile(times: &[Duration], percent: usize) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).copied().unwrap_or_default()
+}
+
 pub fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }

@@ -1,11 +1,12 @@
 //! Local answers: whether a credential is believed, and who it makes the caller, without asking anybody on the way.
 //!
 //! [`TokenGuard`] verifies access tokens, plain or encrypted, against the issuer's published keys and remembers those
-//! that held. A remembered token costs a digest and a look into a map. Two rules hold everywhere: what cannot be
-//! known is `Unavailable`, never `Invalid` and never allowed; and a key that the issuer withdrew voids at once what
-//! it signed, remembered or not.
+//! that held. A remembered token costs a digest and a look into a map. Three rules hold everywhere: what cannot be
+//! known is `Unavailable`, never `Invalid` and never allowed; a key that the issuer withdrew voids at once what it signed,
+//! remembered or not; and whether a token was taken back is looked up with every request, under a lease ([`Endings`]).
 
 mod digest;
+mod endings;
 mod flights;
 mod keys;
 mod principal;
@@ -16,6 +17,7 @@ mod source;
 mod token_guard;
 mod verified;
 
+pub use endings::Endings;
 pub use principal::{Principal, PrincipalKind};
 pub use refusal::{Refusal, Unavailable};
 pub use settings::Settings;

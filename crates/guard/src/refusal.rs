@@ -7,6 +7,9 @@ pub enum Refusal {
     /// The caller's fault: 401.
     #[error(transparent)]
     Invalid(#[from] Refused),
+    /// It was good, and was taken back: 401.
+    #[error("the token was taken back")]
+    Ended,
     /// Ours: 503, and the same token may be good in a moment.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -22,6 +25,8 @@ pub enum Unavailable {
     IssuerUnreachable,
     #[error("too many tokens wait to be verified")]
     Overloaded,
+    #[error("it is not known whether the token was taken back: there is no lease, and nobody can be asked")]
+    NoLease,
 }
 
 impl Refusal {
@@ -29,6 +34,7 @@ impl Refusal {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Invalid(refused) => refused.reason(),
+            Self::Ended => "ended",
             Self::Unavailable(unavailable) => unavailable.reason(),
         }
     }
@@ -40,6 +46,7 @@ impl Unavailable {
             Self::NoKeys => "no_keys",
             Self::IssuerUnreachable => "issuer_unreachable",
             Self::Overloaded => "overloaded",
+            Self::NoLease => "no_lease",
         }
     }
 }

@@ -6,14 +6,19 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
+use feed::{
+    Credential, Verdict, Wall,
+    credential::{Roles, Stamp},
+};
 use time::OffsetDateTime;
-use token::{Expect, Issued, MAX_TOKEN_BYTES, RecipientKey, Refused};
+use token::{AccessClaims, Expect, Issued, MAX_TOKEN_BYTES, PrincipalKind, RecipientKey, Refused};
 use tokio::sync::Semaphore;
 
 use crate::{
-    KeySource, Principal, Refusal, Settings, SourceUnavailable, Unavailable, Verified,
+    Endings, KeySource, Principal, Refusal, Settings, SourceUnavailable, Unavailable, Verified,
     digest::Digest,
     flights::Flights,
     keys::{Keys, Newer, Snapshot},
@@ -30,6 +35,7 @@ pub struct TokenGuard<T> {
     expect: Expect,
     recipient_keys: Vec<RecipientKey>,
     keys: Keys,
+    endings: Arc<dyn Endings>,
     prepare: fn(&Principal) -> T,
     remembered: Remembered<T>,
     flights: Flights<Outcome<T>>,
@@ -67,7 +73,12 @@ pub struct Counts {
 
 impl<T: Send + Sync + 'static> TokenGuard<T> {
     /// `prepare` makes, once for a token, what every request with it needs, for example header values.
-    pub fn new(settings: Settings, source: Arc<dyn KeySource>, prepare: fn(&Principal) -> T) -> Self {
+    pub fn new(
+        settings: Settings,
+        source: Arc<dyn KeySource>,
+        endings: Arc<dyn Endings>,
+        prepare: fn(&Principal) -> T,
+    ) -> Self {
         let keys = Keys::new(source, &settings);
         let Settings { expect, recipient_keys, capacity, max_concurrent, max_waiting, .. } = settings;
         let turns = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
@@ -76,6 +87,7 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
             expect,
             recipient_keys,
             keys,
+            endings,
             prepare,
             remembered: Remembered::new(capacity),
             flights: Flights::new(),
@@ -85,17 +97,48 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
         }
     }
 
-    /// The fast path: no waiting, no allocation. `None` says only that the token must be verified.
+    /// The fast path: no waiting, no allocation. `None` says only that [`TokenGuard::verify`] must be asked.
     pub fn remembered(&self, token: &str, now: OffsetDateTime) -> Option<Arc<Verified<T>>> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
         }
-        self.remembered.get(&Digest::of(token), now)
+        let verified = self.remembered.get(&Digest::of(token), now)?;
+        self.is_live(&verified).then_some(verified)
     }
 
-    /// From memory or by verification, plain or encrypted. Takes as long as a fetch of keys at most.
+    /// Whether it certainly has not been taken back, as of this moment: for whoever has waited since it was verified.
+    pub fn is_live(&self, verified: &Verified<T>) -> bool {
+        self.endings.judge(&verified.credential) == Some(Verdict::Live)
+    }
+
+    /// From memory or by verification, plain or encrypted, and not taken back. Takes as long as a fetch of keys, and a
+    /// question to the issuer where there is no lease, at most.
     pub async fn verify(&self, token: &str, now: OffsetDateTime) -> Result<Arc<Verified<T>>, Refusal> {
-        self.counted(self.look_or_verify(token, now).await)
+        let outcome = async {
+            let verified = self.look_or_verify(token, now).await?;
+            let verdict = match self.endings.judge(&verified.credential) {
+                Some(verdict) => verdict,
+                None => self.endings.ask(&verified.credential).await.map_err(|_| Unavailable::NoLease)?,
+            };
+            live(verdict).map(|()| verified)
+        };
+        self.counted(outcome.await)
+    }
+
+    /// As [`TokenGuard::verify`], for who prefers an old answer to none, where nobody can be asked: by what was known when the
+    /// last lease ended, at most `stale_for` ago.
+    pub async fn verify_stale(
+        &self,
+        token: &str,
+        now: OffsetDateTime,
+        stale_for: Duration,
+    ) -> Result<Arc<Verified<T>>, Refusal> {
+        let outcome = async {
+            let verified = self.look_or_verify(token, now).await?;
+            let verdict = self.endings.judge_stale(&verified.credential, stale_for);
+            live(verdict.ok_or(Unavailable::NoLease)?).map(|()| verified)
+        };
+        self.counted(outcome.await)
     }
 
     /// To whom a token was issued, expired or not: for ending the login that it came from, and for nothing else, so
@@ -223,11 +266,12 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
         let (mut claims, kid) = token::verify_access_with_key(&jws, &snapshot.set, &self.expect, now)?;
         let key = snapshot.life(&kid).ok_or(Refused::KeyUnknown)?;
         let token_id = std::mem::take(&mut claims.jti);
+        let leeway = time::Duration::try_from(self.expect.leeway()).unwrap_or(time::Duration::ZERO);
+        let good_until = claims.exp.checked_add(leeway).unwrap_or(claims.exp);
+        let credential = credential(&claims, &token_id, kid.as_str(), good_until);
         let principal = Principal::from(claims);
         let prepared = (self.prepare)(&principal);
-        let leeway = time::Duration::try_from(self.expect.leeway()).unwrap_or(time::Duration::ZERO);
-        let good_until = principal.expires_at.checked_add(leeway).unwrap_or(principal.expires_at);
-        Ok(Verified { principal, prepared, token_id, good_until, key })
+        Ok(Verified { principal, prepared, token_id, credential, good_until, key })
     }
 
     fn opened<'a>(&self, token: &'a str) -> Result<Cow<'a, str>, Refused> {
@@ -241,10 +285,35 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
     fn counted<R>(&self, outcome: Result<R, Refusal>) -> Result<R, Refusal> {
         match &outcome {
             Ok(_) => {}
-            Err(Refusal::Invalid(_)) => count(&self.counters.invalid),
+            Err(Refusal::Invalid(_) | Refusal::Ended) => count(&self.counters.invalid),
             Err(Refusal::Unavailable(_)) => count(&self.counters.unavailable),
         }
         outcome
+    }
+}
+
+/// An ending outweighs everything; roles are somebody else's affair.
+fn live(verdict: Verdict) -> Result<(), Refusal> {
+    match verdict {
+        Verdict::Live | Verdict::RolesOutdated { .. } => Ok(()),
+        Verdict::Ended(_) => Err(Refusal::Ended),
+        Verdict::Forgotten => Err(Refused::Expired.into()),
+    }
+}
+
+fn credential(claims: &AccessClaims, token_id: &str, key: &str, good_until: OffsetDateTime) -> Credential {
+    let millis = good_until.unix_timestamp_nanos().div_euclid(1_000_000);
+    let stamp = |id: &str, generation| Stamp { id: id.into(), generation };
+    Credential {
+        token: Some(token_id.into()),
+        family: claims.fam.as_deref().map(Into::into),
+        session: claims.sid.as_deref().map(Into::into),
+        key: Some(key.into()),
+        // A client that acts for itself has one epoch, its own.
+        subject: (claims.kind == PrincipalKind::User).then(|| stamp(&claims.sub, claims.epo.subject)),
+        client: Some(stamp(&claims.client_id, claims.epo.client)),
+        roles: Some(Roles { principals: vec![claims.sub.as_str().into()], version: claims.pv }),
+        expired_from: Some(Wall::from_unix_millis(u64::try_from(millis).unwrap_or(0))),
     }
 }
 

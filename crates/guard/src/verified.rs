@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use feed::Credential;
 use time::OffsetDateTime;
 
 use crate::Principal;
@@ -16,6 +17,8 @@ pub struct Verified<T> {
     pub prepared: T,
     /// Claim `jti`.
     pub token_id: String,
+    /// By what endings name it.
+    pub(crate) credential: Credential,
     /// Expiry with leeway.
     pub(crate) good_until: OffsetDateTime,
     pub(crate) key: Arc<KeyLife>,
@@ -39,6 +42,11 @@ impl KeyLife {
 }
 
 impl<T> Verified<T> {
+    /// By what changes name it, with the roles that it carries and how old they are.
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
     pub(crate) fn is_good(&self, now: OffsetDateTime) -> bool {
         now < self.good_until && !self.key.is_withdrawn()
     }

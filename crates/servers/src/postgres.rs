@@ -165,8 +165,20 @@ impl Postgres {
 
     /// Runs one statement as the superuser and returns what it printed, unaligned.
     pub fn psql(&self, sql: &str) -> String {
+        self.run_psql(&["-c", sql])
+    }
+
+    /// Runs a script, statement by statement, psql's own commands among them; what it printed.
+    pub fn script(&self, script: &str) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), script).unwrap();
+        self.run_psql(&["-f", &file.path().display().to_string()])
+    }
+
+    fn run_psql(&self, what: &[&str]) -> String {
         let ran = Command::new(binaries().join("psql"))
-            .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-c", sql])
+            .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url()])
+            .args(what)
             .output()
             .unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));

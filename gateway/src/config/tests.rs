@@ -12,6 +12,10 @@ endpoints = ["https://127.0.0.1:1"]
 endpoints = ["https://127.0.0.1:2"]
 [peers.policy]
 endpoints = ["https://127.0.0.1:3"]
+[feeds.auth]
+endpoints = ["https://127.0.0.1:3"]
+[feeds.policy]
+endpoints = ["https://127.0.0.1:3"]
 [tls]
 certificate = "/c"
 key = "/k"

@@ -63,7 +63,7 @@ async fn logout(
 /// either brings a token that verifies or finds the login over, and then takes both cookies itself.
 async fn end_family(own: &Own, caller: &Caller, token: &str) -> Result<(), Problem> {
     let issued = own.tokens.issued(token).await.map_err(|refusal| match refusal {
-        Refusal::Invalid(_) => Problem::from(refusal)
+        Refusal::Invalid(_) | Refusal::Ended => Problem::from(refusal)
             .detail("it does not tell which login to end; refresh, then log out with the new one"),
         Refusal::Unavailable(_) => refusal.into(),
     })?;

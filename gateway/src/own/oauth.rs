@@ -152,7 +152,7 @@ async fn legible(own: &Own, token: &str) -> Result<Concealed, OAuthProblem> {
     }
     match own.tokens.open(token).await {
         Ok(jws) => Ok(Concealed::new(jws)),
-        Err(Refusal::Invalid(_)) => Ok(Concealed::new(token)),
+        Err(Refusal::Invalid(_) | Refusal::Ended) => Ok(Concealed::new(token)),
         Err(Refusal::Unavailable(_)) => Err(OAuthProblem::new(TEMPORARILY_UNAVAILABLE)),
     }
 }
@@ -182,7 +182,7 @@ async fn revoke(
     form: Form,
 ) -> Result<Response, OAuthProblem> {
     let client = authenticate(&headers, &form)?;
-    let token = Concealed::new(form.required("token")?);
+    let token = legible(&own, form.required("token")?).await?;
     own.peers.auth.revoke(Asker::new(caller.request_id.as_str()), client, token).await?;
     Ok(uncached(StatusCode::OK))
 }

@@ -90,7 +90,7 @@ impl From<guard::Refusal> for Problem {
     fn from(refusal: guard::Refusal) -> Self {
         match refusal {
             guard::Refusal::Invalid(token::Refused::Expired) => TOKEN_EXPIRED.into(),
-            guard::Refusal::Invalid(_) => TOKEN_INVALID.into(),
+            guard::Refusal::Invalid(_) | guard::Refusal::Ended => TOKEN_INVALID.into(),
             guard::Refusal::Unavailable(guard::Unavailable::Overloaded) => OVERLOADED.into(),
             guard::Refusal::Unavailable(unavailable) => {
                 tracing::warn!(because = unavailable.reason(), "a token could not be judged");

@@ -38,6 +38,8 @@ struct Asked {
     roles: Option<Roles>,
     /// The session's secret was rotated a moment ago: the browser is to learn the new one.
     set_cookie: Option<HeaderValue>,
+    /// Believed by what was known when the last lease ended.
+    is_stale: bool,
 }
 
 enum Believed {
@@ -62,6 +64,11 @@ impl Permit {
             Who::Remembered(verified) => verified.prepared.write(None, headers),
             Who::Asked(asked) => asked.believed.identity().write(asked.roles.as_ref(), headers),
         }
+    }
+
+    /// Whether the route's `stale_for` was made use of.
+    pub(super) fn is_stale(&self) -> bool {
+        matches!(&self.0, Who::Asked(asked) if asked.is_stale)
     }
 
     /// A cookie to send with the answer.
@@ -130,7 +137,9 @@ pub(super) fn at_once<'a>(
     let roles = verified.prepared.roles();
     match &route.require {
         Requirement::Permission { .. } => Quick::Ask(credential),
-        _ if roles.is_none() && needs_roles(route) => Quick::Ask(credential),
+        _ if needs_roles(route) && (roles.is_none() || !shared.roles.are_current(verified.credential())) => {
+            Quick::Ask(credential)
+        }
         Requirement::Role(role) if !roles.is_some_and(|roles| roles.holds(role)) => {
             refused(without_role(role, &verified.principal.id))
         }
@@ -149,11 +158,11 @@ pub(super) async fn asking(
     request: Request<'_>,
     credential: Credential<'_>,
 ) -> Result<Permit, Box<Refusal>> {
-    let mut set_cookie = None;
+    let (mut set_cookie, mut is_stale) = (None, false);
     let (believed, subject) = match credential {
         Credential::Token(token) | Credential::TokenCookie(token) => {
-            let now = state.shared.clock.now();
-            let verified = state.shared.guard.verify(token, now).await.map_err(|no| boxed(no.into()))?;
+            let (verified, stale) = verified(state, route, token).await?;
+            is_stale = stale;
             let id = verified.principal.id.clone();
             let subject = match verified.principal.kind {
                 PrincipalKind::User => Subject::user(id),
@@ -171,11 +180,21 @@ pub(super) async fn asking(
         check(state, &request, &subject, permission, resource.as_ref()).await?;
     }
     let mut roles = None;
-    if believed.identity().roles().is_none() && needs_roles(route) {
+    if needs_roles(route) && !carries_roles_of_now(state, &believed) {
         let asker = Asker::new(request.request_id);
-        let held =
-            state.peers.policy.subject_roles(asker, subject.clone()).await.map_err(|no| boxed(no.into()))?;
-        roles = Some(Roles::new(held.roles.into()));
+        let changes = &*state.shared.roles;
+        match crate::roles::of(changes, &*state.peers.policy, asker, &subject).await {
+            Ok(held) => roles = Some(held),
+            // Those of the token, if the route prefers them to none.
+            Err(_)
+                if !route.stale_for.is_zero()
+                    && believed.identity().roles().is_some()
+                    && changes.may_serve_stale(route.stale_for) =>
+            {
+                is_stale = true;
+            }
+            Err(problem) => return Err(boxed(problem)),
+        }
     }
     if let Requirement::Role(role) = &route.require {
         let held = roles.as_ref().or(believed.identity().roles());
@@ -183,7 +202,41 @@ pub(super) async fn asking(
             return Err(Box::new(without_role(role, &subject.id)));
         }
     }
-    Ok(Permit(Who::Asked(Box::new(Asked { believed, roles, set_cookie }))))
+    if let (Believed::Token(verified), Credential::Token(token) | Credential::TokenCookie(token)) =
+        (&believed, credential)
+        && !is_stale
+        && !state.shared.guard.is_live(verified)
+    {
+        // Neighbours were waited for, and meanwhile it was taken back, or the lease ended.
+        is_stale = self::verified(state, route, token).await?.1;
+    }
+    Ok(Permit(Who::Asked(Box::new(Asked { believed, roles, set_cookie, is_stale }))))
+}
+
+/// A session never does: it is not issued anew when roles change.
+fn carries_roles_of_now(state: &State, believed: &Believed) -> bool {
+    match believed {
+        Believed::Token(verified) => {
+            verified.prepared.roles().is_some() && state.shared.roles.are_current(verified.credential())
+        }
+        Believed::Session(_) => false,
+    }
+}
+
+/// A token that holds, and whether only by what was known when the last lease ended.
+async fn verified(
+    state: &State,
+    route: &Route,
+    token: &str,
+) -> Result<(Arc<Verified<Identity>>, bool), Box<Refusal>> {
+    let (guard, now) = (&state.shared.guard, state.shared.clock.now());
+    let verified = match guard.verify(token, now).await {
+        Err(guard::Refusal::Unavailable(guard::Unavailable::NoLease)) if !route.stale_for.is_zero() => {
+            guard.verify_stale(token, now, route.stale_for).await.map(|verified| (verified, true))
+        }
+        verified => verified.map(|verified| (verified, false)),
+    };
+    verified.map_err(|no| boxed(no.into()))
 }
 
 async fn session(

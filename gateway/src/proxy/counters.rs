@@ -16,6 +16,7 @@ pub struct Counters {
     refusals: AtomicU64,
     unavailable: AtomicU64,
     malformed: AtomicU64,
+    stale: AtomicU64,
     upstream_failures: AtomicU64,
     upstream_retries: AtomicU64,
     connections: AtomicU64,
@@ -36,6 +37,10 @@ impl Counters {
 
     pub(super) fn malformed(&self) {
         up(&self.malformed);
+    }
+
+    pub(super) fn stale(&self) {
+        up(&self.stale);
     }
 
     pub(super) fn upstream_failed(&self) {
@@ -66,10 +71,15 @@ type Sum = (&'static str, &'static str, fn(&Counters) -> &AtomicU64);
 /// Makes the threads' counters visible, summed up.
 pub fn publish(meter: &Meter, threads: Vec<Arc<Counters>>) {
     let threads: Arc<[Arc<Counters>]> = threads.into();
-    let sums: [Sum; 6] = [
+    let sums: [Sum; 7] = [
         ("latchkey_gateway_refusals", "Requests answered 401 or 403.", |all| &all.refusals),
         ("latchkey_gateway_unavailable", "Requests answered 503.", |all| &all.unavailable),
         ("latchkey_gateway_malformed", "Request heads refused before they were read.", |all| &all.malformed),
+        (
+            "latchkey_gateway_stale_answers",
+            "Requests that a route's stale_for let through without a lease.",
+            |all| &all.stale,
+        ),
         ("latchkey_gateway_upstream_failures", "Requests that an application did not answer.", |all| {
             &all.upstream_failures
         }),

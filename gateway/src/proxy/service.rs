@@ -8,7 +8,7 @@ use chassis::audit::Record;
 use chassis::telemetry::traces;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, SET_COOKIE, TE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -78,12 +78,16 @@ impl About {
     }
 }
 
+/// Marks an answer to somebody who may have been logged out meanwhile: the route's `stale_for` was made use of.
+const STALE: HeaderName = HeaderName::from_static("x-latchkey-stale");
+
 /// What is needed once the application has answered.
 struct Outgoing {
     transfer: Option<Arc<Transfer>>,
     /// The client's side, where it asked to leave HTTP.
     client: Option<OnUpgrade>,
     cookie: Option<HeaderValue>,
+    is_stale: bool,
 }
 
 impl Client {
@@ -282,7 +286,9 @@ impl Client {
         }
         let (body, transfer) = RequestBody::new(body, body_bytes, limits.body_timeout);
         let request = forward::head(parts, route.strip, protocol, body);
-        Ok((upstream, request, Outgoing { transfer, client, cookie: permit.take_cookie() }))
+        let outgoing =
+            Outgoing { transfer, client, cookie: permit.take_cookie(), is_stale: permit.is_stale() };
+        Ok((upstream, request, outgoing))
     }
 
     /// An application's answer, as the client gets it.
@@ -310,6 +316,15 @@ impl Client {
         };
         let protocol = switched.as_ref().and_then(|_| answer.response.headers().get(UPGRADE).cloned());
         headers::clean_response(answer.response.headers_mut());
+        if outgoing.is_stale {
+            self.thread.counters.stale();
+            tracing::warn!(
+                request_id = id.as_str(),
+                route = route.pattern.as_str(),
+                "a stale answer: there is no lease"
+            );
+            answer.response.headers_mut().insert(STALE, HeaderValue::from_static("true"));
+        }
         if let Some(cookie) = outgoing.cookie {
             let headers = answer.response.headers_mut();
             headers.append(SET_COOKIE, cookie);
@@ -479,6 +494,6 @@ mod tests {
     fn a_request_is_small() {
         let size = future_of(Client::answer);
         // Two pointers of it are the spans', where there are any.
-        assert!(size <= 2576, "{size} bytes");
+        assert!(size <= 2592, "{size} bytes");
     }
 }

@@ -81,6 +81,7 @@ fn route(
     let pass_credential = table.boolean("pass_credential", complaints).unwrap_or(false);
     let allow_encoded_slash = table.boolean("allow_encoded_slash", complaints).unwrap_or(false);
     let body_bytes = body_bytes(table, complaints);
+    let stale_for = stale_for(table, complaints);
     not_yet(table, complaints);
     Some(Route {
         pattern: pattern?,
@@ -94,6 +95,7 @@ fn route(
         pass_credential,
         allow_encoded_slash,
         body_bytes,
+        stale_for,
         line,
     })
 }
@@ -241,6 +243,25 @@ fn duration(text: &str) -> Option<Duration> {
     <Written as serde::Deserialize>::deserialize(reader).ok().map(|written| written.0)
 }
 
+/// The longest that is taken for anything but a slip.
+const LONGEST_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn stale_for(table: &mut Table<'_>, complaints: &mut Complaints<'_>) -> Duration {
+    let Some((text, offset)) = table.string("stale_for", complaints) else { return Duration::ZERO };
+    match duration(text) {
+        Some(stale_for) if stale_for <= LONGEST_STALE => return stale_for,
+        Some(_) => {
+            table.complain(complaints, offset, format_args!("stale_for {text:?} is longer than a day"))
+        }
+        None => table.complain(
+            complaints,
+            offset,
+            format_args!("stale_for {text:?} is not a time such as \"0s\", which is exact, or \"10m\""),
+        ),
+    }
+    Duration::ZERO
+}
+
 /// Keys whose default can be written down, and nothing else yet.
 fn not_yet(table: &mut Table<'_>, complaints: &mut Complaints<'_>) {
     if let Some((text, offset)) = table.string("on_unauthenticated", complaints) {
@@ -252,19 +273,6 @@ fn not_yet(table: &mut Table<'_>, complaints: &mut Complaints<'_>) {
             _ => {
                 table.complain(complaints, offset, format_args!("on_unauthenticated {text:?} is not \"401\""))
             }
-        }
-    }
-    if let Some((text, offset)) = table.string("stale_for", complaints) {
-        match duration(text) {
-            Some(Duration::ZERO) => {}
-            Some(_) => {
-                table.complain(complaints, offset, "stale_for is not there yet: only \"0s\", which is exact")
-            }
-            None => table.complain(
-                complaints,
-                offset,
-                format_args!("stale_for {text:?} is not a time such as \"0s\""),
-            ),
         }
     }
 }

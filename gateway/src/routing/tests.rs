@@ -130,7 +130,7 @@ path = "/a/{id}"
 accept = ["token", "cookie"]
 require = { permission = "document:*", resource = "document/{nr}" }
 upstream = "ecko"
-stale_for = "10m"
+stale_for = "ten minutes"
 [[route]]
 path = "/b*"
 accept = ["token"]
@@ -162,7 +162,7 @@ upstream = "echo"
         "9: route /a/{id}: require: \"document:*\" is not a permission",
         "9: route /a/{id}: require: resource \"document/{nr}\" names {nr}",
         "10: route /a/{id}: there is no [upstream.ecko]",
-        "11: route /a/{id}: stale_for is not there yet",
+        "11: route /a/{id}: stale_for \"ten minutes\" is not a time",
         "13: route /b*: path has \"b*\"",
         "15: require: name either",
         "17: route /b*: on_unauthenticated \"login\" is not there yet",

@@ -12,14 +12,16 @@ use chassis::entropy::SystemEntropy;
 use chassis::lifecycle::Lifecycle;
 use gateway::config::Config;
 use gateway::upstreams::{Names, Resolve};
-use gateway::{Injected, Running};
+use gateway::{Changes, Injected, Running};
 use time::OffsetDateTime;
 use token::{
     AccessClaims, Algorithm, Epochs, KeySet, PrincipalKind, RecipientKey, SigningKey, TYP_ACCESS, seal,
 };
 
 use super::client::PATIENCE;
+use super::endings::Endings;
 use super::peers::World;
+use super::role_changes::RoleChanges;
 use super::upstream::Upstream;
 
 pub const ALICE: &str = "usr_0123456789abcdefghjkmnpqrs";
@@ -81,6 +83,12 @@ identity = "none"
 upstream = "app"
 
 [[route]]
+path = "/available/*"
+accept = ["token"]
+upstream = "app"
+stale_for = "10m"
+
+[[route]]
 path = "/nobody/*"
 accept = []
 upstream = "nobody"
@@ -91,6 +99,8 @@ pub struct Gateway {
     pub internal: SocketAddr,
     pub upstream: Upstream,
     pub world: Arc<World>,
+    pub endings: Arc<Endings>,
+    pub role_changes: Arc<RoleChanges>,
     pub lifecycle: Lifecycle,
     pub clock: Arc<TestClock>,
     signing: SigningKey,
@@ -172,10 +182,13 @@ impl Gateway {
         let clock = Arc::new(TestClock::new(OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap()));
         let lifecycle = Lifecycle::new(Shutdown { settle: Duration::ZERO, drain: Duration::from_secs(5) });
         let for_peers = Arc::clone(&world);
+        let endings = Arc::new(Endings::default());
+        let role_changes = Arc::new(RoleChanges::default());
         let injected = Injected {
             clock: clock.clone(),
             entropy: SystemEntropy::shared(),
             peers: Some(Arc::new(move || for_peers.peers())),
+            changes: Some(Changes { endings: endings.clone(), roles: role_changes.clone() }),
             names,
         };
         let Running { public, internal } = gateway::start(config, injected, &lifecycle).await.unwrap();
@@ -184,6 +197,8 @@ impl Gateway {
             internal: internal.unwrap(),
             upstream,
             world,
+            endings,
+            role_changes,
             lifecycle,
             clock,
             signing,
@@ -272,7 +287,14 @@ pub async fn configured() -> (Config, tempfile::TempDir) {
 pub async fn refusal(config: Config) -> String {
     let lifecycle = Lifecycle::new(Shutdown::default());
     let world = Arc::new(World::default());
-    let injected = Injected { peers: Some(Arc::new(move || world.peers())), ..Injected::system() };
+    let injected = Injected {
+        peers: Some(Arc::new(move || world.peers())),
+        changes: Some(Changes {
+            endings: Arc::new(Endings::default()),
+            roles: Arc::new(RoleChanges::default()),
+        }),
+        ..Injected::system()
+    };
     let refused = gateway::start(config, injected, &lifecycle).await.unwrap_err().to_string();
     assert!(!lifecycle.is_ready());
     refused
@@ -309,6 +331,10 @@ endpoints = ["http://127.0.0.1:1"]
 [peers.session]
 endpoints = ["http://127.0.0.1:1"]
 [peers.policy]
+endpoints = ["http://127.0.0.1:1"]
+[feeds.auth]
+endpoints = ["http://127.0.0.1:1"]
+[feeds.policy]
 endpoints = ["http://127.0.0.1:1"]
 [tls]
 mode = "external"

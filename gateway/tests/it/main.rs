@@ -11,6 +11,7 @@
 mod client;
 mod credentials;
 mod cross_site;
+mod endings;
 mod forwarding;
 mod gateway;
 mod grpc;
@@ -21,6 +22,7 @@ mod lifetime;
 mod paths;
 mod peers;
 mod reload;
+mod role_changes;
 mod streams;
 mod strict;
 mod upstream;

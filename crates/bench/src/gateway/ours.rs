@@ -83,6 +83,13 @@ impl Stack {
         string(&self.description, "/gateways/0").map(|url| url.trim_end_matches('/').to_owned())
     }
 
+    /// The gateways' public addresses.
+    pub fn gateway_urls(&self) -> anyhow::Result<Vec<String>> {
+        let urls = self.description.get("gateways").context("no gateways in stack.json")?;
+        let urls: Vec<String> = serde_json::from_value(urls.clone())?;
+        Ok(urls.into_iter().map(|url| url.trim_end_matches('/').to_owned()).collect())
+    }
+
     /// The processes of the stack, by name, with their ids.
     pub fn processes(&self) -> anyhow::Result<Vec<(String, u32)>> {
         let pids = self.description.get("pids").context("no pids in stack.json")?;

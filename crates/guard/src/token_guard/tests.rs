@@ -15,6 +15,23 @@ impl KeySource for Fixed {
     }
 }
 
+struct NothingEnds;
+
+#[async_trait]
+impl Endings for NothingEnds {
+    fn judge(&self, _: &Credential) -> Option<Verdict> {
+        Some(Verdict::Live)
+    }
+
+    async fn ask(&self, _: &Credential) -> Result<Verdict, SourceUnavailable> {
+        Ok(Verdict::Live)
+    }
+
+    fn judge_stale(&self, _: &Credential, _: Duration) -> Option<Verdict> {
+        None
+    }
+}
+
 fn token(key: &SigningKey, jti: usize) -> String {
     let claims = serde_json::json!({
         "iss": "i", "aud": "a", "sub": "usr_1", "client_id": "c", "iat": 0, "exp": 1_000, "jti": jti.to_string(),
@@ -30,7 +47,7 @@ async fn verifications_are_bounded() {
     let expect = Expect::new("i", "a", Algorithm::ALL, Duration::ZERO).unwrap();
     let settings = Settings { max_concurrent: 2, max_waiting: 3, ..Settings::new(expect) };
     let set = KeySet::new([key.public_jwk()]).unwrap();
-    let guard = TokenGuard::new(settings, Arc::new(Fixed(set.to_json())), |_| ());
+    let guard = TokenGuard::new(settings, Arc::new(Fixed(set.to_json())), Arc::new(NothingEnds), |_| ());
     guard.refresh_keys().await.unwrap();
     let now = OffsetDateTime::UNIX_EPOCH;
     let tokens: Vec<_> = (0..6).map(|jti| token(&key, jti)).collect();
@@ -75,7 +92,7 @@ async fn an_abandoned_flight_is_flown_on() {
     let expect = Expect::new("i", "a", Algorithm::ALL, Duration::ZERO).unwrap();
     let set = KeySet::new([key.public_jwk()]).unwrap();
     let settings = Settings { max_concurrent: 1, ..Settings::new(expect) };
-    let guard = TokenGuard::new(settings, Arc::new(Fixed(set.to_json())), |_| ());
+    let guard = TokenGuard::new(settings, Arc::new(Fixed(set.to_json())), Arc::new(NothingEnds), |_| ());
     guard.refresh_keys().await.unwrap();
     let now = OffsetDateTime::UNIX_EPOCH;
     let token = token(&key, 0);

@@ -9,7 +9,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use latchkey_guard::{FetchedKeys, KeySource, Principal, Settings, SourceUnavailable, TokenGuard};
+use feed::{Credential, Verdict};
+use latchkey_guard::{Endings, FetchedKeys, KeySource, Principal, Settings, SourceUnavailable, TokenGuard};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, macros::datetime};
 use token::{Algorithm, Expect, KeySet, RecipientKey, SigningKey, TYP_ACCESS};
@@ -99,8 +100,54 @@ pub(crate) fn guard(issuer: &Arc<Issuer>) -> Guard {
 }
 
 pub(crate) fn guard_with(issuer: &Arc<Issuer>, settings: Settings) -> Guard {
+    guard_that_hears(issuer, Arc::default(), settings)
+}
+
+pub(crate) fn guard_that_hears(issuer: &Arc<Issuer>, feed: Arc<Feed>, settings: Settings) -> Guard {
     let prepare = |principal: &Principal| format!("X-Latchkey-Subject: {}", principal.id);
-    TokenGuard::new(settings, Arc::<Issuer>::clone(issuer), prepare)
+    TokenGuard::new(settings, Arc::<Issuer>::clone(issuer), feed, prepare)
+}
+
+/// What is known of endings, as the test says; at first a lease, and nothing has ended.
+pub(crate) struct Feed {
+    /// Under the lease; `None`: there is none.
+    pub(crate) judged: Mutex<Option<Verdict>>,
+    /// Of whoever is asked; `None`: nobody can be.
+    pub(crate) asked: Mutex<Option<Verdict>>,
+    /// What is remembered, and for how long it may be used.
+    pub(crate) stale: Mutex<Option<(Verdict, Duration)>>,
+    pub(crate) questions: AtomicUsize,
+    pub(crate) credentials: Mutex<Vec<Credential>>,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self {
+            judged: Mutex::new(Some(Verdict::Live)),
+            asked: Mutex::default(),
+            stale: Mutex::default(),
+            questions: AtomicUsize::new(0),
+            credentials: Mutex::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Endings for Feed {
+    fn judge(&self, _: &Credential) -> Option<Verdict> {
+        *self.judged.lock().unwrap()
+    }
+
+    async fn ask(&self, credential: &Credential) -> Result<Verdict, SourceUnavailable> {
+        self.questions.fetch_add(1, Ordering::SeqCst);
+        self.credentials.lock().unwrap().push(credential.clone());
+        self.asked.lock().unwrap().ok_or_else(|| SourceUnavailable::new("nobody"))
+    }
+
+    fn judge_stale(&self, _: &Credential, stale_for: Duration) -> Option<Verdict> {
+        let (verdict, age) = (*self.stale.lock().unwrap())?;
+        (age < stale_for).then_some(verdict)
+    }
 }
 
 /// A guard that has fetched once; nothing fetches behind the test's back.

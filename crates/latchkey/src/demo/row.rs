@@ -17,7 +17,7 @@ use super::stack::Stack;
 const SERVICES: [&str; 4] = ["auth", "session", "policy", "gateway"];
 const CREDENTIALS: usize = 16;
 /// Refreshes for each replica of auth-service: each calls auth and policy, and enough of them show how calls are shared.
-const REFRESHES: usize = 100;
+const REFRESHES: usize = 300;
 /// A slow machine is loaded for longer: with fewer requests a replica, shares would be chance.
 const LEAST_REQUESTS: usize = 100;
 /// Below so many calls a replica, its share is chance.
@@ -98,8 +98,9 @@ pub async fn measure(kind: Kind, replicas: u16, seconds: u64, quota: Option<&Quo
     let stack = Stack::start(replicas, &server.arguments()).await?;
     let gateways = stack.file.gateways.clone();
 
+    let (credentials, refresh_tokens) = issue(&client, &gateways, kind).await?;
     let before_issue = Metrics::read(&client, &stack.file).await?;
-    let credentials = issue(&client, &gateways, kind, usize::from(replicas)).await?;
+    refresh_all(&client, &gateways, refresh_tokens, usize::from(replicas)).await?;
     let issued = Metrics::read(&client, &stack.file).await?;
     // From here on everything is warm: each gateway has the keys, and has seen each credential.
     load::once_everywhere(&client, &gateways, &credentials).await;
@@ -123,7 +124,7 @@ pub async fn measure(kind: Kind, replicas: u16, seconds: u64, quota: Option<&Quo
         backing.map(|service| after.grown(&before, service, &rpcs(service)).values().sum::<u64>()).sum();
     let of_sessions = |counter| after.grown(&before, "session", counter).values().sum::<u64>();
     let shares = SERVICES.iter().map(|service| {
-        // Tokens are issued before the load, by auth and policy; the gateways, and whoever is asked for a session, by it.
+        // Tokens are refreshed before the load, by auth and policy; the gateways, and whoever is asked for a session, by it.
         let (from, to) = if kind == Kind::Tokens && *service != "gateway" {
             (&before_issue, &issued)
         } else {
@@ -164,8 +165,7 @@ async fn issue(
     client: &reqwest::Client,
     gateways: &[String],
     kind: Kind,
-    replicas: usize,
-) -> Result<Vec<Credential>> {
+) -> Result<(Vec<Credential>, Vec<String>)> {
     let mode = if kind == Kind::Tokens { "token" } else { "session" };
     let mut credentials = Vec::with_capacity(CREDENTIALS);
     let mut refresh_tokens = Vec::new();
@@ -183,11 +183,20 @@ async fn issue(
             _ => Credential::Session(cookie.context("a login set no cookie")?),
         });
     }
-    // All at once, each its own again and again: as the calls of many are shared.
+    Ok((credentials, refresh_tokens))
+}
+
+/// All at once, each its own again and again: as the calls of many are shared.
+async fn refresh_all(
+    client: &reqwest::Client,
+    gateways: &[String],
+    refresh_tokens: Vec<String>,
+    replicas: usize,
+) -> Result<()> {
     let each = REFRESHES * replicas / CREDENTIALS;
     let all = refresh_tokens.into_iter().map(|token| refresh(client, gateways, token, each));
     futures_util::future::try_join_all(all).await?;
-    Ok(credentials)
+    Ok(())
 }
 
 async fn refresh(client: &reqwest::Client, gateways: &[String], token: String, times: usize) -> Result<()> {

@@ -43,6 +43,9 @@ pub struct Gateway {
 #[serde(deny_unknown_fields)]
 pub struct Service {
     pub grpc: u16,
+    /// 0 in the files of versions that had no feed.
+    #[serde(default)]
+    pub feed: u16,
     pub operations: u16,
 }
 
@@ -85,6 +88,8 @@ pub fn choose(port: u16, replicas: &Replicas, before: Option<&Addresses>, proces
         let service = |replica| {
             Ok(Service {
                 grpc: free.same_or_another(before(replica).map(|before| before.grpc))?,
+                feed: free
+                    .same_or_another(before(replica).map(|before| before.feed).filter(|port| *port != 0))?,
                 operations: free.same_or_another(before(replica).map(|before| before.operations))?,
             })
         };
@@ -205,8 +210,8 @@ mod tests {
         for Gateway { public, internal, operations } in gateways {
             all.extend([*public, *internal, *operations]);
         }
-        for Service { grpc, operations } in [auth, session, policy].into_iter().flatten() {
-            all.extend([*grpc, *operations]);
+        for Service { grpc, feed, operations } in [auth, session, policy].into_iter().flatten() {
+            all.extend([*grpc, *feed, *operations]);
         }
         all
     }
@@ -218,7 +223,7 @@ mod tests {
     #[test]
     fn all_are_different_and_the_next_run_has_the_same() {
         let first = choose(0, None, 1).unwrap();
-        assert_eq!(all(&first).iter().collect::<HashSet<_>>().len(), 11);
+        assert_eq!(all(&first).iter().collect::<HashSet<_>>().len(), 14);
         assert_eq!(choose(0, Some(&first), 2).unwrap(), first);
     }
 
@@ -226,9 +231,22 @@ mod tests {
     fn more_replicas_leave_the_first_where_they_are() {
         let one = choose(0, None, 7).unwrap();
         let three = super::choose(0, &"3".parse().unwrap(), Some(&one), 8).unwrap();
-        assert_eq!(all(&three).iter().collect::<HashSet<_>>().len(), 2 + 3 * 9);
+        assert_eq!(all(&three).iter().collect::<HashSet<_>>().len(), 2 + 3 * 12);
         assert_eq!((&three.gateways[0], &three.auth[0]), (&one.gateways[0], &one.auth[0]));
         assert_eq!(three.public_url(), one.public_url(), "the issuer stays");
+    }
+
+    #[test]
+    fn what_an_older_version_remembered_is_kept_and_completed() {
+        let first = choose(0, None, 9).unwrap();
+        let mut older = serde_json::to_value(&first).unwrap();
+        for service in ["auth", "session", "policy"] {
+            older[service][0].as_object_mut().unwrap().remove("feed");
+        }
+        let older: Addresses = serde_json::from_value(older).unwrap();
+        let now = choose(0, Some(&older), 10).unwrap();
+        assert_eq!(now.auth[0].grpc, first.auth[0].grpc);
+        assert!(all(&now).iter().all(|port| *port != 0));
     }
 
     #[test]

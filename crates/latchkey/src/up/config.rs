@@ -20,6 +20,9 @@ pub fn of(service: &str, replica: usize, layout: &Layout, addresses: &Addresses,
                 ("operations".to_owned(), table([("listen", address(listens.operations))])),
                 ("store".to_owned(), stores.of(backing, layout)),
             ]);
+            if matches!(backing, "auth" | "policy") {
+                config.insert("feed".into(), table([("listen", address(listens.feed))]));
+            }
             match backing {
                 "auth" => auth(&mut config, layout, addresses),
                 "session" => session(&mut config, addresses),
@@ -78,11 +81,17 @@ fn gateway(gateway: &Gateway, layout: &Layout, addresses: &Addresses) -> Table {
                 ("policy", peer(&addresses.policy)),
             ]),
         ),
+        ("feeds".to_owned(), table([("auth", feed(&addresses.auth)), ("policy", feed(&addresses.policy))])),
     ])
 }
 
 fn peer(replicas: &[Service]) -> Value {
     let urls = replicas.iter().map(|replica| format!("https://{}", loopback(replica.grpc)).into());
+    table([("endpoints", Value::Array(urls.collect()))])
+}
+
+fn feed(replicas: &[Service]) -> Value {
+    let urls = replicas.iter().map(|replica| format!("https://{}", loopback(replica.feed)).into());
     table([("endpoints", Value::Array(urls.collect()))])
 }
 

@@ -19,5 +19,6 @@ mod routes_change;
 mod rpc;
 mod stack;
 mod stories;
+mod taken_back;
 mod threat_model;
 mod traces;

@@ -1,0 +1,231 @@
+//! `latchkey-bench revoke`: from the request that takes a token back to the answer that no gateway accepts it any more, on
+//! three gateways and two replicas of auth- and policy-service over PostgreSQL, while every gateway serves other tokens. Each
+//! revoked token is presented to every gateway as soon as the answer is there; what is accepted then is counted.
+//!
+//! The floor that it is measured against is taken in the same run: a flush of the disk, a commit, two gRPC echoes.
+
+mod clients;
+mod floor;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use serde_json::json;
+use servers::{Postgres, Sync};
+
+use self::clients::{Application, Gateway};
+use crate::{gateway::ours::Stack, neighbour::Neighbours, process, report::percentile};
+
+/// The median of an ending, in units of one commit and two echoes.
+const GATE: f64 = 3.0;
+
+#[derive(Args)]
+pub struct Options {
+    /// Tokens that are taken back with everybody there
+    #[arg(long, default_value_t = 3000)]
+    revocations: usize,
+    /// Tokens that are taken back while one gateway stands still
+    #[arg(long, default_value_t = 40)]
+    stopped: usize,
+    /// Gateways
+    #[arg(long, default_value_t = 3)]
+    gateways: usize,
+    /// Other requests a second at each gateway, whatever the answers take
+    #[arg(long, default_value_t = 200)]
+    rate: u64,
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+    /// Fail above the gate
+    #[arg(long)]
+    gate: bool,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    ensure!(
+        options.gateways >= 2 && options.revocations > 0,
+        "--gateways: at least two; --revocations: at least one"
+    );
+    let folder = tempfile::tempdir()?;
+    let postgres = Postgres::start(Sync::On);
+    let state = folder.path().join("stack");
+    let replicas = format!("auth=2,policy=2,session=1,gateway={}", options.gateways);
+    let arguments = ["--database", &postgres.url(), "--sessions", "memory", "--replicas", &replicas];
+    let stack = Stack::start_with(&state, &arguments)?;
+    let disk = floor::flush(folder.path())?;
+    let commit = floor::commit(&postgres)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let neighbours = Neighbours::of(&state.join("certificates"))?;
+        let auth = neighbours.channel(&stack.service("auth")?, "auth")?;
+        let echo = floor::echo(&auth).await?;
+        let application = Application::register(&auth).await?;
+        let gateways: Vec<Arc<Gateway>> =
+            stack.gateway_urls()?.into_iter().map(|url| Gateway::new(url).map(Arc::new)).collect::<Result<_, _>>()?;
+        let background = Background::start(&application, &gateways, options.rate).await?;
+        let pids: Vec<u32> = stack.processes()?.into_iter().map(|(_, pid)| pid).collect();
+        let (cpu, began) = (cpu_of(&pids)?, Instant::now());
+
+        let all = revoke(&application, &gateways, &gateways, options.revocations).await?;
+        let busy = (cpu_of(&pids)?.saturating_sub(cpu)).as_secs_f64() / began.elapsed().as_secs_f64();
+
+        let last = gateways.len() - 1;
+        let pid = stack.process(&format!("gateway-{last}"))?;
+        let here = gateways.get(..last).context("two gateways")?;
+        background.leave_out(last);
+        process::signal(pid, "STOP")?;
+        let stopped = revoke(&application, here, here, options.stopped).await;
+        process::signal(pid, "CONT")?;
+        let stopped = stopped?;
+        // What it accepts of what ended while it stood still, asked as soon as it goes on.
+        let standing = gateways.get(last).context("a gateway")?;
+        let mut revived = 0;
+        for token in &stopped.tokens {
+            revived += usize::from(standing.call(token).await? == 200);
+        }
+        let (answered, failed) = background.stop();
+
+        let unit = commit + 2 * echo;
+        let (p50, p99) = (percentile(&all.took, 50), percentile(&all.took, 99));
+        let ratio = p50.as_secs_f64() / unit.as_secs_f64();
+        let slow = stopped.took.iter().filter(|took| **took > Duration::from_secs(1)).count();
+        let most = stopped.took.iter().max().copied().unwrap_or_default();
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        if options.json {
+            println!(
+                "{}",
+                json!({
+                    "flush_ms": ms(disk), "commit_ms": ms(commit), "echo_ms": ms(echo),
+                    "revocations": all.took.len(), "accepted_afterwards": all.accepted, "p50_ms": ms(p50), "p99_ms": ms(p99),
+                    "ratio": ratio, "cores_busy": busy,
+                    "stopped": { "revocations": stopped.took.len(), "accepted_afterwards": stopped.accepted,
+                        "accepted_by_the_stopped": revived, "over_a_second": slow, "most_ms": ms(most),
+                        "p50_ms": ms(percentile(&stopped.took, 50)) },
+                    "background": { "answered": answered, "failed": failed },
+                })
+            );
+        } else {
+            println!("floor: a flush {:.2} ms, a commit {:.2} ms, an echo {:.2} ms", ms(disk), ms(commit), ms(echo));
+            println!(
+                "{} revocations, presented to {} gateways at once when answered: {} accepted",
+                all.took.len(),
+                gateways.len(),
+                all.accepted
+            );
+            println!("p50 {:.2} ms, p99 {:.2} ms; p50 is {ratio:.2} × (a commit and two echoes)", ms(p50), ms(p99));
+            println!("meanwhile {} a second at each gateway: {answered} answered, {failed} not; {busy:.2} cores busy", options.rate);
+            println!(
+                "one gateway standing still: {} revocations, {} accepted, {slow} took over a second, the slowest {:.0} ms, p50 {:.2} ms",
+                stopped.took.len(),
+                stopped.accepted,
+                ms(most),
+                ms(percentile(&stopped.took, 50))
+            );
+            println!("when it went on it accepted {revived} of these");
+        }
+        ensure!(all.accepted + stopped.accepted + revived == 0, "something was accepted after its ending was acknowledged");
+        ensure!(!options.gate || ratio <= GATE, "p50 is {ratio:.2} of a commit and two echoes: above {GATE}");
+        Ok(())
+    })
+}
+
+struct Revoked {
+    tokens: Vec<String>,
+    took: Vec<Duration>,
+    /// Answers of 200 to what was presented after the acknowledgement.
+    accepted: usize,
+}
+
+/// One after another. Each token is known to every gateway before.
+async fn revoke(
+    application: &Application,
+    through: &[Arc<Gateway>],
+    at: &[Arc<Gateway>],
+    count: usize,
+) -> anyhow::Result<Revoked> {
+    let mut revoked = Revoked { tokens: Vec::new(), took: Vec::new(), accepted: 0 };
+    for number in 0..count {
+        let gateway = through.get(number % through.len()).context("no gateway")?;
+        let token = application.token(gateway).await?;
+        for one in at {
+            ensure!(one.call(&token).await? == 200, "a fresh token is refused");
+        }
+        let began = Instant::now();
+        // 503 is "not confirmed": to be repeated, and part of what it took.
+        while !application.revoke(gateway, &token).await? {}
+        revoked.took.push(began.elapsed());
+        for status in futures_util::future::join_all(at.iter().map(|one| one.call(&token))).await {
+            revoked.accepted += usize::from(status? == 200);
+        }
+        revoked.tokens.push(token);
+    }
+    Ok(revoked)
+}
+
+/// Requests with a token that stays good, an open loop at each gateway.
+struct Background {
+    over: Arc<AtomicBool>,
+    left_out: Arc<AtomicU64>,
+    answered: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
+}
+
+impl Background {
+    async fn start(application: &Application, gateways: &[Arc<Gateway>], rate: u64) -> anyhow::Result<Self> {
+        let background = Self {
+            over: Arc::default(),
+            left_out: Arc::new(AtomicU64::new(u64::MAX)),
+            answered: Arc::default(),
+            failed: Arc::default(),
+        };
+        for (number, gateway) in gateways.iter().enumerate() {
+            let token = application.token(gateway).await?;
+            let gateway = Arc::clone(gateway);
+            let Self { over, left_out, answered, failed } = &background;
+            let (over, left_out) = (Arc::clone(over), Arc::clone(left_out));
+            let (answered, failed) = (Arc::clone(answered), Arc::clone(failed));
+            tokio::spawn(async move {
+                let mut beat =
+                    tokio::time::interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(1).max(1));
+                while !over.load(Ordering::Relaxed) {
+                    beat.tick().await;
+                    if left_out.load(Ordering::Relaxed) == number as u64 {
+                        continue;
+                    }
+                    let (gateway, token) = (Arc::clone(&gateway), token.clone());
+                    let (answered, failed) = (Arc::clone(&answered), Arc::clone(&failed));
+                    tokio::spawn(async move {
+                        let count = if gateway.call(&token).await.is_ok_and(|status| status == 200) {
+                            answered
+                        } else {
+                            failed
+                        };
+                        count.fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+            });
+        }
+        Ok(background)
+    }
+
+    /// Nobody waits for a gateway that stands still.
+    fn leave_out(&self, gateway: usize) {
+        self.left_out.store(gateway as u64, Ordering::Relaxed);
+    }
+
+    fn stop(self) -> (u64, u64) {
+        self.over.store(true, Ordering::Relaxed);
+        (self.answered.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+}
+
+fn cpu_of(pids: &[u32]) -> anyhow::Result<Duration> {
+    pids.iter().map(|pid| Ok(process::times(*pid)?.cpu)).sum()
+}

@@ -1,0 +1,57 @@
+//! What nothing can be faster than.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use chassis::grpc::client::{Call, Channel};
+use proto::auth::v1::{GetKeySetRequest, token_read_service_client::TokenReadServiceClient};
+use servers::Postgres;
+
+use crate::report::percentile;
+
+const TIMES: usize = 200;
+
+/// A page written and flushed, where PostgreSQL's files are too.
+pub(super) fn flush(folder: &Path) -> anyhow::Result<Duration> {
+    let mut file = File::create(folder.join("flushed"))?;
+    let mut took = Vec::with_capacity(TIMES);
+    for _ in 0..TIMES {
+        file.write_all(&[7; 8192])?;
+        let began = Instant::now();
+        file.sync_data()?;
+        took.push(began.elapsed());
+    }
+    Ok(percentile(&took, 50))
+}
+
+/// One row in one transaction, as psql's own clock has it.
+pub(super) fn commit(postgres: &Postgres) -> anyhow::Result<Duration> {
+    postgres.psql("CREATE TABLE floor (n bigint)");
+    let script = "\\timing on\n".to_owned() + &"INSERT INTO floor VALUES (1);\n".repeat(TIMES);
+    let told = postgres.script(&script);
+    let took: Vec<Duration> = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("Time: ")?.split(' ').next()?.parse::<f64>().ok())
+        .map(|milliseconds| Duration::from_secs_f64(milliseconds / 1000.0))
+        .collect();
+    ensure!(took.len() == TIMES, "psql told {} times: {told}", took.len());
+    Ok(percentile(&took, 50))
+}
+
+/// A call to a service and its answer, over mutual TLS, that needs nothing but memory.
+pub(super) async fn echo(auth: &Channel) -> anyhow::Result<Duration> {
+    let mut client = TokenReadServiceClient::new(auth.clone());
+    let mut took = Vec::with_capacity(TIMES);
+    for _ in 0..TIMES {
+        let request = Call::new("bench", Duration::from_secs(10)).request(GetKeySetRequest {});
+        let began = Instant::now();
+        client.get_key_set(request).await.context("an echo")?;
+        took.push(began.elapsed());
+    }
+    Ok(percentile(&took, 50))
+}

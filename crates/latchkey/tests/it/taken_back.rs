@@ -1,0 +1,201 @@
+//! Tokens that were taken back: refused by every gateway once that is answered, whatever is away. Holds the table of the README.
+
+use reqwest::{Method, Response, StatusCode};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use servers::{Postgres, Sync};
+
+use crate::stack::{Builder, PASSWORD, Stack, Tokens, client, eventually};
+
+/// A lease that is over soon.
+const SHORT: &str = "[feed]\nlease = \"1s\"\n";
+const AVAILABLE: &str = "\n[[route]]\npath = \"/app/available/*\"\naccept = [\"token\"]\nupstream = \"echo\"\nstrip_prefix = \"/app\"\nstale_for = \"10m\"\n";
+
+async fn begin(builder: Builder, database: &str) -> Stack {
+    let stack = builder.arguments(&["--replicas", "2", "--database", database]).start().await;
+    stack.register("alice").await;
+    stack
+}
+
+async fn by_token(gateway: &str, path: &str, tokens: &Tokens) -> Response {
+    client().get(format!("{gateway}{path}")).bearer_auth(&tokens.access_token).send().await.unwrap()
+}
+
+async fn log_out(gateway: &str, tokens: &Tokens) -> Response {
+    let request = client().request(Method::POST, format!("{gateway}/v1/logout"));
+    request.bearer_auth(&tokens.access_token).send().await.unwrap()
+}
+
+async fn code(answer: Response) -> String {
+    let problem: Value = answer.json().await.unwrap();
+    problem["code"].as_str().unwrap().to_owned()
+}
+
+/// What is acknowledged with 204; an ending that was not confirmed is repeated, as its answer says.
+async fn ended(gateway: &str, tokens: &Tokens) {
+    eventually("it is acknowledged", async || {
+        let answer = log_out(gateway, tokens).await;
+        match answer.status() {
+            StatusCode::NO_CONTENT => Some(()),
+            StatusCode::SERVICE_UNAVAILABLE => None,
+            other => panic!("{other}"),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j23_once_logging_out_is_answered_no_gateway_accepts_the_token() {
+    let server = Postgres::start(Sync::Off);
+    let stack = begin(Builder::new(), &server.url()).await;
+    let gateways = &stack.file.gateways;
+    let other = stack.token("alice", PASSWORD).await;
+    for round in 0..20 {
+        let tokens = stack.token("alice", PASSWORD).await;
+        for gateway in gateways {
+            assert_eq!(by_token(gateway, "/app/token/x", &tokens).await.status(), StatusCode::OK);
+        }
+        assert_eq!(log_out(&gateways[round % 2], &tokens).await.status(), StatusCode::NO_CONTENT);
+        for gateway in gateways {
+            let refused = by_token(gateway, "/app/token/x", &tokens).await;
+            assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "round {round}");
+            assert_eq!(code(refused).await, "token_invalid");
+        }
+    }
+    assert_eq!(by_token(&gateways[0], "/app/token/x", &other).await.status(), StatusCode::OK);
+    // Whoever loses the user loses every token.
+    stack.cli(&["user", "set", "alice", "--disable"]);
+    for gateway in gateways {
+        assert_eq!(by_token(gateway, "/app/token/x", &other).await.status(), StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_auth_service_that_dies_costs_no_token_and_delays_an_ending_by_a_lease_at_most() {
+    let server = Postgres::start(Sync::Off);
+    let stack = begin(Builder::new(), &server.url()).await;
+    let gateways = stack.file.gateways.clone();
+    let (tokens, ends) = (stack.token("alice", PASSWORD).await, stack.token("alice", PASSWORD).await);
+    for gateway in &gateways {
+        assert_eq!(by_token(gateway, "/app/token/x", &ends).await.status(), StatusCode::OK);
+    }
+    stack.kill("auth-0");
+    let calls = async {
+        let mut answers = Vec::new();
+        loop {
+            for gateway in &gateways {
+                answers.push(by_token(gateway, "/app/token/x", &tokens).await.status());
+            }
+            if answers.len() >= 200 {
+                return answers;
+            }
+        }
+    };
+    let (answers, ()) = tokio::join!(calls, ended(&gateways[0], &ends));
+    assert!(answers.iter().all(|status| *status == StatusCode::OK), "{answers:?}");
+    for gateway in &gateways {
+        assert_eq!(by_token(gateway, "/app/token/x", &ends).await.status(), StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_stands_still_accepts_nothing_that_ended_meanwhile_when_it_goes_on() {
+    let server = Postgres::start(Sync::Off);
+    let stack = begin(Builder::new().settings("auth", SHORT), &server.url()).await;
+    let gateways = stack.file.gateways.clone();
+    let ends = stack.token("alice", PASSWORD).await;
+    for gateway in &gateways {
+        assert_eq!(by_token(gateway, "/app/token/x", &ends).await.status(), StatusCode::OK);
+    }
+    stack.signal("gateway-1", Signal::STOP);
+    ended(&gateways[0], &ends).await;
+    // A request that waits for it in the kernel is answered when it goes on.
+    let waits = by_token(&gateways[1], "/app/token/x", &ends);
+    let goes_on = async {
+        tokio::task::yield_now().await;
+        stack.signal("gateway-1", Signal::CONT);
+    };
+    let (answer, ()) = tokio::join!(waits, goes_on);
+    assert!(matches!(answer.status().as_u16(), 401 | 503), "{}", answer.status());
+    for gateway in &gateways {
+        eventually("it is refused", async || {
+            let status = by_token(gateway, "/app/token/x", &ends).await.status().as_u16();
+            assert!(matches!(status, 401 | 503), "{status}");
+            (status == 401).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_auth_services_database_exact_routes_wait_for_it_and_others_say_that_they_are_stale() {
+    let mut server = Postgres::start(Sync::On);
+    let builder = Builder::new().settings("auth", SHORT).routes(AVAILABLE);
+    let stack = begin(builder, &server.url()).await;
+    let gateways = stack.file.gateways.clone();
+    let tokens = stack.token("alice", PASSWORD).await;
+    for gateway in &gateways {
+        for path in ["/app/token/x", "/app/available/x"] {
+            let answer = by_token(gateway, path, &tokens).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{path}");
+            assert!(!answer.headers().contains_key("x-latchkey-stale"));
+        }
+    }
+    server.kill();
+    for gateway in &gateways {
+        eventually("the lease is over", async || {
+            let answer = by_token(gateway, "/app/token/x", &tokens).await;
+            assert!(matches!(answer.status().as_u16(), 200 | 503), "{}", answer.status());
+            (answer.status() == 503 && answer.headers().contains_key("retry-after")).then_some(())
+        })
+        .await;
+        let answer = by_token(gateway, "/app/available/x", &tokens).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["x-latchkey-stale"], "true");
+        assert_eq!(
+            client().get(format!("{gateway}/app/public/x")).send().await.unwrap().status(),
+            StatusCode::OK
+        );
+        let refused = log_out(gateway, &tokens).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "nobody is told that it ended");
+    }
+    server.restart();
+    for gateway in &gateways {
+        eventually("the lease is back", async || {
+            let answer = by_token(gateway, "/app/token/x", &tokens).await;
+            assert!(matches!(answer.status().as_u16(), 200 | 503), "{}", answer.status());
+            (answer.status() == 200).then_some(())
+        })
+        .await;
+        let answer = by_token(gateway, "/app/available/x", &tokens).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+    ended(&gateways[0], &tokens).await;
+    for gateway in &gateways {
+        assert_eq!(by_token(gateway, "/app/available/x", &tokens).await.status(), StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_takes_its_own_token_back() {
+    let stack = Stack::start().await;
+    let made = stack.cli_json(&["client", "add", "reports", "--audience", "latchkey"]);
+    let (id, secret) = (made["id"].as_str().unwrap(), made["client_secret"].as_str().unwrap());
+    let form = [("grant_type", "client_credentials")];
+    let token = || async {
+        let request = stack.request(Method::POST, "/oauth2/token").basic_auth(id, Some(secret)).form(&form);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        answer["access_token"].as_str().unwrap().to_owned()
+    };
+    let (one, other) = (token().await, token().await);
+    let call = |token: &str| stack.get("/app/token/x").bearer_auth(token).send();
+    assert_eq!(call(&one).await.unwrap().status(), StatusCode::OK);
+    let revoke = stack.request(Method::POST, "/oauth2/revoke").basic_auth(id, Some(secret));
+    let revoked = revoke.form(&[("token", one.as_str())]).send().await.unwrap();
+    assert_eq!(revoked.status(), StatusCode::OK);
+    assert_eq!(call(&one).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(call(&other).await.unwrap().status(), StatusCode::OK);
+    let introspect = stack.request(Method::POST, "/oauth2/introspect").basic_auth(id, Some(secret));
+    let told: Value = introspect.form(&[("token", one.as_str())]).send().await.unwrap().json().await.unwrap();
+    assert_eq!(told, json!({ "active": false }));
+}

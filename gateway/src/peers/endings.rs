@@ -1,0 +1,55 @@
+//! What auth-service has ended, for the guard: watched, and asked where there is no lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chassis::entropy::{SharedEntropy, id};
+use chassis::grpc::Call;
+use chassis::grpc::client::Channel;
+use feed::driver::watching::Watching;
+use feed::wire::{ask, parse_verdict};
+use feed::{Credential, Verdict};
+use guard::{Endings, SourceUnavailable};
+use proto::feed::v1::feed_read_service_client::FeedReadServiceClient;
+use tokio::sync::Semaphore;
+
+/// Questions at once; one more is told at once that nobody can be asked.
+const MAX_ASKS: usize = 64;
+/// What a request waits for an answer.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// auth-service's feed.
+pub struct FeedEndings {
+    watching: Arc<Watching<()>>,
+    reads: FeedReadServiceClient<Channel>,
+    places: Semaphore,
+    entropy: SharedEntropy,
+}
+
+impl FeedEndings {
+    pub fn new(watching: Arc<Watching<()>>, replicas: Channel, entropy: SharedEntropy) -> Self {
+        let reads = FeedReadServiceClient::new(replicas);
+        Self { watching, reads, places: Semaphore::new(MAX_ASKS), entropy }
+    }
+}
+
+#[async_trait]
+impl Endings for FeedEndings {
+    fn judge(&self, credential: &Credential) -> Option<Verdict> {
+        self.watching.judge(credential)
+    }
+
+    async fn ask(&self, credential: &Credential) -> Result<Verdict, SourceUnavailable> {
+        let _place = self.places.try_acquire().map_err(SourceUnavailable::new)?;
+        let call = Call::new(id(&*self.entropy, "ask_"), PATIENCE);
+        let mut reads = self.reads.clone();
+        let answer = tokio::time::timeout(PATIENCE, reads.ask(call.request(ask(credential)))).await;
+        let answer = answer.map_err(SourceUnavailable::new)?.map_err(SourceUnavailable::new)?;
+        parse_verdict(answer.into_inner()).map_err(SourceUnavailable::new)
+    }
+
+    fn judge_stale(&self, credential: &Credential, stale_for: Duration) -> Option<Verdict> {
+        self.watching.may_serve_stale(stale_for).then(|| self.watching.judge_stale(credential))
+    }
+}

@@ -1,0 +1,137 @@
+//! A role that was given or taken holds with the next request, without a new login.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use feed::watcher::{Fetch, Fetched, FlightId};
+use feed::{Credential, Position, Target};
+use gateway::layers::identity::Roles;
+
+use super::client::get;
+use super::gateway::{ALICE, Gateway};
+
+/// The feed, as the test says; at first there is a lease, and nobody's roles have changed.
+#[derive(Default)]
+pub struct RoleChanges(Mutex<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    outdated: bool,
+    /// Whether fetches are kept, as under a lease.
+    keeps: bool,
+    kept: HashMap<String, Roles>,
+    flights: HashMap<u64, String>,
+    /// So many fetches are overtaken by a change.
+    overtaken: usize,
+    may_serve_stale: bool,
+}
+
+impl gateway::roles::RoleChanges for RoleChanges {
+    fn are_current(&self, credential: &Credential) -> bool {
+        let roles = credential.roles.as_ref().unwrap();
+        assert_eq!((&*roles.principals[0], roles.version), (ALICE, 1));
+        !self.0.lock().unwrap().outdated
+    }
+
+    fn may_serve_stale(&self, stale_for: Duration) -> bool {
+        assert!(!stale_for.is_zero());
+        self.0.lock().unwrap().may_serve_stale
+    }
+
+    fn fetch(&self, principal: &Target) -> Option<Fetch<Roles>> {
+        let mut heard = self.0.lock().unwrap();
+        if !heard.keeps {
+            return None;
+        }
+        if let Some(roles) = heard.kept.get(&*principal.key) {
+            return Some(Fetch::Cached(roles.clone()));
+        }
+        let flight = heard.flights.len() as u64;
+        heard.flights.insert(flight, principal.key.to_string());
+        Some(Fetch::Begin { flight: FlightId(flight), at_least: Position::START })
+    }
+
+    fn fetched(&self, FlightId(flight): FlightId, roles: Option<Roles>) -> Fetched {
+        let mut heard = self.0.lock().unwrap();
+        let principal = heard.flights.remove(&flight).unwrap();
+        if heard.overtaken > 0 {
+            heard.overtaken -= 1;
+            return Fetched::Discard;
+        }
+        if let Some(roles) = roles {
+            heard.kept.insert(principal, roles);
+        }
+        Fetched::Use
+    }
+}
+
+impl RoleChanges {
+    fn set(&self, change: impl FnOnce(&mut Heard)) {
+        change(&mut self.0.lock().unwrap());
+    }
+}
+
+fn roles_are(gateway: &Gateway, roles: &[&str]) {
+    let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+    gateway.world.with(|held| held.roles.insert(ALICE.to_owned(), roles));
+}
+
+#[tokio::test]
+async fn z08_roles_that_changed_since_a_token_was_issued_are_asked_for_and_kept() {
+    let gateway = Gateway::start().await;
+    let bearer = gateway.bearer();
+    roles_are(&gateway, &["app-admin"]);
+    let call = async |path: &'static str| get(gateway.address, path, &[&bearer]).await;
+    // The token says editor, and nothing has changed.
+    assert_eq!(call("/admin/x").await.status, 403);
+    assert_eq!(gateway.asked("subject_roles"), 0);
+    gateway.role_changes.set(|heard| (heard.outdated, heard.keeps) = (true, true));
+    for _ in 0..3 {
+        assert_eq!(call("/admin/x").await.status, 200);
+        let told = call("/token/x").await.text();
+        assert!(told.contains("app-admin") && !told.contains("editor"), "{told}");
+    }
+    assert_eq!(gateway.asked("subject_roles"), 1, "kept until they change again");
+    // Who needs no roles asks for none.
+    gateway.role_changes.set(|heard| heard.kept.clear());
+    assert_eq!(call("/quiet/x").await.status, 200);
+    assert_eq!(gateway.asked("subject_roles"), 1);
+}
+
+#[tokio::test]
+async fn without_a_lease_roles_are_asked_for_with_every_request_and_an_outage_is_503() {
+    let gateway = Gateway::start().await;
+    let bearer = gateway.bearer();
+    roles_are(&gateway, &["app-admin"]);
+    gateway.role_changes.set(|heard| heard.outdated = true);
+    for _ in 0..3 {
+        assert_eq!(get(gateway.address, "/admin/x", &[&bearer]).await.status, 200);
+    }
+    assert_eq!(gateway.asked("subject_roles"), 3);
+    gateway.world.with(|held| held.down.insert("policy"));
+    let answer = get(gateway.address, "/admin/x", &[&bearer]).await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"));
+    // A route that prefers the token's own, as long as it may.
+    assert_eq!(get(gateway.address, "/available/x", &[&bearer]).await.status, 503);
+    gateway.role_changes.set(|heard| heard.may_serve_stale = true);
+    let answer = get(gateway.address, "/available/x", &[&bearer]).await;
+    assert_eq!((answer.status, answer.header("x-latchkey-stale")), (200, Some("true")));
+    assert_eq!(get(gateway.address, "/admin/x", &[&bearer]).await.status, 503);
+}
+
+#[tokio::test]
+async fn an_answer_that_a_change_overtook_is_not_used() {
+    let gateway = Gateway::start().await;
+    let bearer = gateway.bearer();
+    roles_are(&gateway, &["app-admin"]);
+    gateway.role_changes.set(|heard| (heard.outdated, heard.keeps, heard.overtaken) = (true, true, 2));
+    assert_eq!(get(gateway.address, "/admin/x", &[&bearer]).await.status, 200);
+    assert_eq!(gateway.asked("subject_roles"), 3);
+    gateway.role_changes.set(|heard| {
+        heard.kept.clear();
+        heard.overtaken = 1000;
+    });
+    assert_eq!(get(gateway.address, "/admin/x", &[&bearer]).await.status, 503, "not for ever");
+    assert_eq!(gateway.asked("subject_roles"), 6);
+}
