@@ -35,7 +35,7 @@ async fn guard(stack: &Stack) -> Arc<Watching<()>> {
     let identity = stack.place.authority.identity("gateway");
     let endpoint = format!("https://{}", stack.running.feed);
     let channel = channel(&[endpoint], &identity, "auth", &stack.lifecycle).unwrap();
-    let work = Arc::clone(&guard).run(Arc::new(ToReplicas::new(&channel)));
+    let work = Arc::clone(&guard).run(Arc::new(ToReplicas::new(&channel)), std::future::pending());
     stack.lifecycle.spawn_support("guard", async move {
         let _channel = channel;
         work.await;

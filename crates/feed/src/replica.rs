@@ -62,6 +62,8 @@ pub struct Replica {
     /// When the last beat that succeeded was begun.
     beaten: Option<Moment>,
     next_beat: Moment,
+    /// When the last beat was begun, whatever became of it.
+    began: Option<Moment>,
     streams: BTreeMap<StreamId, Stream>,
     records: BTreeMap<StreamId, Record>,
     strikes: BTreeMap<WatcherId, Strikes>,
@@ -104,6 +106,7 @@ impl Replica {
             right: None,
             beaten: None,
             next_beat: now.moment,
+            began: None,
             streams: BTreeMap::new(),
             records: BTreeMap::new(),
             strikes: BTreeMap::new(),

@@ -55,6 +55,8 @@ pub enum Event {
     },
     /// Leave the present replica although it serves, and tell it so first.
     GiveUp,
+    /// The process ends: leases are given back, so that nobody waits for them. From here on there is none.
+    Stop,
 }
 
 /// In the order in which they are to be done.
@@ -116,6 +118,8 @@ enum Following {
     Changes,
     /// Reset was said: what lives is collected aside until it is complete.
     Building(Vec<Entry>),
+    /// Nobody is followed any more.
+    Stopped,
 }
 
 impl<V: Clone> Watcher<V> {
@@ -148,6 +152,7 @@ impl<V: Clone> Watcher<V> {
             Event::Received { stream, message } => self.received(stream, message, now),
             Event::StreamClosed { stream } => self.stream_closed(stream, now.moment),
             Event::GiveUp => self.give_up(now.moment),
+            Event::Stop => self.stop(),
         }
         self.due(now);
         std::mem::take(&mut self.actions)
@@ -157,6 +162,7 @@ impl<V: Clone> Watcher<V> {
     pub fn deadline(&self) -> Moment {
         let next = match &self.following {
             Following::Nobody(again) => *again,
+            Following::Stopped => self.last_heard + Duration::MAX,
             Following::Changes if self.position.is_some() => self.next_renewal.min(self.silent_at()),
             Following::Changes | Following::Building(_) => self.silent_at(),
         };

@@ -71,6 +71,27 @@ fn a_lease_counts_from_the_sending_of_the_renewal() {
 }
 
 #[test]
+fn a_guard_that_stops_gives_its_lease_back_and_follows_nobody_again() {
+    let mut watcher = caught_up();
+    hear(&mut watcher, grant(now(10).wall), now(10));
+    assert!(watcher.permit(now(20).moment).is_some());
+    let actions = watcher.on(watcher::Event::Stop, now(20));
+    let [
+        watcher::Action::Send { stream, message: FromWatcher::Release },
+        watcher::Action::Disconnect { stream: left },
+    ] = actions.as_slice()
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(stream, left);
+    assert!(watcher.permit(now(20).moment).is_none());
+    let late = hear(&mut watcher, grant(now(30).wall), now(30));
+    assert_eq!(late, Vec::new());
+    assert!(watcher.permit(now(30).moment).is_none());
+    assert_eq!(watcher.on(watcher::Event::Tick, now(1_000_000)), Vec::new());
+}
+
+#[test]
 fn a_reset_forgets_no_ending() {
     let mut watcher = caught_up();
     for message in [ToWatcher::Reset, ToWatcher::Live([].into()), ToWatcher::CaughtUp(position(4))] {

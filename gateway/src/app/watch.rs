@@ -25,7 +25,8 @@ const EXPECTED_LEASE: Duration = Duration::from_secs(5);
 /// How often it is looked whether there is a lease, for operators.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Watches auth-service and policy-service until the process ends, drain included.
+/// Watches auth-service and policy-service until the process drains: then the leases are given back, so that services which
+/// stop too need not wait for them, and for the few requests that are not decided yet auth-service is asked.
 pub(super) fn changes(
     feeds: &Feeds,
     identity: &Identity,
@@ -87,7 +88,9 @@ impl<V: Clone + Send + Sync + 'static> Feed<V> {
     /// Never ends well.
     async fn follow(&self, identity: &Identity, lifecycle: &Lifecycle) -> Result<(), ChannelError> {
         let replicas = channel(&self.endpoints, identity, self.name, lifecycle)?;
-        let watches = Arc::clone(&self.watching).run(Arc::new(ToReplicas::new(&replicas)));
+        let draining = lifecycle.draining();
+        let replicas = Arc::new(ToReplicas::new(&replicas));
+        let watches = Arc::clone(&self.watching).run(replicas, draining.cancelled());
         tokio::join!(watches, self.say_lease());
         Ok(())
     }

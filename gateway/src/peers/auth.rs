@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 
 use accounts::{authentication, client_of, key_of, logged_in, mode, standing_to, tokens_of, user_of};
 
-use super::wire::{self, ADMINISTRATION, DATA_PATH, LOGIN, answer, request};
+use super::wire::{self, ADMINISTRATION, DATA_PATH, ENDING, LOGIN, answer, request};
 use super::{
     ActiveToken, Asker, Auth, Client, ClientAuthentication, Concealed, Failure, Introspection, Key, KeySet,
     KeyState, LoggedIn, Login, LoginMode, LoginResult, NewUser, Page, PageRequest, PasswordChange,
@@ -107,7 +107,7 @@ impl Auth for AuthService {
             mode: mode(change.mode).into(),
             client_address: change.client_address.to_string(),
         };
-        let reply = call!(self.logins, change_password, asker, LOGIN, message)?;
+        let reply = call!(self.logins, change_password, asker, ENDING, message)?;
         let result = match wire::set(PEER, "result", reply.result)? {
             rpc::change_password_response::Result::Tokens(tokens) => {
                 LoginResult::Tokens(tokens_of(Some(tokens))?)
@@ -142,7 +142,7 @@ impl Auth for AuthService {
             refresh_token: refresh_token.reveal().to_owned(),
             scope,
         };
-        tokens_of(call!(self.tokens, refresh, asker, LOGIN, message)?.tokens)
+        tokens_of(call!(self.tokens, refresh, asker, ENDING, message)?.tokens)
     }
 
     async fn revoke(
@@ -153,12 +153,12 @@ impl Auth for AuthService {
     ) -> Result<(), Failure> {
         let message =
             rpc::RevokeRequest { client: authentication(&client), token: token.reveal().to_owned() };
-        call!(self.tokens, revoke, asker, LOGIN, message).map(|rpc::RevokeResponse {}| ())
+        call!(self.tokens, revoke, asker, ENDING, message).map(|rpc::RevokeResponse {}| ())
     }
 
     async fn end_family(&self, asker: Asker<'_>, family: &str, subject: &str) -> Result<(), Failure> {
         let message = rpc::EndFamilyRequest { family: family.to_owned(), subject: subject.to_owned() };
-        call!(self.tokens, end_family, asker, ADMINISTRATION, message).map(|rpc::EndFamilyResponse {}| ())
+        call!(self.tokens, end_family, asker, ENDING, message).map(|rpc::EndFamilyResponse {}| ())
     }
 
     async fn introspect(
@@ -221,7 +221,7 @@ impl Auth for AuthService {
 
     async fn set_user_status(&self, asker: Asker<'_>, id: &str, status: Standing) -> Result<User, Failure> {
         let message = rpc::SetUserStatusRequest { id: id.to_owned(), status: standing_to(status).into() };
-        user_of(call!(self.user_admin, set_user_status, asker, ADMINISTRATION, message)?.user)
+        user_of(call!(self.user_admin, set_user_status, asker, ENDING, message)?.user)
     }
 
     async fn set_password(
@@ -236,13 +236,12 @@ impl Auth for AuthService {
             password: password.reveal().to_owned(),
             must_change_password,
         };
-        user_of(call!(self.user_admin, set_password, asker, LOGIN, message)?.user)
+        user_of(call!(self.user_admin, set_password, asker, ENDING, message)?.user)
     }
 
     async fn delete_user(&self, asker: Asker<'_>, id: &str) -> Result<(), Failure> {
         let message = rpc::DeleteUserRequest { id: id.to_owned() };
-        call!(self.user_admin, delete_user, asker, ADMINISTRATION, message)
-            .map(|rpc::DeleteUserResponse {}| ())
+        call!(self.user_admin, delete_user, asker, ENDING, message).map(|rpc::DeleteUserResponse {}| ())
     }
 
     async fn client(&self, asker: Asker<'_>, key: Key) -> Result<Client, Failure> {
@@ -267,7 +266,7 @@ impl Auth for AuthService {
 
     async fn rotate_client_secret(&self, asker: Asker<'_>, id: &str) -> Result<(Client, Concealed), Failure> {
         let message = rpc::RotateClientSecretRequest { id: id.to_owned() };
-        let reply = call!(self.client_admin, rotate_client_secret, asker, LOGIN, message)?;
+        let reply = call!(self.client_admin, rotate_client_secret, asker, ENDING, message)?;
         Ok((client_of(reply.client)?, Concealed::new(reply.client_secret)))
     }
 
@@ -278,13 +277,12 @@ impl Auth for AuthService {
         status: Standing,
     ) -> Result<Client, Failure> {
         let message = rpc::SetClientStatusRequest { id: id.to_owned(), status: standing_to(status).into() };
-        client_of(call!(self.client_admin, set_client_status, asker, ADMINISTRATION, message)?.client)
+        client_of(call!(self.client_admin, set_client_status, asker, ENDING, message)?.client)
     }
 
     async fn delete_client(&self, asker: Asker<'_>, id: &str) -> Result<(), Failure> {
         let message = rpc::DeleteClientRequest { id: id.to_owned() };
-        call!(self.client_admin, delete_client, asker, ADMINISTRATION, message)
-            .map(|rpc::DeleteClientResponse {}| ())
+        call!(self.client_admin, delete_client, asker, ENDING, message).map(|rpc::DeleteClientResponse {}| ())
     }
 
     async fn signing_keys(&self, asker: Asker<'_>) -> Result<Vec<SigningKey>, Failure> {
@@ -299,6 +297,6 @@ impl Auth for AuthService {
 
     async fn revoke_key(&self, asker: Asker<'_>, kid: &str) -> Result<(), Failure> {
         let message = rpc::RevokeKeyRequest { kid: kid.to_owned() };
-        call!(self.key_admin, revoke_key, asker, ADMINISTRATION, message).map(|rpc::RevokeKeyResponse {}| ())
+        call!(self.key_admin, revoke_key, asker, ENDING, message).map(|rpc::RevokeKeyResponse {}| ())
     }
 }

@@ -11,7 +11,7 @@ use rpc::policy_read_service_client::PolicyReadServiceClient;
 
 use messages::{decided, grant_of, group_of, resource_to, role_of, subject_to};
 
-use super::wire::{self, ADMINISTRATION, DATA_PATH, answer, request};
+use super::wire::{self, ADMINISTRATION, DATA_PATH, ENDING, answer, request};
 use super::{
     Asker, Decided, Failure, Grant, Group, Page, PageRequest, Policy, Question, Resource, Role, Subject,
     SubjectRoles, Unavailable,
@@ -87,13 +87,13 @@ impl Policy for PolicyService {
     ) -> Result<(Role, u64), Failure> {
         let role = rpc::Role { name, permissions, built_in: false };
         let message = rpc::PutRoleRequest { role: Some(role) };
-        let reply = call!(self.admin, put_role, asker, ADMINISTRATION, message)?;
+        let reply = call!(self.admin, put_role, asker, ENDING, message)?;
         Ok((role_of(reply.role)?, reply.revision))
     }
 
     async fn delete_role(&self, asker: Asker<'_>, name: &str) -> Result<u64, Failure> {
         let message = rpc::DeleteRoleRequest { name: name.to_owned() };
-        Ok(call!(self.admin, delete_role, asker, ADMINISTRATION, message)?.revision)
+        Ok(call!(self.admin, delete_role, asker, ENDING, message)?.revision)
     }
 
     async fn grants(
@@ -126,13 +126,13 @@ impl Policy for PolicyService {
             role,
             within: within.map(resource_to),
         };
-        let reply = call!(self.admin, create_grant, asker, ADMINISTRATION, message)?;
+        let reply = call!(self.admin, create_grant, asker, ENDING, message)?;
         Ok((grant_of(reply.grant)?, reply.revision))
     }
 
     async fn delete_grant(&self, asker: Asker<'_>, id: &str) -> Result<u64, Failure> {
         let message = rpc::DeleteGrantRequest { id: id.to_owned() };
-        Ok(call!(self.admin, delete_grant, asker, ADMINISTRATION, message)?.revision)
+        Ok(call!(self.admin, delete_grant, asker, ENDING, message)?.revision)
     }
 
     async fn groups(&self, asker: Asker<'_>, page: PageRequest) -> Result<Page<Group>, Failure> {
@@ -143,29 +143,29 @@ impl Policy for PolicyService {
     }
 
     async fn create_group(&self, asker: Asker<'_>, name: String) -> Result<(Group, u64), Failure> {
-        let reply = call!(self.admin, create_group, asker, ADMINISTRATION, rpc::CreateGroupRequest { name })?;
+        let reply = call!(self.admin, create_group, asker, ENDING, rpc::CreateGroupRequest { name })?;
         Ok((group_of(reply.group)?, reply.revision))
     }
 
     async fn delete_group(&self, asker: Asker<'_>, name: &str) -> Result<u64, Failure> {
         let message = rpc::DeleteGroupRequest { name: name.to_owned() };
-        Ok(call!(self.admin, delete_group, asker, ADMINISTRATION, message)?.revision)
+        Ok(call!(self.admin, delete_group, asker, ENDING, message)?.revision)
     }
 
     async fn add_member(&self, asker: Asker<'_>, group: &str, member: Subject) -> Result<u64, Failure> {
         let message =
             rpc::AddGroupMemberRequest { group: group.to_owned(), member: Some(subject_to(member)) };
-        Ok(call!(self.admin, add_group_member, asker, ADMINISTRATION, message)?.revision)
+        Ok(call!(self.admin, add_group_member, asker, ENDING, message)?.revision)
     }
 
     async fn remove_member(&self, asker: Asker<'_>, group: &str, member: Subject) -> Result<u64, Failure> {
         let message =
             rpc::RemoveGroupMemberRequest { group: group.to_owned(), member: Some(subject_to(member)) };
-        Ok(call!(self.admin, remove_group_member, asker, ADMINISTRATION, message)?.revision)
+        Ok(call!(self.admin, remove_group_member, asker, ENDING, message)?.revision)
     }
 
     async fn forget_subject(&self, asker: Asker<'_>, subject: Subject) -> Result<u64, Failure> {
         let message = rpc::ForgetSubjectRequest { subject: Some(subject_to(subject)) };
-        Ok(call!(self.admin, forget_subject, asker, ADMINISTRATION, message)?.revision)
+        Ok(call!(self.admin, forget_subject, asker, ENDING, message)?.revision)
     }
 }

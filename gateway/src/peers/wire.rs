@@ -16,8 +16,10 @@ use super::{Asker, Failure, Reason, Refused, Unavailable};
 pub(super) const DATA_PATH: Duration = Duration::from_millis(250);
 /// A password is hashed, after a place in the queue.
 pub(super) const LOGIN: Duration = Duration::from_secs(5);
-/// Endings and changes: a write, and whom it is passed on to.
+/// Reads and changes that end nothing: a write, and whom it is passed on to.
 pub(super) const ADMINISTRATION: Duration = Duration::from_secs(3);
+/// Endings: a write, and then every guard has applied it or its lease (5 s, unless configured) has been waited out.
+pub(super) const ENDING: Duration = Duration::from_secs(15);
 
 pub(super) fn request<M>(asker: Asker<'_>, timeout: Duration, message: M) -> Request<M> {
     let call = Call::new(asker.request_id, timeout);

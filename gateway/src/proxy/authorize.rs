@@ -176,11 +176,14 @@ pub(super) async fn asking(
             (Believed::Session(Box::new(identity)), subject)
         }
     };
+    let mut others_were_asked = false;
     if let Requirement::Permission { permission, resource } = &route.require {
+        others_were_asked = true;
         check(state, &request, &subject, permission, resource.as_ref()).await?;
     }
     let mut roles = None;
     if needs_roles(route) && !carries_roles_of_now(state, &believed) {
+        others_were_asked = true;
         let asker = Asker::new(request.request_id);
         let changes = &*state.shared.roles;
         match crate::roles::of(changes, &*state.peers.policy, asker, &subject).await {
@@ -204,10 +207,11 @@ pub(super) async fn asking(
     }
     if let (Believed::Token(verified), Credential::Token(token) | Credential::TokenCookie(token)) =
         (&believed, credential)
+        && others_were_asked
         && !is_stale
         && !state.shared.guard.is_live(verified)
     {
-        // Neighbours were waited for, and meanwhile it was taken back, or the lease ended.
+        // Meanwhile it was taken back, or the lease ended.
         is_stale = self::verified(state, route, token).await?.1;
     }
     Ok(Permit(Who::Asked(Box::new(Asked { believed, roles, set_cookie, is_stale }))))

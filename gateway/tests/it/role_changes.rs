@@ -30,7 +30,7 @@ struct Heard {
 impl gateway::roles::RoleChanges for RoleChanges {
     fn are_current(&self, credential: &Credential) -> bool {
         let roles = credential.roles.as_ref().unwrap();
-        assert_eq!((&*roles.principals[0], roles.version), (ALICE, 1));
+        assert_eq!((roles.principals.len(), roles.version), (1, 1));
         !self.0.lock().unwrap().outdated
     }
 
@@ -85,18 +85,18 @@ async fn z08_roles_that_changed_since_a_token_was_issued_are_asked_for_and_kept(
     let call = async |path: &'static str| get(gateway.address, path, &[&bearer]).await;
     // The token says editor, and nothing has changed.
     assert_eq!(call("/admin/x").await.status, 403);
-    assert_eq!(gateway.asked("subject_roles"), 0);
+    assert_eq!(gateway.asked("roles"), 0);
     gateway.role_changes.set(|heard| (heard.outdated, heard.keeps) = (true, true));
     for _ in 0..3 {
         assert_eq!(call("/admin/x").await.status, 200);
-        let told = call("/token/x").await.text();
-        assert!(told.contains("app-admin") && !told.contains("editor"), "{told}");
+        assert_eq!(call("/token/x").await.status, 200);
+        assert_eq!(gateway.upstream.last().header("x-latchkey-roles"), Some("app-admin"));
     }
-    assert_eq!(gateway.asked("subject_roles"), 1, "kept until they change again");
+    assert_eq!(gateway.asked("roles"), 1, "kept until they change again");
     // Who needs no roles asks for none.
     gateway.role_changes.set(|heard| heard.kept.clear());
     assert_eq!(call("/quiet/x").await.status, 200);
-    assert_eq!(gateway.asked("subject_roles"), 1);
+    assert_eq!(gateway.asked("roles"), 1);
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn without_a_lease_roles_are_asked_for_with_every_request_and_an_outage_is
     for _ in 0..3 {
         assert_eq!(get(gateway.address, "/admin/x", &[&bearer]).await.status, 200);
     }
-    assert_eq!(gateway.asked("subject_roles"), 3);
+    assert_eq!(gateway.asked("roles"), 3);
     gateway.world.with(|held| held.down.insert("policy"));
     let answer = get(gateway.address, "/admin/x", &[&bearer]).await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"));
@@ -127,11 +127,11 @@ async fn an_answer_that_a_change_overtook_is_not_used() {
     roles_are(&gateway, &["app-admin"]);
     gateway.role_changes.set(|heard| (heard.outdated, heard.keeps, heard.overtaken) = (true, true, 2));
     assert_eq!(get(gateway.address, "/admin/x", &[&bearer]).await.status, 200);
-    assert_eq!(gateway.asked("subject_roles"), 3);
+    assert_eq!(gateway.asked("roles"), 3);
     gateway.role_changes.set(|heard| {
         heard.kept.clear();
         heard.overtaken = 1000;
     });
     assert_eq!(get(gateway.address, "/admin/x", &[&bearer]).await.status, 503, "not for ever");
-    assert_eq!(gateway.asked("subject_roles"), 6);
+    assert_eq!(gateway.asked("roles"), 6);
 }

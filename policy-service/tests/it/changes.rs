@@ -82,7 +82,7 @@ async fn guard(stack: &Stack) -> Arc<Watching<()>> {
     let guard = Watching::new(settings, WatcherId(1), clock(SystemClock::shared()));
     let endpoint = format!("https://{}", stack.feed);
     let channel = channel(&[endpoint], &stack.identity("gateway"), "policy", &stack.lifecycle).unwrap();
-    let work = Arc::clone(&guard).run(Arc::new(ToReplicas::new(&channel)));
+    let work = Arc::clone(&guard).run(Arc::new(ToReplicas::new(&channel)), std::future::pending());
     stack.lifecycle.spawn_support("guard", async move {
         let _channel = channel;
         work.await;

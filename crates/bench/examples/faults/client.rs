@@ -27,6 +27,8 @@ pub enum Care {
 /// The deadline that a caller may count on, and the second more after which it counts as hung.
 pub const DEADLINE: Duration = Duration::from_secs(2);
 pub const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
+/// An ending waits until the lease of whoever cannot confirm it is over.
+pub const ENDING_DEADLINE: Duration = Duration::from_secs(15);
 pub const GRACE: Duration = Duration::from_secs(1);
 /// In smoke, which no time fails, only what is never answered counts.
 pub const SMOKE_GRACE: Duration = Duration::from_secs(30);

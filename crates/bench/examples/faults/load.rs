@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, sleep};
 
-use crate::client::{Answer, DEADLINE, Repeat};
+use crate::client::{Answer, DEADLINE, ENDING_DEADLINE, Repeat};
 use crate::ledger::Op;
 use crate::world::{Family, World, is_of_another, refresh};
 
@@ -107,7 +107,7 @@ async fn end_family(world: &World) {
         let form = [("token", family.refresh_token.as_str()), ("client_id", "first-party")];
         http.post(format!("{url}/oauth2/revoke")).form(&form)
     };
-    let sent = world.clients.send(DEADLINE, Repeat::NotSafe, request).await;
+    let sent = world.clients.send(ENDING_DEADLINE, Repeat::NotSafe, request).await;
     let answer = world.note(Op::End, &family.name, t_send, sent, |_, _| ());
     if answer.is_some_and(|answer| answer.is_success()) {
         world.pools().ended_families.push(family);
@@ -183,10 +183,9 @@ async fn hostile(world: &World) {
         (
             pools.bearers.get(at(pools.bearers.len())).map(|(token, _)| token.clone()).unwrap_or_default(),
             pools.ended_sessions.get(at(pools.ended_sessions.len())).cloned(),
-            pools
-                .ended_families
-                .get(at(pools.ended_families.len()))
-                .map(|family| (family.name.clone(), family.refresh_token.clone())),
+            pools.ended_families.get(at(pools.ended_families.len())).map(|family| {
+                (family.name.clone(), family.refresh_token.clone(), family.access_token.clone())
+            }),
             pools.foreign_token.clone(),
             pools.sessions.get(at(pools.sessions.len())).cloned(),
         )
@@ -210,8 +209,12 @@ async fn hostile(world: &World) {
     };
     match (world.random(9), ended_session, ended_family, victim) {
         (0 | 1, Some(session), ..) => send(Op::Ended, &session.id, &by_cookie(session.cookie.clone())).await,
-        (2, _, Some((name, token)), _) => {
-            send(Op::Ended, &name, &move |http, url| refresh(http, url, &token)).await;
+        (2, _, Some((name, refresh_token, access_token)), _) => {
+            if world.random(2) == 0 {
+                send(Op::Ended, &name, &by_token(access_token)).await;
+            } else {
+                send(Op::Ended, &name, &move |http, url| refresh(http, url, &refresh_token)).await;
+            }
         }
         (3, ..) => send(Op::Hostile, "", &by_token(foreign)).await,
         (4, ..) => send(Op::Hostile, "", &by_token(tampered(&bearer))).await,

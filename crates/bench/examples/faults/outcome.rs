@@ -108,7 +108,7 @@ impl Outcome {
         let bound = |of: u64| if of == 0 { "none".to_owned() } else { format!("{:.5}", 3.0 / of as f64) };
         let _ = write!(
             line,
-            " t_stale=sessions:0s,refresh:0s,access_tokens:300s bound_let_in={} bound_revived={}",
+            " t_stale=0s bound_let_in={} bound_revived={}",
             bound(self.figures.hostile),
             bound(self.figures.revoked)
         );

@@ -31,6 +31,8 @@ pub struct Family {
     /// Its number in the ledger.
     pub name: String,
     pub refresh_token: String,
+    /// That of its login, which ends with the family.
+    pub access_token: String,
 }
 
 #[derive(Default)]
@@ -198,7 +200,8 @@ impl World {
         if is_for_calls {
             self.pools().bearers.push((member("access_token"), owner));
         } else {
-            self.pools().families.push(Family { name, refresh_token: member("refresh_token") });
+            let (refresh_token, access_token) = (member("refresh_token"), member("access_token"));
+            self.pools().families.push(Family { name, refresh_token, access_token });
         }
         true
     }

@@ -271,7 +271,7 @@ mod defaults {
     }
 
     pub(super) fn deadline() -> Duration {
-        Duration::from_secs(5)
+        Duration::from_secs(15)
     }
 
     pub(super) fn message_bytes() -> usize {

@@ -22,6 +22,8 @@ use crate::{
 
 /// Batches of changes that may wait for somebody who ends open streams; who is slower is told that it missed some.
 const APPLIED: usize = 1024;
+/// How long a process that ends waits for its leases to be given back.
+const GIVE_BACK_WITHIN: Duration = Duration::from_millis(500);
 
 /// The replicas that can be watched.
 #[async_trait]
@@ -125,10 +127,10 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
         self.applied.subscribe()
     }
 
-    /// Watches for as long as this is polled.
-    pub async fn run(self: Arc<Self>, dial: Arc<dyn Dial>) {
+    /// Watches until `stop` resolves, then gives its leases back. From there on nothing is permitted.
+    pub async fn run(self: Arc<Self>, dial: Arc<dyn Dial>, stop: impl Future<Output = ()>) {
         let (hears, heard) = mpsc::unbounded_channel();
-        let worker = Worker {
+        let mut worker = Worker {
             watching: self,
             dial,
             hears,
@@ -136,7 +138,12 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
             streams: HashMap::new(),
             open: FuturesUnordered::new(),
         };
-        worker.run().await;
+        tokio::select! {
+            () = worker.watch() => {}
+            () = stop => {}
+        }
+        // Whoever cannot be told waits until they are over.
+        let _ = tokio::time::timeout(GIVE_BACK_WITHIN, worker.stop()).await;
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Watcher<V>> {
@@ -158,7 +165,14 @@ struct Worker<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Worker<V> {
-    async fn run(mut self) {
+    /// Gives back what it has, and waits until that was heard.
+    async fn stop(&mut self) {
+        self.on(Event::Stop);
+        while self.open.next().await.is_some() {}
+    }
+
+    /// Never ends.
+    async fn watch(&mut self) {
         self.on(Event::Started);
         loop {
             let now = (self.watching.clock)().moment;

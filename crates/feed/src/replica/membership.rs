@@ -62,12 +62,20 @@ impl Replica {
     /// Rule R2.
     fn beat(&mut self, now: Moment) {
         self.next_beat = now + self.settings.lease / 4;
+        self.began = Some(now);
         if self.calls.count(|purpose| matches!(purpose, Purpose::Beat(_))) >= MAX_BEATS {
             return;
         }
         let began = Began { id: self.id, at: now, renewals: self.renewals() };
         let log_call = LogCall::Beat { member: self.id, after: self.applied() };
         self.call_log(Purpose::Beat(began), log_call);
+    }
+
+    /// Somebody waits for a first lease: the next beat is not the next one due. Together they wait for one.
+    pub(super) fn beat_soon(&mut self) {
+        if let Some(began) = self.began {
+            self.next_beat = self.next_beat.min(began + self.settings.lease / 32);
+        }
     }
 
     pub(super) fn beat_answered(&mut self, began: Began, beat: Beat, now: Now) {

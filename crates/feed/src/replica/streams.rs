@@ -19,6 +19,8 @@ const MAX_MESSAGE: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) watcher: WatcherId,
+    /// It has just begun, and has had a lease from nobody.
+    is_newcomer: bool,
     state: State,
     /// The last renewal that was received.
     renewal: Option<u64>,
@@ -74,7 +76,8 @@ impl Replica {
             return self.close(id);
         }
         let state = State::Opening { position, meanwhile: Vec::new() };
-        self.streams.insert(id, Stream { watcher, state, renewal: None, told_to_leave: false });
+        let is_newcomer = position.is_none();
+        self.streams.insert(id, Stream { watcher, is_newcomer, state, renewal: None, told_to_leave: false });
         if self.settings.variant.is(Broken::BehindReplicaResets) {
             return self.reset(id);
         }
@@ -116,6 +119,7 @@ impl Replica {
         }
         stream.state = State::Live { sent: position, acked: position.number, unacked: VecDeque::new() };
         send_changes(&mut self.actions, id, stream, &missed.into(), last);
+        self.hasten_first_grant(id);
     }
 
     /// Everything remembered, for a watcher whose position leads nowhere.
@@ -146,6 +150,7 @@ impl Replica {
         for message in [ToWatcher::Reset].into_iter().chain(parts).chain([ToWatcher::CaughtUp(applied)]) {
             self.actions.push(Action::Send { stream: id, message });
         }
+        self.hasten_first_grant(id);
     }
 
     /// Rule R3: memory has changed; every open stream hears of it.
@@ -179,8 +184,17 @@ impl Replica {
                 self.stray_acknowledgements += 1;
             }
         }
+        self.hasten_first_grant(id);
         if self.settings.variant.is(Broken::GrantWithoutBeat) {
             self.grant(id, sequence, now.wall, now.moment);
+        }
+    }
+
+    /// A watcher that has just begun and has renewed can do nothing before its first lease.
+    fn hasten_first_grant(&mut self, id: StreamId) {
+        let waits = |stream: &Stream| stream.is_newcomer && stream.is_live() && stream.renewal.is_some();
+        if self.streams.get(&id).is_some_and(waits) && !self.records.contains_key(&id) {
+            self.beat_soon();
         }
     }
 

@@ -12,7 +12,8 @@ use crate::{
 
 impl<V: Clone> Watcher<V> {
     pub(super) fn received(&mut self, stream: StreamId, message: ToWatcher, now: Now) {
-        let left = stream != self.stream || matches!(self.following, Following::Nobody(_));
+        let left =
+            stream != self.stream || matches!(self.following, Following::Nobody(_) | Following::Stopped);
         if left {
             // What a stream says that was left counts for nothing: its changes are not applied any more.
             if let ToWatcher::Grant { sequence, lease, .. } = message
@@ -108,7 +109,7 @@ impl<V: Clone> Watcher<V> {
 
     /// Rule W5: the lease goes first; only then may the replica count on its being gone.
     pub(super) fn give_up(&mut self, now: Moment) {
-        if matches!(self.following, Following::Nobody(_)) {
+        if matches!(self.following, Following::Nobody(_) | Following::Stopped) {
             return;
         }
         if !self.settings.variant.is(Broken::ForgetAfterRelease) {
@@ -116,6 +117,18 @@ impl<V: Clone> Watcher<V> {
         }
         self.release(self.stream);
         self.connect(now);
+    }
+
+    /// As giving up, for every stream, and for good.
+    pub(super) fn stop(&mut self) {
+        let mut streams = self.leases.drop_all();
+        if !matches!(self.following, Following::Nobody(_) | Following::Stopped) {
+            streams.insert(self.stream);
+        }
+        self.following = Following::Stopped;
+        for stream in streams {
+            self.release(stream);
+        }
     }
 
     fn connect(&mut self, now: Moment) {
@@ -144,7 +157,7 @@ impl<V: Clone> Watcher<V> {
     pub(super) fn stream_closed(&mut self, stream: StreamId, now: Moment) {
         // Its lease holds: the replica keeps the record of it.
         self.leases.closed(stream);
-        if stream == self.stream && !matches!(self.following, Following::Nobody(_)) {
+        if stream == self.stream && !matches!(self.following, Following::Nobody(_) | Following::Stopped) {
             self.following = Following::Nobody(now + self.lease / 16);
         }
     }
@@ -159,7 +172,7 @@ impl<V: Clone> Watcher<V> {
         }
         match &self.following {
             Following::Nobody(again) if *again <= now => self.connect(now),
-            Following::Nobody(_) => {}
+            Following::Nobody(_) | Following::Stopped => {}
             _ if self.silent_at() <= now => self.move_on(now),
             Following::Changes if self.next_renewal <= now => self.renew(now),
             _ => {}

@@ -87,6 +87,13 @@ impl Leases {
         self.sent.retain(|(of, _), _| *of != stream);
     }
 
+    /// The streams that had one, or had been left.
+    pub(super) fn drop_all(&mut self) -> BTreeSet<StreamId> {
+        self.sent.clear();
+        let ends = std::mem::take(&mut self.ends);
+        std::mem::take(&mut self.left).into_iter().chain(ends.into_keys()).collect()
+    }
+
     pub(super) fn left(&mut self, stream: StreamId) {
         self.left.insert(stream);
     }

@@ -93,6 +93,11 @@ impl Cluster {
         &self.replicas[number]
     }
 
+    /// As SIGTERM to every guard.
+    pub fn stop_guards(&self) {
+        self.lifecycle.trigger();
+    }
+
     /// As `kill -9` does.
     pub fn kill(&mut self, number: usize) {
         self.replicas[number].lifecycle.end();
@@ -121,7 +126,8 @@ impl Cluster {
         let endpoints: Vec<String> =
             self.replicas.iter().map(|replica| format!("http://{}", replica.address)).collect();
         let channel = channel(&endpoints, &external(), "auth", &self.lifecycle).unwrap();
-        let work = Arc::clone(&guard).run(Arc::new(ToReplicas::new(&channel)));
+        let stopping = self.lifecycle.stopping().cancelled_owned();
+        let work = Arc::clone(&guard).run(Arc::new(ToReplicas::new(&channel)), stopping);
         self.lifecycle.spawn_support("watching", async move {
             let _channel = channel;
             work.await;

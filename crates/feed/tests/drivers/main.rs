@@ -51,6 +51,17 @@ async fn a_guard_permits_nothing_before_its_first_lease_and_after_its_last() {
 }
 
 #[tokio::test]
+async fn a_guard_that_stops_is_gone_and_so_is_its_lease() {
+    let cluster = Cluster::start(1).await;
+    let guards = [cluster.guard().await, cluster.guard().await];
+    let view = || cluster.replica(0).serving.view();
+    until("both watch", || view().leases == 2).await;
+    cluster.stop_guards();
+    until("they have given it back", || guards.iter().all(|guard| guard.view().lease_left.is_none())).await;
+    until("it was heard", || (view().watchers, view().leases) == (0, 0)).await;
+}
+
+#[tokio::test]
 async fn an_ending_waits_a_killed_replica_out_and_its_guards_go_on_at_another() {
     let mut cluster = Cluster::start(2).await;
     let guards = [cluster.guard().await, cluster.guard().await];

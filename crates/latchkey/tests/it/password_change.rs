@@ -86,6 +86,9 @@ async fn stopped_halfway_it_says_so_and_is_repeated_with_the_new_password() {
     };
     eventually("session-service is asked again", async || (session().await == 200).then_some(())).await;
     let again = stack.post("/v1/password", &body).bearer_auth(&token).send().await.unwrap();
+    assert_eq!(again.status(), 401, "what the old password had opened by token is over already");
+    let token = stack.token("alice", OTHER_PASSWORD).await.access_token;
+    let again = stack.post("/v1/password", &body).bearer_auth(&token).send().await.unwrap();
     assert_eq!(again.status(), 401, "the old password is the present one no more");
     let body = json!({ "current_password": OTHER_PASSWORD, "new_password": OTHER_PASSWORD });
     let again = stack.post("/v1/password", &body).bearer_auth(&token).send().await.unwrap();

@@ -1,5 +1,7 @@
 //! Tokens that were taken back: refused by every gateway once that is answered, whatever is away. Holds the table of the README.
 
+use std::fs;
+
 use reqwest::{Method, Response, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -130,10 +132,18 @@ async fn a_gateway_that_stands_still_accepts_nothing_that_ended_meanwhile_when_i
 #[tokio::test(flavor = "multi_thread")]
 async fn without_auth_services_database_exact_routes_wait_for_it_and_others_say_that_they_are_stale() {
     let mut server = Postgres::start(Sync::On);
-    let builder = Builder::new().settings("auth", SHORT).routes(AVAILABLE);
-    let stack = begin(builder, &server.url()).await;
+    let stack = begin(Builder::new().settings("auth", SHORT), &server.url()).await;
     let gateways = stack.file.gateways.clone();
     let tokens = stack.token("alice", PASSWORD).await;
+    let routes = stack.state_dir().join("routes.toml");
+    fs::write(&routes, fs::read_to_string(&routes).unwrap() + AVAILABLE).unwrap();
+    for gateway in &gateways {
+        eventually("the route is there", async || {
+            let answer = by_token(gateway, "/app/available/x", &tokens).await;
+            (answer.status() != StatusCode::NOT_FOUND).then_some(())
+        })
+        .await;
+    }
     for gateway in &gateways {
         for path in ["/app/token/x", "/app/available/x"] {
             let answer = by_token(gateway, path, &tokens).await;
@@ -173,6 +183,24 @@ async fn without_auth_services_database_exact_routes_wait_for_it_and_others_say_
     ended(&gateways[0], &tokens).await;
     for gateway in &gateways {
         assert_eq!(by_token(gateway, "/app/available/x", &tokens).await.status(), StatusCode::UNAUTHORIZED);
+    }
+}
+
+/// Both kinds of routes, for the token that was issued before.
+#[tokio::test(flavor = "multi_thread")]
+async fn z05_a_role_holds_on_every_gateway_once_its_change_is_answered() {
+    let server = Postgres::start(Sync::Off);
+    let stack = begin(Builder::new(), &server.url()).await;
+    stack.cli(&["role", "add", "app-admin", "document:read"]);
+    let tokens = stack.token("alice", PASSWORD).await;
+    for (verb, expected) in [("add", StatusCode::OK), ("remove", StatusCode::FORBIDDEN)].repeat(5) {
+        stack.cli(&["grant", verb, "alice", "app-admin"]);
+        for gateway in &stack.file.gateways {
+            for path in ["/app/admin/x", "/app/documents/1"] {
+                let status = by_token(gateway, path, &tokens).await.status();
+                assert_eq!(status, expected, "{verb} {path}");
+            }
+        }
     }
 }
 

@@ -272,7 +272,7 @@ fn every_container_of_compose_starts_and_is_called_where_it_listens() {
             called += 1;
         }
     }
-    assert_eq!(called, 8);
+    assert_eq!(called, 10);
 }
 
 #[test]

@@ -12,9 +12,10 @@ use crate::stack::{SOON, program, text};
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Two spellings of "any free port", so that one can be replaced without the other.
+/// Three spellings of "any free port", so that one can be replaced without the others.
 const SERVER: &str = "listen = \"127.0.0.1:0\"\n";
 const OPERATIONS: &str = "listen = \"127.0.0.1:00\"\n";
+const FEED: &str = "[feed]\nlisten = \"127.0.0.1:000\"\n";
 
 /// What a service needs to start, less what a test spoils.
 struct Folder {
@@ -57,21 +58,24 @@ impl Folder {
         let listen = format!("[server]\n{SERVER}[operations]\n{OPERATIONS}");
         let store = format!("[store]\nurl = \"sqlite:{}\"\n", path("store.sqlite"));
         let peer = |name: &str| format!("[peers.{name}]\nendpoints = [\"https://127.0.0.1:1\"]\n");
+        let feed = |name: &str| format!("[feeds.{name}]\nendpoints = [\"https://127.0.0.1:1\"]\n");
         let own = match service {
             "auth" => format!(
-                "{store}{}[first_party]\nencrypt_to = \"{}\"\n[signing]\nmaster_key = \"{}\"\n",
+                "{store}{FEED}{}[first_party]\nencrypt_to = \"{}\"\n[signing]\nmaster_key = \"{}\"\n",
                 peer("policy"),
                 path("gateway.public.jwk.json"),
                 path("master.key")
             ),
             "session" => format!("{store}{}", peer("auth")),
-            "policy" => store,
+            "policy" => store + FEED,
             _ => format!(
-                "[token]\nkeys = [\"{}\"]\n{}{}{}",
+                "[token]\nkeys = [\"{}\"]\n{}{}{}{}{}",
                 path("gateway.jwk.json"),
                 peer("auth"),
                 peer("session"),
-                peer("policy")
+                peer("policy"),
+                feed("auth"),
+                feed("policy")
             ),
         };
         let top = match service {

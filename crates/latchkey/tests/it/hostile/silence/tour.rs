@@ -130,8 +130,8 @@ pub(super) async fn as_an_operator(spy: &mut Spy) {
     spy.send("a wrong secret", 401, basic(spy.form("/oauth2/token", &credentials), &wrong)).await;
     let password = [("grant_type", "password"), ("username", "alice"), ("password", PASSWORD)];
     spy.send("the password grant", 400, basic(spy.form("/oauth2/token", &password), &robot.secret)).await;
-    for (path, status) in [("/oauth2/introspect", 200), ("/oauth2/revoke", 400)] {
-        spy.send(path, status, basic(spy.form(path, &[("token", &issued)]), &robot.secret)).await;
+    for path in ["/oauth2/introspect", "/oauth2/revoke"] {
+        spy.send(path, 200, basic(spy.form(path, &[("token", &issued)]), &robot.secret)).await;
         spy.send(path, 401, basic(spy.form(path, &[("token", &issued)]), &wrong)).await;
     }
     let generated = spy.stack.cli_json(&["user", "add", "carol", "--generate"]);
