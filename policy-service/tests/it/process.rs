@@ -60,6 +60,7 @@ fn a_check_of_the_configuration_opens_nothing() {
         lines(&output.stdout),
         [
             "policy-service would listen on 127.0.0.1:7003 (gRPC)",
+            "policy-service would listen on 127.0.0.1:0 (feed)",
             "policy-service would listen on 127.0.0.1:9103 (operations)",
         ]
     );

@@ -83,7 +83,11 @@ async fn make(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::E
             .fetch_one(&mut *connection)
             .await?;
     if !exists {
-        connection.create_schema_if_not_exists(schema).await.map_err(driver)?;
+        match connection.create_schema_if_not_exists(schema).await.map_err(driver) {
+            // `IF NOT EXISTS` does not wait for another transaction that makes the same one: it fails once that commits.
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
+            made => made?,
+        }
     }
     sqlx::query("SELECT set_config('search_path', $1, false)").bind(schema).execute(connection).await?;
     Ok(())
