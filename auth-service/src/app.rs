@@ -226,6 +226,7 @@ pub async fn start(
         open_log: opened.log(&config, &injected.clock)?,
     };
     let feed = feed::grpc::start(membership, listeners.feed, lifecycle).await?;
+    let log_in_use = feed.clone();
     let size = PoolSize::new(config.hashing.threads, config.hashing.queue);
     let pool = HashingPool::start(size, &injected.kdf, lifecycle).map_err(StartError::Threads)?;
     let counts = Arc::new(Metrics::default());
@@ -268,6 +269,8 @@ pub async fn start(
     lifecycle.spawn("grpc", async move {
         let served = server.serve(listeners.grpc).await;
         drop(close);
+        // Its log is in the store.
+        log_in_use.stopped().await;
         opened.close().await;
         served
     });

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::entropy::{SharedEntropy, SystemEntropy};
@@ -24,6 +25,10 @@ use crate::rpc::{Admin, Behind, CheckCounts, Checks, Reads};
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{Entries, Store};
+
+/// The longest that auth-service lets a token be good. So long it is remembered that the roles in older ones are of the past: how
+/// long they are good here is another service's setting, and whoever copied it wrong would bring taken roles back.
+const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the process says it is, in certificates, logs and health answers.
 pub const NAME: &str = "policy";
@@ -138,6 +143,7 @@ pub async fn start(
         open_log,
     };
     let feed = feed::grpc::start(membership, listeners.feed, lifecycle).await?;
+    let log_in_use = feed.clone();
     let behind = Behind {
         store: Arc::clone(&store),
         entropy: injected.entropy,
@@ -152,6 +158,8 @@ pub async fn start(
         .descriptors(proto::DESCRIPTORS);
     lifecycle.spawn("grpc", async move {
         let served = server.serve(listeners.grpc).await;
+        // Its log is in the store.
+        log_in_use.stopped().await;
         store.close().await;
         served
     });
@@ -168,7 +176,7 @@ async fn open(
     let entries = Entries {
         clock: Arc::clone(&injected.clock),
         entropy: Arc::clone(&injected.entropy),
-        longest_token: config.tokens.access_lifetime,
+        longest_token: LONGEST_TOKEN,
     };
     if let Some(settings) = config.store.postgres() {
         let store = PostgresStore::open(&settings, entries, readiness).await?;

@@ -1,7 +1,6 @@
 //! What can be configured: `config/default.toml` says it in full, and this gives it types.
 
 use std::path::Path;
-use std::time::Duration;
 
 use chassis::config::{
     self, ConfigError, Log, Operations, Resolved, Server, Shutdown, Store, Tls, Validate, prefixed,
@@ -23,26 +22,6 @@ pub struct Config {
     pub log: Log,
     pub shutdown: Shutdown,
     pub store: Store,
-    pub tokens: Tokens,
-}
-
-/// `[tokens]`.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tokens {
-    #[serde(with = "humantime_serde")]
-    pub access_lifetime: Duration,
-}
-
-impl Validate for Tokens {
-    fn problems(&self) -> Vec<String> {
-        let most = Duration::from_secs(24 * 3600);
-        if self.access_lifetime > most {
-            vec!["access_lifetime: must be at most 24h".to_owned()]
-        } else {
-            Vec::new()
-        }
-    }
 }
 
 /// The defaults, then `file`, then the environment.
@@ -52,7 +31,7 @@ pub fn config_from(file: Option<&Path>) -> Result<Resolved<Config>, ConfigError>
 
 impl Validate for Config {
     fn problems(&self) -> Vec<String> {
-        let Self { server, tls, operations, feed, log, shutdown, store, tokens } = self;
+        let Self { server, tls, operations, feed, log, shutdown, store } = self;
         [
             prefixed("server", server.problems()),
             prefixed("tls", tls.problems()),
@@ -61,7 +40,6 @@ impl Validate for Config {
             prefixed("log", log.problems()),
             prefixed("shutdown", shutdown.problems()),
             prefixed("store", store.problems(&[])),
-            prefixed("tokens", tokens.problems()),
         ]
         .concat()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use token::{AccessClaims, Algorithm, Expect, KeyId, Refused};
 
-use super::{Auth, Failure, authenticate_client::ClientCredentials};
+use super::{Auth, Failure, authenticate_client::ClientCredentials, keys::Ring};
 use crate::domain::{
     client::{Audience, Client},
     refresh::Use,
@@ -87,7 +87,7 @@ async fn access_token(
     token: &str,
     now: OffsetDateTime,
 ) -> Result<Option<Active>, Failure> {
-    let Some((claims, key)) = auth.verified(&client.audiences, token, now)? else { return Ok(None) };
+    let Some((claims, key)) = auth.verified(&client.audiences, token, now).await? else { return Ok(None) };
     if auth.is_void(&claims, key.as_str()).await? {
         return Ok(None);
     }
@@ -106,22 +106,37 @@ async fn access_token(
 
 impl Auth {
     /// The claims and the key that signed them, if the token is ours, unexpired, and for one of these audiences.
-    pub(super) fn verified<'a>(
+    pub(super) async fn verified<'a>(
         &self,
-        audiences: impl IntoIterator<Item = &'a Audience>,
+        audiences: impl IntoIterator<Item = &'a Audience> + Clone,
         token: &str,
         now: OffsetDateTime,
     ) -> Result<Option<(AccessClaims, KeyId)>, Failure> {
-        let ring = self.keys.ring()?;
+        match self.verified_by(&*self.keys.ring()?, audiences.clone(), token, now) {
+            // Another replica may sign with it since a moment ago.
+            Err(Refused::KeyUnknown) => {
+                self.keys.advance(now).await?;
+                Ok(self.verified_by(&*self.keys.ring()?, audiences, token, now).ok())
+            }
+            verified => Ok(verified.ok()),
+        }
+    }
+
+    fn verified_by<'a>(
+        &self,
+        ring: &Ring,
+        audiences: impl IntoIterator<Item = &'a Audience>,
+        token: &str,
+        now: OffsetDateTime,
+    ) -> Result<(AccessClaims, KeyId), Refused> {
         for audience in audiences {
             let Some(expect) = self.expect(audience.as_str()) else { continue };
             match token::verify_access_with_key(token, ring.set(), &expect, now) {
-                Ok(verified) => return Ok(Some(verified)),
                 Err(Refused::Audience) => {}
-                Err(_) => return Ok(None),
+                decided => return decided,
             }
         }
-        Ok(None)
+        Err(Refused::Audience)
     }
 
     /// Without leeway: it is our own clock that issued.

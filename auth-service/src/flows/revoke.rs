@@ -74,7 +74,7 @@ async fn revoke_access_token(
     }
     // What does not verify, or has expired, nobody believes.
     let audiences = client.audiences.iter().chain([&auth.settings.first_party]);
-    let Some((claims, _)) = auth.verified(audiences, token, now)? else { return Ok(()) };
+    let Some((claims, _)) = auth.verified(audiences, token, now).await? else { return Ok(()) };
     if claims.client_id != client.id.as_str() {
         return Ok(());
     }

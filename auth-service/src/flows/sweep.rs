@@ -11,7 +11,9 @@ pub async fn sweep(auth: &Auth, batch: u32) -> Result<Swept, Failure> {
     let mut total = Swept::default();
     for _ in 0..MAX_ROUNDS {
         let now = auth.now();
-        let swept = auth.store.sweep(now, now - auth.settings.refresh.grace, batch).await?;
+        // A family is what its access tokens are ended by: it stays until the last of them has expired too.
+        let useless = now - auth.settings.access_lifetime;
+        let swept = auth.store.sweep(useless, now - auth.settings.refresh.grace, batch).await?;
         total.families += swept.families;
         total.successors += swept.successors;
         total.throttles += swept.throttles;

@@ -67,7 +67,11 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let stack = Stack::start_with(&[LEASE]).await;
+        Self::with(&[LEASE]).await
+    }
+
+    async fn with(settings: &[(&str, &str)]) -> Self {
+        let stack = Stack::start_with(settings).await;
         let guard = guard(&stack).await;
         let alice = stack.register("alice", PASSWORD).await.unwrap();
         let (_, reader) = stack.create_client("reader", &["latchkey", AUDIENCE], &[]).await.unwrap();
@@ -273,4 +277,16 @@ async fn the_clock_of_the_tests_runs_between_its_jumps() {
     tokio::time::sleep(Duration::from_millis(2)).await;
     assert_eq!(clock.now(), wall);
     assert!(clock.boottime() > boot && boot <= SystemClock.boottime());
+}
+
+/// Its refresh token may be useless long before its access token is.
+#[tokio::test]
+async fn a_login_that_was_idle_for_too_long_to_go_on_can_still_be_ended() {
+    let world = World::with(&[LEASE, ("LATCHKEY__REFRESH__IDLE", "1m")]).await;
+    let (token, tokens) = world.login().await;
+    world.stack.advance(Duration::from_secs(120));
+    world.stack.upkeep().await;
+    world.is_good(&token).await;
+    world.revoke(&first_party(), &tokens.refresh_token).await.unwrap();
+    world.is_ended(&token, What::Family).await;
 }

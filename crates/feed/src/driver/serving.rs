@@ -149,6 +149,12 @@ impl Serving {
         self.view.clone()
     }
 
+    /// Resolves when the replica has stopped: from then on it asks nothing of its log.
+    pub async fn stopped(&self) {
+        let mut views = self.view.clone();
+        while views.changed().await.is_ok() {}
+    }
+
     /// To a replica that has stopped nothing is told, and whoever waits for its answer learns that there is none.
     fn tell(&self, told: Told) {
         let _ = self.told.send(told);
@@ -201,6 +207,8 @@ impl Worker {
                 _ = trim.tick() => self.trim(),
             }
         }
+        // A call that is dropped half-way costs its connection. Each is limited in time.
+        while self.under_way.next().await.is_some() {}
     }
 
     fn told(&mut self, told: Told) {

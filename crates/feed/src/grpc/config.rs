@@ -21,8 +21,8 @@ impl Feed {
     /// Everything that is wrong.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.lease < Duration::from_millis(500) || self.lease > Duration::from_secs(60) {
-            problems.push("lease: must be 500ms to 60s".to_owned());
+        if self.lease < Duration::from_millis(500) || self.lease > Duration::from_secs(10) {
+            problems.push("lease: must be 500ms to 10s".to_owned());
         }
         let is_url = self.advertise.starts_with("https://") || self.advertise.starts_with("http://");
         if !self.advertise.is_empty() && !is_url {

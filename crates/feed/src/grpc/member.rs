@@ -1,6 +1,6 @@
 //! A service replica's part in the feed: a thread of its own with its own port and its own way to the log.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use chassis::{
     clock::SharedClock,
@@ -56,6 +56,9 @@ pub enum StartError {
     #[error("the thread of the feed has ended")]
     Ended,
 }
+
+/// How long the last connections have to go back to their pool.
+const GIVE_BACK: Duration = Duration::from_millis(100);
 
 /// Takes part until the lifecycle stops: then everything is handed over first. The replica is ready after its first beat,
 /// which is a condition of the process being ready.
@@ -153,6 +156,8 @@ async fn take_part(
     served?;
     // Handed over sooner than the process drains: before that, to have ended would be to have failed.
     draining.cancelled().await;
+    // Connections go back to their pool by tasks of this thread, and whoever closes the pool wants them whole.
+    tokio::time::sleep(GIVE_BACK).await;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The log in a service's own PostgreSQL database, so that an ending and the row that it changes are one transaction.
 //!
-//! Connections are to the primary (`target_session_attrs=read-write`), with `synchronous_commit = on` and READ COMMITTED.
+//! Connections have `synchronous_commit = on` and READ COMMITTED. Whatever an answer rests on also writes a little into the server's
+//! own log: a standby refuses that, and a primary that was deposed while a synchronous standby took its place cannot commit it.
 
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
@@ -111,7 +112,8 @@ impl Log for PostgresLog {
         let Ok(number) = i64::try_from(after.number) else { return Ok(Read::Diverged) };
         let mut lent = self.lend().await?;
         let rows: Result<Vec<AfterRow>, _> = sqlx::query_as(
-            "SELECT true AS beaten, 0::bigint AS millis, horizon.n AS horizon, \
+            "WITH written AS (SELECT pg_logical_emit_message(true, 'latchkey', '')) \
+             SELECT EXISTS (SELECT FROM written) AS beaten, 0::bigint AS millis, horizon.n AS horizon, \
                     (SELECT there.tag FROM feed_log there WHERE there.n = $1) AS tag_there, \
                     log.n, log.tag, log.what, log.key, log.min, log.spared, log.until \
              FROM feed_horizon horizon LEFT JOIN feed_log log ON log.n > $1 ORDER BY log.n",
@@ -200,7 +202,10 @@ impl Log for PostgresLog {
     async fn members(&self) -> Result<Vec<Member>, LogUnavailable> {
         let mut lent = self.lend().await?;
         let rows: Result<Vec<MemberRow>, _> =
-            sqlx::query_as("SELECT id, address, lease_ms, fenced FROM feed_member ORDER BY id")
+            sqlx::query_as(
+                "WITH written AS (SELECT pg_logical_emit_message(true, 'latchkey', '')) \
+                 SELECT id, address, lease_ms, fenced FROM feed_member WHERE EXISTS (SELECT FROM written) ORDER BY id",
+            )
                 .fetch_all(lent.connection()?)
                 .await;
         let rows = lent.give_back(rows)?;

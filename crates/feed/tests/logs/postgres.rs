@@ -85,3 +85,19 @@ async fn a_snapshot_from_before_the_lock_is_refused() {
         server.pool().await.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
     assert!(append_within(&mut transaction, &one(1)).await.is_err());
 }
+
+/// A server that was deposed, and does not know it, answers a plain SELECT from its past. What writes it cannot commit.
+#[tokio::test]
+async fn whatever_an_answer_rests_on_is_committed_as_a_write() {
+    let server = OnServer::new().await;
+    let (pool, log) = (server.pool().await, server.open().await);
+    let writes = async || -> i64 {
+        let next = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
+        sqlx::query_scalar(next).fetch_one(&pool).await.unwrap()
+    };
+    let before = writes().await;
+    log.read(Position::START).await.unwrap();
+    assert_eq!(writes().await, before + 1);
+    log.members().await.unwrap();
+    assert_eq!(writes().await, before + 2);
+}
