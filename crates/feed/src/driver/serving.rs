@@ -52,7 +52,6 @@ enum Told {
     Event(Event),
     Opened { stream: StreamId, queue: mpsc::Sender<ToWatcher> },
     End { changes: Vec<Change>, mode: Mode, reply: oneshot::Sender<Outcome> },
-    Committed { position: Position, mode: Mode, reply: oneshot::Sender<Outcome> },
     Asked { credential: Credential, reply: oneshot::Sender<Answer> },
     Confirm { member: MemberId, position: Position, reply: oneshot::Sender<bool> },
 }
@@ -93,13 +92,6 @@ impl Serving {
     pub async fn end(&self, changes: Vec<Change>, mode: Mode) -> Outcome {
         let (reply, outcome) = oneshot::channel();
         self.tell(Told::End { changes, mode, reply });
-        outcome.await.unwrap_or(Outcome::NotConfirmed)
-    }
-
-    /// Says when everything up to `position`, which was committed before this was called, holds everywhere.
-    pub async fn committed(&self, position: Position, mode: Mode) -> Outcome {
-        let (reply, outcome) = oneshot::channel();
-        self.tell(Told::Committed { position, mode, reply });
         outcome.await.unwrap_or(Outcome::NotConfirmed)
     }
 
@@ -222,11 +214,6 @@ impl Worker {
                 let request = self.replies.number();
                 self.replies.outcomes.insert(request, reply);
                 Event::End { request, changes, mode }
-            }
-            Told::Committed { position, mode, reply } => {
-                let request = self.replies.number();
-                self.replies.outcomes.insert(request, reply);
-                Event::Committed { request, position, mode }
             }
             Told::Asked { credential, reply } => {
                 let request = self.replies.number();

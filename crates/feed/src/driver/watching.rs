@@ -12,16 +12,14 @@ use futures_util::{
     future::BoxFuture,
     stream::{BoxStream, FuturesUnordered},
 };
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 use super::{Clock, sleep_until};
 use crate::{
-    Credential, Entry, FromWatcher, Position, StreamId, Target, ToWatcher, Verdict, Wall, Watcher, WatcherId,
+    Credential, FromWatcher, Position, StreamId, Target, ToWatcher, Verdict, Watcher, WatcherId,
     watcher::{Action, Event, Fetch, Fetched, FlightId, Settings},
 };
 
-/// Batches of changes that may wait for somebody who ends open streams; who is slower is told that it missed some.
-const APPLIED: usize = 1024;
 /// How long a process that ends waits for its leases to be given back.
 const GIVE_BACK_WITHIN: Duration = Duration::from_millis(500);
 
@@ -41,20 +39,10 @@ pub trait Dial: Send + Sync + 'static {
 #[error("no replica can be watched: {0}")]
 pub struct OutOfReach(pub String);
 
-/// Changes that are in force since a moment ago.
-#[derive(Clone, Debug)]
-pub struct Applied {
-    pub entries: Arc<[Entry]>,
-    pub position: Position,
-    /// The entries are everything that is remembered, and others may have been missed.
-    pub after_reset: bool,
-}
-
 /// What is known of one service's changes. Any number of threads may look at once.
 pub struct Watching<V> {
     core: RwLock<Watcher<V>>,
     clock: Clock,
-    applied: broadcast::Sender<Applied>,
 }
 
 /// How a watcher stands, for readiness and metrics.
@@ -72,7 +60,7 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
     /// `id` is random. It knows nothing, and permits nothing, before [`Watching::run`].
     pub fn new(settings: Settings, id: WatcherId, clock: Clock) -> Arc<Self> {
         let core = RwLock::new(Watcher::new(settings, id, clock()));
-        Arc::new(Self { core, clock, applied: broadcast::channel(APPLIED).0 })
+        Arc::new(Self { core, clock })
     }
 
     /// Whether a credential is void. `None`: there is no lease, so nobody here knows.
@@ -105,11 +93,6 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
         self.read().endings().judge(credential)
     }
 
-    /// By which expiry is judged.
-    pub fn judging_time(&self) -> Wall {
-        self.read().judging_time((self.clock)())
-    }
-
     pub fn view(&self) -> View {
         let core = self.read();
         let now = (self.clock)().moment;
@@ -120,11 +103,6 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
             remembered: core.endings().len(),
             staleness: core.staleness(now),
         }
-    }
-
-    /// Follows what comes into force, for whoever holds open streams.
-    pub fn applied(&self) -> broadcast::Receiver<Applied> {
-        self.applied.subscribe()
     }
 
     /// Watches until `stop` resolves, then gives its leases back. From there on nothing is permitted.
@@ -229,10 +207,8 @@ impl<V: Clone + Send + Sync + 'static> Worker<V> {
             Action::Disconnect { stream } => {
                 self.streams.remove(&stream);
             }
-            Action::Applied { entries, position, after_reset } => {
-                // Nobody may be listening.
-                let _ = self.watching.applied.send(Applied { entries, position, after_reset });
-            }
+            // Nobody here holds open streams that could end.
+            Action::Applied { .. } => {}
             Action::ClocksApart(true) => {
                 tracing::error!(
                     "this machine's clock and the service's are more than 10 minutes apart: no lease"

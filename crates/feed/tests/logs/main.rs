@@ -63,3 +63,19 @@ conformance!(
 );
 conformance!(on_postgres, crate::postgres::OnServer::new().await);
 conformance!(on_sqlite, crate::sqlite::InFile::new().await);
+
+/// What the suite runs on is what the services make.
+#[test]
+fn the_services_migrations_make_the_tables_that_are_tested_here() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for service in ["auth-service", "policy-service"] {
+        for (database, schema) in [
+            ("postgres", latchkey_feed::log::postgres::SCHEMA),
+            ("sqlite", latchkey_feed::log::sqlite::SCHEMA),
+        ] {
+            let file = root.join(format!("{service}/migrations/{database}/20261128000000_feed.sql"));
+            let migration = std::fs::read_to_string(&file).unwrap();
+            assert!(migration.ends_with(schema), "{}", file.display());
+        }
+    }
+}
