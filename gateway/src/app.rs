@@ -162,7 +162,7 @@ pub async fn start(config: Config, injected: Injected, lifecycle: &Lifecycle) ->
 
     let Changes { endings, roles } = match changes {
         Some(changes) => changes,
-        None => watch::changes(&config.feeds, &identity, &clock, &entropy, lifecycle)?,
+        None => watch::changes(&config, &identity, &clock, &entropy, lifecycle)?,
     };
     let dialler = Dialler { config: config.clone(), identity, lifecycle: lifecycle.clone(), injected: peers };
     let own = dialler.dial()?;
@@ -246,7 +246,7 @@ impl Dialler {
             session: &peers.session.endpoints,
             policy: &peers.policy.endpoints,
         };
-        dial(endpoints, &self.identity, &self.lifecycle)
+        dial(endpoints, self.config.limits.check_timeout, &self.identity, &self.lifecycle)
     }
 }
 

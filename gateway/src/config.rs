@@ -99,6 +99,8 @@ pub struct Token {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
+    #[serde(with = "humantime_serde")]
+    pub check_timeout: Duration,
     pub body_bytes: u64,
     #[serde(with = "humantime_serde")]
     pub head_timeout: Duration,
@@ -242,6 +244,7 @@ impl Validate for Config {
         }
         let limits = &self.limits;
         for (key, value) in [
+            ("check_timeout", limits.check_timeout),
             ("head_timeout", limits.head_timeout),
             ("body_timeout", limits.body_timeout),
             ("idle_timeout", limits.idle_timeout),

@@ -16,7 +16,7 @@ use feed::{Variant, WatcherId};
 use opentelemetry::metrics::Meter;
 
 use super::{Changes, StartError};
-use crate::config::Feeds;
+use crate::config::Config;
 use crate::layers::identity::Roles;
 use crate::peers::endings::FeedEndings;
 
@@ -28,18 +28,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Watches auth-service and policy-service until the process drains: then the leases are given back, so that services which
 /// stop too need not wait for them, and for the few requests that are not decided yet auth-service is asked.
 pub(super) fn changes(
-    feeds: &Feeds,
+    config: &Config,
     identity: &Identity,
     clock: &SharedClock,
     entropy: &SharedEntropy,
     lifecycle: &Lifecycle,
 ) -> Result<Changes, StartError> {
+    let feeds = &config.feeds;
     let auth: Feed<()> = Feed::new("auth", &feeds.auth.endpoints, clock, entropy, lifecycle);
     let policy: Feed<Roles> = Feed::new("policy", &feeds.policy.endpoints, clock, entropy, lifecycle);
     // Two ways: whoever asks because the one that is watched on is broken should not find the same one.
     let asking = channel(&feeds.auth.endpoints, identity, "auth", lifecycle)?;
     let changes = Changes {
-        endings: Arc::new(FeedEndings::new(Arc::clone(&auth.watching), asking, Arc::clone(entropy))),
+        endings: Arc::new(FeedEndings::new(
+            Arc::clone(&auth.watching),
+            asking,
+            Arc::clone(entropy),
+            config.limits.check_timeout,
+        )),
         roles: Arc::clone(&policy.watching) as _,
     };
     let (identity, life) = (identity.clone(), lifecycle.clone());

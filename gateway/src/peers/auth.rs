@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 
 use accounts::{authentication, client_of, key_of, logged_in, mode, standing_to, tokens_of, user_of};
 
-use super::wire::{self, ADMINISTRATION, DATA_PATH, ENDING, LOGIN, answer, request};
+use super::wire::{self, ADMINISTRATION, ENDING, LOGIN, answer, request};
 use super::{
     ActiveToken, Asker, Auth, Client, ClientAuthentication, Concealed, Failure, Introspection, Key, KeySet,
     KeyState, LoggedIn, Login, LoginMode, LoginResult, NewUser, Page, PageRequest, PasswordChange,
@@ -31,6 +31,7 @@ use super::{
 const PEER: &str = "auth";
 
 pub struct AuthService {
+    check_timeout: Duration,
     logins: LoginServiceClient<Channel>,
     tokens: TokenServiceClient<Channel>,
     token_reads: TokenReadServiceClient<Channel>,
@@ -43,8 +44,9 @@ pub struct AuthService {
 }
 
 impl AuthService {
-    pub fn new(channel: Channel) -> Self {
+    pub fn new(channel: Channel, check_timeout: Duration) -> Self {
         Self {
+            check_timeout,
             logins: LoginServiceClient::new(channel.clone()),
             tokens: TokenServiceClient::new(channel.clone()),
             token_reads: TokenReadServiceClient::new(channel.clone()),
@@ -192,8 +194,9 @@ impl Auth for AuthService {
 
     async fn key_set(&self, asker: Asker<'_>) -> Result<KeySet, Unavailable> {
         // Not on any request's way (the guard fetches it beforehand), but a request may wait for a new key.
-        let reply = call!(self.token_reads, get_key_set, asker, 4 * DATA_PATH, rpc::GetKeySetRequest {})
-            .map_err(|no| no.outage(PEER))?;
+        let reply =
+            call!(self.token_reads, get_key_set, asker, 4 * self.check_timeout, rpc::GetKeySetRequest {})
+                .map_err(|no| no.outage(PEER))?;
         Ok(KeySet { jwks: reply.jwks, max_age: Duration::from_secs(reply.max_age.into()) })
     }
 

@@ -16,8 +16,6 @@ use tokio::sync::Semaphore;
 
 /// Questions at once; one more is told at once that nobody can be asked.
 const MAX_ASKS: usize = 64;
-/// What a request waits for an answer.
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// auth-service's feed.
 pub struct FeedEndings {
@@ -25,12 +23,19 @@ pub struct FeedEndings {
     reads: FeedReadServiceClient<Channel>,
     places: Semaphore,
     entropy: SharedEntropy,
+    /// What a request waits for an answer.
+    patience: Duration,
 }
 
 impl FeedEndings {
-    pub fn new(watching: Arc<Watching<()>>, replicas: Channel, entropy: SharedEntropy) -> Self {
+    pub fn new(
+        watching: Arc<Watching<()>>,
+        replicas: Channel,
+        entropy: SharedEntropy,
+        patience: Duration,
+    ) -> Self {
         let reads = FeedReadServiceClient::new(replicas);
-        Self { watching, reads, places: Semaphore::new(MAX_ASKS), entropy }
+        Self { watching, reads, places: Semaphore::new(MAX_ASKS), entropy, patience }
     }
 }
 
@@ -42,9 +47,9 @@ impl Endings for FeedEndings {
 
     async fn ask(&self, credential: &Credential) -> Result<Verdict, SourceUnavailable> {
         let _place = self.places.try_acquire().map_err(SourceUnavailable::new)?;
-        let call = Call::new(id(&*self.entropy, "ask_"), PATIENCE);
+        let call = Call::new(id(&*self.entropy, "ask_"), self.patience);
         let mut reads = self.reads.clone();
-        let answer = tokio::time::timeout(PATIENCE, reads.ask(call.request(ask(credential)))).await;
+        let answer = tokio::time::timeout(self.patience, reads.ask(call.request(ask(credential)))).await;
         let answer = answer.map_err(SourceUnavailable::new)?.map_err(SourceUnavailable::new)?;
         parse_verdict(answer.into_inner()).map_err(SourceUnavailable::new)
     }

@@ -2,6 +2,8 @@
 
 mod messages;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chassis::grpc::client::Channel;
 use proto::policy::v1 as rpc;
@@ -11,7 +13,7 @@ use rpc::policy_read_service_client::PolicyReadServiceClient;
 
 use messages::{decided, grant_of, group_of, resource_to, role_of, subject_to};
 
-use super::wire::{self, ADMINISTRATION, DATA_PATH, ENDING, answer, request};
+use super::wire::{self, ADMINISTRATION, ENDING, answer, request};
 use super::{
     Asker, Decided, Failure, Grant, Group, Page, PageRequest, Policy, Question, Resource, Role, Subject,
     SubjectRoles, Unavailable,
@@ -20,14 +22,16 @@ use super::{
 const PEER: &str = "policy";
 
 pub struct PolicyService {
+    check_timeout: Duration,
     checks: CheckServiceClient<Channel>,
     reads: PolicyReadServiceClient<Channel>,
     admin: PolicyAdminServiceClient<Channel>,
 }
 
 impl PolicyService {
-    pub fn new(channel: Channel) -> Self {
+    pub fn new(channel: Channel, check_timeout: Duration) -> Self {
         Self {
+            check_timeout,
             checks: CheckServiceClient::new(channel.clone()),
             reads: PolicyReadServiceClient::new(channel.clone()),
             admin: PolicyAdminServiceClient::new(channel),
@@ -52,13 +56,13 @@ impl Policy for PolicyService {
             resource: question.resource.map(resource_to),
             at_least: 0,
         };
-        Ok(decided(call!(self.checks, check, asker, DATA_PATH, message)?)?)
+        Ok(decided(call!(self.checks, check, asker, self.check_timeout, message)?)?)
     }
 
     async fn subject_roles(&self, asker: Asker<'_>, subject: Subject) -> Result<SubjectRoles, Unavailable> {
         let message = rpc::GetSubjectRolesRequest { subject: Some(subject_to(subject)), at_least: 0 };
-        let reply =
-            call!(self.reads, get_subject_roles, asker, DATA_PATH, message).map_err(|no| no.outage(PEER))?;
+        let reply = call!(self.reads, get_subject_roles, asker, self.check_timeout, message)
+            .map_err(|no| no.outage(PEER))?;
         Ok(SubjectRoles {
             roles: reply.roles,
             permissions: reply.permissions,

@@ -1,5 +1,7 @@
 //! session-service over gRPC.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chassis::grpc::client::Channel;
 use proto::session::v1 as rpc;
@@ -7,7 +9,7 @@ use rpc::session_admin_service_client::SessionAdminServiceClient;
 use rpc::session_read_service_client::SessionReadServiceClient;
 use rpc::session_service_client::SessionServiceClient;
 
-use super::wire::{self, ADMINISTRATION, DATA_PATH, answer, request};
+use super::wire::{self, ADMINISTRATION, answer, request};
 use super::{
     Asker, Concealed, Failure, NewSession, Page, PageRequest, Reason, Session, SessionLookup, Sessions,
     Unavailable,
@@ -16,14 +18,16 @@ use super::{
 const PEER: &str = "session";
 
 pub struct SessionService {
+    check_timeout: Duration,
     sessions: SessionServiceClient<Channel>,
     reads: SessionReadServiceClient<Channel>,
     admin: SessionAdminServiceClient<Channel>,
 }
 
 impl SessionService {
-    pub fn new(channel: Channel) -> Self {
+    pub fn new(channel: Channel, check_timeout: Duration) -> Self {
         Self {
+            check_timeout,
             sessions: SessionServiceClient::new(channel.clone()),
             reads: SessionReadServiceClient::new(channel.clone()),
             admin: SessionAdminServiceClient::new(channel),
@@ -55,7 +59,7 @@ impl Sessions for SessionService {
 
     async fn resolve(&self, asker: Asker<'_>, secret: &str) -> Result<SessionLookup, Unavailable> {
         let message = rpc::ResolveSessionRequest { secret: secret.to_owned() };
-        match call!(self.sessions, resolve_session, asker, DATA_PATH, message) {
+        match call!(self.sessions, resolve_session, asker, self.check_timeout, message) {
             Ok(reply) => Ok(SessionLookup::Found {
                 session: Box::new(session_of(reply.session)?),
                 current_secret: Some(reply.current_secret).filter(|s| !s.is_empty()).map(Concealed::new),

@@ -12,8 +12,6 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{Asker, Failure, Reason, Refused, Unavailable};
 
-/// What a request waits for while its caller waits for it.
-pub(super) const DATA_PATH: Duration = Duration::from_millis(250);
 /// A password is hashed, after a place in the queue.
 pub(super) const LOGIN: Duration = Duration::from_secs(5);
 /// Reads and changes that end nothing: a write, and whom it is passed on to.
