@@ -15,6 +15,7 @@ mod endpoint;
 mod forward;
 mod latency;
 mod multiplexed;
+mod options;
 mod patience;
 mod plan;
 mod pool;

@@ -35,6 +35,11 @@ pub struct Behind {
 }
 
 impl Behind {
+    /// For an answer that has been read: a database that was deposed answers too, with what it last knew.
+    fn must_have_right(&self) -> Result<(), Status> {
+        if self.feed.has_right() { Ok(()) } else { Err(status::no_right()) }
+    }
+
     /// When this is answered, every guard has heard of what was changed before it was called, by whomever.
     async fn hold_everywhere(&self) -> Result<(), Status> {
         match self.feed.end(Vec::new(), Mode::Everywhere).await {

@@ -24,6 +24,7 @@ pub enum Broken {
     AskWithoutRight,
     RecordDiesWithStream,
     BehindReplicaResets,
+    TailOfAnotherHistory,
     // The watcher.
     LeaseFromReceipt,
     AckBeforeApply,
@@ -69,7 +70,7 @@ impl Variant {
 
 #[cfg(feature = "simulation")]
 impl Broken {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::AckAfterCommit,
         Self::MembersBeforeCommit,
         Self::RepeatEndAtOnce,
@@ -83,6 +84,7 @@ impl Broken {
         Self::AskWithoutRight,
         Self::RecordDiesWithStream,
         Self::BehindReplicaResets,
+        Self::TailOfAnotherHistory,
         Self::LeaseFromReceipt,
         Self::AckBeforeApply,
         Self::ResetClears,

@@ -119,3 +119,23 @@ pub struct Entry {
     pub position: Position,
     pub change: Change,
 }
+
+/// Entries that follow one another, and the position that the first of them follows: whoever is there, or beyond it, on the
+/// same history, can take them in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    pub after: Position,
+    pub entries: Arc<[Entry]>,
+}
+
+impl Tail {
+    pub(crate) fn nothing(at: Position) -> Self {
+        Self { after: at, entries: [].into() }
+    }
+
+    pub(crate) fn is_unbroken(&self) -> bool {
+        (1..)
+            .zip(&*self.entries)
+            .all(|(place, entry)| self.after.number.checked_add(place) == Some(entry.position.number))
+    }
+}

@@ -30,7 +30,7 @@ pub mod wire;
 #[cfg(feature = "simulation")]
 pub use broken::Broken;
 pub use broken::Variant;
-pub use change::{Change, Entry, Position, Tag, Target, What};
+pub use change::{Change, Entry, Position, Tag, Tail, Target, What};
 pub use credential::{Credential, Verdict};
 pub use endings::Endings;
 pub use log::{Ledger, Log, LogCall, LogReply};

@@ -37,6 +37,14 @@ pub struct Appended {
     pub change: Change,
 }
 
+/// Where an append went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// What it follows, if the log says so beside: whoever is there then needs no read.
+    pub after: Option<Position>,
+    pub last: Position,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
     /// The position is not in this log, or before its horizon.
@@ -79,9 +87,8 @@ impl LogUnavailable {
 
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
-    /// Durable and in the order before it answers with the last entry's position. At least one change, at most
-    /// [`MAX_APPEND`].
-    async fn append(&self, changes: &[Appended]) -> Result<Position, LogUnavailable>;
+    /// Durable and in the order before it answers. At least one change, at most [`MAX_APPEND`].
+    async fn append(&self, changes: &[Appended]) -> Result<Placed, LogUnavailable>;
     async fn read(&self, after: Position) -> Result<Read, LogUnavailable>;
     async fn snapshot(&self) -> Result<Snapshot, LogUnavailable>;
     async fn beat(&self, member: MemberId, after: Position) -> Result<Beat, LogUnavailable>;
@@ -123,7 +130,7 @@ pub enum LogCall {
 /// The answer to the [`LogCall`] of the same name; `Done` where there is nothing to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogReply {
-    Appended(Position),
+    Appended(Placed),
     Read(Read),
     Snapshot(Snapshot),
     Beat(Beat),

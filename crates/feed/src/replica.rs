@@ -21,7 +21,7 @@ use self::{
     call::{Calls, Purpose},
     confirming::{Record, Strikes, Waiting},
     ending::Ender,
-    history::History,
+    history::{History, Included},
     streams::Stream,
 };
 pub use self::{
@@ -29,8 +29,8 @@ pub use self::{
     event::{Action, Answer, CallId, Event, Fill, RequestId},
 };
 use crate::{
-    broken::Variant,
-    change::{Entry, Position},
+    broken::{Broken, Variant},
+    change::{Entry, Position, Tail},
     endings::Endings,
     log::{LogCall, LogReply},
     member::{Life, MemberId},
@@ -131,7 +131,8 @@ impl Replica {
             }
             Event::Received { stream, message } => self.received(stream, message, now),
             Event::StreamClosed { stream } => self.stream_closed(stream),
-            Event::ConfirmAsked { request, member, position } => {
+            Event::ConfirmAsked { request, member, position, tail } => {
+                self.learn(&tail);
                 self.confirm_asked(request, member, position, now);
             }
             Event::Confirmed { call } => self.confirmed(call),
@@ -210,7 +211,7 @@ impl Replica {
             (Purpose::Hello(stream), LogReply::Read(read)) => self.hello_read(stream, read),
             (Purpose::CatchUp(waiting), LogReply::Read(read)) => self.catch_up_read(waiting, read),
             (Purpose::Answer(question), LogReply::Read(read)) => self.answer_read(question, read),
-            (Purpose::Append(batch), LogReply::Appended(position)) => self.appended(batch, position, now),
+            (Purpose::Append(batch), LogReply::Appended(placed)) => self.appended(batch, placed, now),
             (Purpose::Head(request), LogReply::Read(read)) => self.head_read(request, read, now),
             (Purpose::Members(request), LogReply::Members(members)) => {
                 self.members_read(request, members, now);
@@ -252,12 +253,32 @@ impl Replica {
             self.diverged();
             return false;
         }
-        let Some(new) = self.history.extend(entries, self.settings.variant) else { return true };
+        self.apply(entries);
+        true
+    }
+
+    /// Takes in what the log holds, from somebody who appended or read it. Where it does not go on from here, the log will be
+    /// read: what is missing before it, or on another history, must not be passed over.
+    fn learn(&mut self, tail: &Tail) {
+        let variant = self.settings.variant;
+        let goes_on = self.history.includes(tail.after, variant) == Included::Yes
+            || variant.is(Broken::TailOfAnotherHistory);
+        let last = tail.entries.last().map_or(tail.after, |entry| entry.position);
+        if self.phase == Phase::Serving
+            && tail.is_unbroken()
+            && goes_on
+            && self.history.agrees(last, &tail.entries, variant)
+        {
+            self.apply(&tail.entries);
+        }
+    }
+
+    fn apply(&mut self, entries: &[Entry]) {
+        let Some(new) = self.history.extend(entries, self.settings.variant) else { return };
         for entry in new {
             self.memory.remember(entry);
         }
         let new: std::sync::Arc<[Entry]> = new.into();
         self.push(&new);
-        true
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use latchkey_feed::{
     Change, Credential, Entry, FromWatcher, Life, LogCall, LogReply, Moment, Now, Position, Replica,
-    StreamId, Tag, Target, ToWatcher, Variant, Verdict, Wall, Watcher, WatcherId, What,
-    log::{Beat, Snapshot},
+    StreamId, Tag, Tail, Target, ToWatcher, Variant, Verdict, Wall, Watcher, WatcherId, What,
+    log::{Beat, Placed, Snapshot},
     member::Member,
     replica, watcher,
 };
@@ -28,6 +28,10 @@ fn entry(number: u64) -> Entry {
 
 fn position(number: u64) -> Position {
     Position { number, tag: Tag(number * 1000) }
+}
+
+fn placed(number: u64) -> Placed {
+    Placed { after: None, last: position(number) }
 }
 
 fn token(number: u64) -> Credential {
@@ -278,7 +282,12 @@ fn a_replica_that_was_fenced_comes_back_as_somebody_else() {
     assert_ne!(served.replica.member(), before);
     assert_eq!(members.iter().filter(|member| !member.fenced).count(), 1);
     let request = replica::RequestId(1);
-    let asked = replica::Event::ConfirmAsked { request, member: before, position: Position::START };
+    let asked = replica::Event::ConfirmAsked {
+        request,
+        member: before,
+        position: Position::START,
+        tail: Tail { after: Position::START, entries: [].into() },
+    };
     let said = served.on(asked, now(501));
     assert_eq!(said, [replica::Action::AnswerConfirm { request, confirmed: true }]);
 }
@@ -294,7 +303,7 @@ fn nothing_is_answered_for_an_append_whose_outcome_is_unknown() {
     let outcome = replica::Outcome::NotConfirmed;
     assert!(said.contains(&replica::Action::Ended { request, outcome }));
     // Its late answer is nobody's.
-    let reply = LogReply::Appended(position(1));
+    let reply = LogReply::Appended(placed(1));
     let late = served.replica.on(replica::Event::LogReplied { call: *call, reply }, now(700));
     assert!(!late.iter().any(|action| matches!(action, replica::Action::Ended { .. })));
     let request = replica::RequestId(2);
@@ -323,7 +332,7 @@ fn appends_under_way_gather_what_comes_next() {
     }
     let mut ended = 0;
     while let Some((call, count)) = calls.pop() {
-        let reply = LogReply::Appended(position(count as u64));
+        let reply = LogReply::Appended(placed(count as u64));
         for action in served.replica.on(replica::Event::LogReplied { call, reply }, now(20)) {
             match action {
                 replica::Action::CallLog { call, log_call: LogCall::Append(changes) } => {

@@ -18,7 +18,7 @@ use latchkey_feed::{
 const FIXED: u64 = 2_000;
 const FRESH: u64 = 500;
 /// Within so many seeds every broken rule must show.
-const ENOUGH: u64 = 12_000;
+const ENOUGH: u64 = 5_000;
 
 fn all<T: Send>(seeds: std::ops::Range<u64>, each: impl Fn(u64, Report) -> T + Sync) -> Vec<T> {
     let middle = seeds.start + (seeds.end - seeds.start) / 2;

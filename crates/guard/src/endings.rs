@@ -19,4 +19,9 @@ pub trait Endings: Send + Sync + 'static {
     /// What is remembered without a lease, if the last lease ended no longer ago than `stale_for`. `None`: it may not be
     /// used.
     fn judge_stale(&self, credential: &Credential, stale_for: Duration) -> Option<Verdict>;
+
+    /// By how much the issuer's clock is ahead of this process's: expiry is judged by the later of both.
+    fn ahead(&self) -> Duration {
+        Duration::ZERO
+    }
 }

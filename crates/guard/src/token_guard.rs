@@ -102,11 +102,16 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
         }
-        let verified = self.remembered.get(&Digest::of(token), now)?;
+        let verified = self.remembered.get(&Digest::of(token), self.judging_time(now))?;
         self.is_live(&verified).then_some(verified)
     }
 
-    /// Whether it certainly has not been taken back, as of this moment: for whoever has waited since it was verified.
+    /// Whether it has been taken back, as of this moment: for whoever has waited since it was verified.
+    pub async fn verify_again(&self, verified: &Verified<T>) -> Result<(), Refusal> {
+        self.counted(self.not_taken_back(verified).await)
+    }
+
+    /// Whether it certainly has not been taken back, by what is known here.
     pub fn is_live(&self, verified: &Verified<T>) -> bool {
         self.endings.judge(&verified.credential) == Some(Verdict::Live)
     }
@@ -116,11 +121,8 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
     pub async fn verify(&self, token: &str, now: OffsetDateTime) -> Result<Arc<Verified<T>>, Refusal> {
         let outcome = async {
             let verified = self.look_or_verify(token, now).await?;
-            let verdict = match self.endings.judge(&verified.credential) {
-                Some(verdict) => verdict,
-                None => self.endings.ask(&verified.credential).await.map_err(|_| Unavailable::NoLease)?,
-            };
-            live(verdict).map(|()| verified)
+            self.not_taken_back(&verified).await?;
+            Ok(verified)
         };
         self.counted(outcome.await)
     }
@@ -193,11 +195,22 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
         }
     }
 
+    fn judging_time(&self, now: OffsetDateTime) -> OffsetDateTime {
+        now.saturating_add(self.endings.ahead().try_into().unwrap_or(time::Duration::ZERO))
+    }
+
+    async fn not_taken_back(&self, verified: &Verified<T>) -> Result<(), Refusal> {
+        live(match self.endings.judge(&verified.credential) {
+            Some(verdict) => verdict,
+            None => self.endings.ask(&verified.credential).await.map_err(|_| Unavailable::NoLease)?,
+        })
+    }
+
     async fn look_or_verify(&self, token: &str, now: OffsetDateTime) -> Outcome<T> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Refused::TooLarge.into());
         }
-        let digest = Digest::of(token);
+        let (digest, now) = (Digest::of(token), self.judging_time(now));
         for _ in 0..ROUNDS {
             if let Some(verified) = self.remembered.get(&digest, now) {
                 return Ok(verified);

@@ -57,4 +57,8 @@ impl Endings for FeedEndings {
     fn judge_stale(&self, credential: &Credential, stale_for: Duration) -> Option<Verdict> {
         self.watching.may_serve_stale(stale_for).then(|| self.watching.judge_stale(credential))
     }
+
+    fn ahead(&self) -> Duration {
+        self.watching.ahead()
+    }
 }

@@ -71,11 +71,41 @@ impl Permit {
         matches!(&self.0, Who::Asked(asked) if asked.is_stale)
     }
 
+    /// The token that must still hold when the request is sent; none where an old answer is good enough.
+    pub(super) fn into_token(self) -> Option<Arc<Verified<Identity>>> {
+        match self.0 {
+            Who::Remembered(verified) => Some(verified),
+            Who::Asked(asked) if asked.is_stale => None,
+            Who::Asked(asked) => match asked.believed {
+                Believed::Token(verified) => Some(verified),
+                Believed::Session(_) => None,
+            },
+            Who::Nobody => None,
+        }
+    }
+
     /// A cookie to send with the answer.
     pub(super) fn take_cookie(&mut self) -> Option<HeaderValue> {
         match &mut self.0 {
             Who::Asked(asked) => asked.set_cookie.take(),
             Who::Nobody | Who::Remembered(_) => None,
+        }
+    }
+}
+
+/// What is looked at once more by who had to wait before sending: meanwhile the token may have been taken back.
+#[derive(Clone, Copy)]
+pub(super) struct Still<'a>(Option<(&'a State, &'a Verified<Identity>)>);
+
+impl<'a> Still<'a> {
+    pub(super) fn of(state: &'a State, token: Option<&'a Verified<Identity>>) -> Self {
+        Self(token.map(|token| (state, token)))
+    }
+
+    pub(super) async fn holds(self) -> Result<(), guard::Refusal> {
+        match self.0 {
+            Some((state, token)) => state.shared.guard.verify_again(token).await,
+            None => Ok(()),
         }
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct Leased {
     pub(super) lease: Lease,
     /// How long it had been idle; None for a new one, zero for one that others use too.
     pub(super) idle: Option<Duration>,
+    /// Whether it was not there at once.
+    pub(super) waited: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +144,7 @@ impl Endpoint {
                 return Ok(Leased {
                     lease: Lease::new(Sender::Http1(sender), self, place),
                     idle: Some(idle),
+                    waited: false,
                 });
             }
         }
@@ -171,7 +174,7 @@ impl Endpoint {
                 Sender::Http2(self.multiplexed.connect(stream, &self.drivers).await.map_err(handshake)?)
             }
         };
-        Ok(Leased { lease: Lease::new(sender, self, place), idle: None })
+        Ok(Leased { lease: Lease::new(sender, self, place), idle: None, waited: true })
     }
 
     /// A stream of a connection that somebody has made meanwhile, or of a new one.
@@ -182,13 +185,17 @@ impl Endpoint {
             return Err(Unreachable::TimedOut { address: self.vitals.address.clone(), after });
         };
         match self.multiplexed.stream() {
-            Some(stream) => Ok(self.shared(stream, place)),
+            Some(stream) => Ok(Leased { waited: true, ..self.shared(stream, place) }),
             None => self.connect(place).await,
         }
     }
 
     fn shared(self: &Arc<Self>, stream: Stream, place: &mut Option<Place<'_>>) -> Leased {
-        Leased { lease: Lease::new(Sender::Http2(stream), self, place), idle: Some(Duration::ZERO) }
+        Leased {
+            lease: Lease::new(Sender::Http2(stream), self, place),
+            idle: Some(Duration::ZERO),
+            waited: false,
+        }
     }
 
     async fn open(&self) -> Result<TcpStream, Unreachable> {

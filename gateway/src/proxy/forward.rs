@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
+use super::authorize::Still;
 use super::body::{Source, Upstream as UpstreamBody};
 use super::endpoint::{Lease, Leased, Unreachable};
 use super::pool::Upstream;
@@ -40,6 +41,8 @@ pub(super) enum Failure {
     Switched,
     #[error("the request's body: {0}")]
     Body(Fault),
+    #[error("while it waited: {0}")]
+    Refused(guard::Refusal),
 }
 
 impl Failure {
@@ -53,6 +56,7 @@ impl Failure {
             Failure::Unreachable { .. } => catalogue::UPSTREAM_UNAVAILABLE.into(),
             Failure::TimedOut { .. } => catalogue::UPSTREAM_TIMEOUT.into(),
             Failure::Broken { .. } | Failure::Switched => catalogue::UPSTREAM_FAILED.into(),
+            Failure::Refused(refusal) => (*refusal).into(),
             Failure::Body(Fault::TooLarge) => catalogue::BODY_TOO_LARGE.into(),
             Failure::Body(Fault::TooSlow) => {
                 Problem::new(catalogue::REQUEST_TIMEOUT).detail("The request's body did not arrive in time.")
@@ -65,7 +69,10 @@ impl Failure {
 
     /// Whether it is the application's fault.
     pub(super) fn is_upstream(&self) -> bool {
-        !matches!(self, Failure::Body(_) | Failure::Unreachable { source: Unreachable::Full, .. })
+        !matches!(
+            self,
+            Failure::Body(_) | Failure::Refused(_) | Failure::Unreachable { source: Unreachable::Full, .. }
+        )
     }
 }
 
@@ -99,13 +106,17 @@ impl Answer {
 /// Sends a request whose headers are ready. At most one retry: of what was never sent, or of a request that may be
 /// repeated, has no body, and broke off before its answer began. For the latter it must be copied beforehand, which is
 /// done where a retry can help: where there is another endpoint, or where a connection was idle for long enough to
-/// have been closed by the other side.
+/// have been closed by the other side. What had to wait is sent only if `still` holds.
 pub(super) async fn send(
     upstream: &Upstream,
     request: Request<RequestBody>,
     transfer: Option<&Transfer>,
+    still: Still<'_>,
 ) -> Result<Answer, Failure> {
     let mut leased = upstream.lease().await.map_err(|source| unreachable(upstream, source))?;
+    if leased.waited {
+        Box::pin(still.holds()).await.map_err(Failure::Refused)?;
+    }
     let several = upstream.has_several();
     let doubtful = several || leased.idle.is_some_and(|idle| idle >= DOUBTFUL);
     let spare = match transfer {
@@ -142,7 +153,7 @@ pub(super) async fn send(
             }
             match unsent.or(spare) {
                 Some(request) if several || leased.idle.is_some() => {
-                    Box::pin(again(upstream, leased.lease, *request, transfer)).await
+                    Box::pin(again(upstream, leased.lease, *request, transfer, still)).await
                 }
                 _ => Err(broken(upstream, error, transfer)),
             }
@@ -161,9 +172,11 @@ async fn again(
     former: Lease,
     request: Request<RequestBody>,
     transfer: Option<&Transfer>,
+    still: Still<'_>,
 ) -> Result<Answer, Failure> {
     let leased = upstream.lease_again(former).await;
     let mut leased = leased.map_err(|source| unreachable(upstream, source))?;
+    still.holds().await.map_err(Failure::Refused)?;
     let begun = upstream.has_several().then(Instant::now);
     let Some(sent) = leased.lease.send(request) else { return Err(unreachable(upstream, Unreachable::None)) };
     let after = upstream.rule().timeout;

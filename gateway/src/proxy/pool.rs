@@ -52,7 +52,8 @@ impl Upstream {
     /// reached: nothing was sent yet.
     pub(super) async fn lease(&self) -> Result<Leased, Unreachable> {
         let mut place = self.backend.limit.enter();
-        if place.is_none() {
+        let waits = place.is_none();
+        if waits {
             place = Box::pin(self.backend.limit.wait(self.backend.rule.connect_timeout)).await;
         }
         if place.is_none() {
@@ -60,7 +61,7 @@ impl Upstream {
         }
         let first = self.choose(None).ok_or(Unreachable::None)?;
         match first.lease(&mut place).await {
-            Ok(leased) => Ok(leased),
+            Ok(leased) => Ok(Leased { waited: leased.waited || waits, ..leased }),
             Err(unreachable) => match self.choose(Some(first)) {
                 Some(second) => Box::pin(second.lease(&mut place)).await,
                 None => Err(unreachable),

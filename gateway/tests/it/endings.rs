@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use feed::{Credential, Verdict, What};
 use guard::SourceUnavailable;
 
-use super::client::get;
-use super::gateway::{ALICE, Gateway};
+use super::client::{Client, get, request};
+use super::gateway::{ALICE, Gateway, eventually};
+use super::upstream::Upstream;
 
 /// The feed, as the test says; at first there is a lease, and nothing has ended.
 pub struct Endings {
@@ -126,6 +127,36 @@ async fn a_route_may_prefer_an_old_answer_to_none_and_says_so_each_time() {
     // Whoever can be asked is.
     gateway.endings.without_lease(Some(Verdict::Live));
     assert_eq!(get(gateway.address, "/available/a", &[&bearer]).await.header("x-latchkey-stale"), None);
+}
+
+#[tokio::test]
+async fn what_has_waited_for_the_application_is_looked_up_again() {
+    let slow = Upstream::start().await;
+    let routes = format!(
+        "[upstream.app]\nendpoints = [\"http://{}\"]\nconcurrency = 1\nqueue = 9\ntimeout = \"20s\"\nconnect_timeout = \"20s\"\n\
+         [[route]]\npath = \"/app/*\"\naccept = [\"token\"]\nupstream = \"app\"\n",
+        slow.address
+    );
+    let gateway = Gateway::with_routes(&routes).await;
+    let bearer = gateway.bearer();
+    assert_eq!(get(gateway.address, "/app/x", &[&bearer]).await.status, 200);
+    let mut clients = Vec::new();
+    for queued in [0.0, 1.0] {
+        let mut client = Client::connect(gateway.address).await;
+        client.send(request("GET", "/app/slow", &[&bearer])).await;
+        let metric = "latchkey_gateway_upstream_queued{upstream=\"app\"}";
+        eventually("it waits", async || {
+            (slow.requests().len() == 2 && gateway.metric(metric) == Some(queued)).then_some(())
+        })
+        .await;
+        clients.push(client);
+    }
+    gateway.endings.under_lease(Verdict::Ended(What::Token));
+    slow.go();
+    let [mut first, mut second] = <[Client; 2]>::try_from(clients).ok().unwrap();
+    assert_eq!(first.answer().await.status, 200, "it was on its way before");
+    assert_eq!(second.answer().await.status, 401);
+    assert_eq!(slow.requests().len(), 2, "the application has not seen it");
 }
 
 /// The lease ends, or the token, while policy-service is being asked.

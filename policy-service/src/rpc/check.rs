@@ -19,6 +19,10 @@ impl Checks {
     async fn decide(&self, questions: &[Question], at_least: u64) -> Result<At<Vec<Decision>>, Status> {
         match flows::check::check(self.0.store.as_ref(), questions, Revision(at_least)).await {
             Ok(decided) => {
+                if let Err(no_right) = self.0.must_have_right() {
+                    self.0.counts.unavailable(questions.len());
+                    return Err(no_right);
+                }
                 self.0.counts.decided(&decided.value);
                 Ok(decided)
             }

@@ -24,6 +24,7 @@ impl PolicyReadService for Reads {
             flows::subject_roles::subject_roles(self.0.store.as_ref(), &principal, Revision(at_least))
                 .await
                 .map_err(|error| status::of_read(&error))?;
+        self.0.must_have_right()?;
         Ok(Response::new(wire::GetSubjectRolesResponse {
             roles: roles.iter().map(ToString::to_string).collect(),
             permissions: permissions.iter().map(ToString::to_string).collect(),

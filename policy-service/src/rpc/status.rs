@@ -36,6 +36,12 @@ pub(super) fn not_confirmed() -> Status {
     with_retry(Code::Unavailable, "NOT_CONFIRMED", message, RETRY)
 }
 
+/// What the database says may be of yesterday.
+pub(super) fn no_right() -> Status {
+    let message = "the log of changes has not answered for a lease: what is read may have changed";
+    with_retry(Code::Unavailable, "NO_RIGHT", message, RETRY)
+}
+
 pub(super) fn of_read(error: &ReadError) -> Status {
     match error {
         ReadError::RevisionNotReached { .. } => {

@@ -111,3 +111,29 @@ async fn a_revision_from_the_future_is_not_answered() {
         }
     }
 }
+
+/// A database that was deposed still answers reads. Here only the log does not answer, which is all that can be told apart.
+#[tokio::test]
+async fn what_is_read_while_the_log_does_not_answer_is_not_given_as_an_answer() {
+    let stack = Stack::start_with(&[("LATCHKEY__FEED__LEASE", "1s")]).await;
+    let Client { mut checks, mut reads, .. } = stack.client("gateway");
+    let roles = || wire::GetSubjectRolesRequest { subject: user(1), at_least: 0 };
+    checks.check(call(check(user(1), "document:read", None))).await.unwrap();
+    reads.get_subject_roles(call(roles())).await.unwrap();
+    sql(&stack, &["ALTER TABLE feed_member RENAME TO elsewhere"]).await;
+    let refused = async {
+        loop {
+            if let Err(status) = checks.check(call(check(user(1), "document:read", None))).await {
+                return status;
+            }
+        }
+    };
+    for status in [refused.await, reads.get_subject_roles(call(roles())).await.unwrap_err()] {
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "NO_RIGHT"), "{status:?}");
+        assert!(chassis::status::retry_after(&status).is_some(), "{status:?}");
+    }
+    reads.list_roles(call(wire::ListRolesRequest::default())).await.unwrap();
+    sql(&stack, &["ALTER TABLE elsewhere RENAME TO feed_member"]).await;
+    while checks.check(call(check(user(1), "document:read", None))).await.is_err() {}
+    reads.get_subject_roles(call(roles())).await.unwrap();
+}

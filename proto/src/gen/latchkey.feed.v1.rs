@@ -175,13 +175,19 @@ pub struct AskResponse {
     #[prost(enumeration = "What", tag = "2")]
     pub ended: i32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConfirmRequest {
     /// 32 hexadecimal digits, a full stop, and the number of the registration.
     #[prost(string, tag = "1")]
     pub member: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub position: ::core::option::Option<Position>,
+    /// What the member may not have read yet: entries without gaps, and the position that they follow. It takes them in if it
+    /// is there; what they do not bring it to, it reads from the log.
+    #[prost(message, optional, tag = "3")]
+    pub after: ::core::option::Option<Position>,
+    #[prost(message, repeated, tag = "4")]
+    pub entries: ::prost::alloc::vec::Vec<Entry>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConfirmResponse {}

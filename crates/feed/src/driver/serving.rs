@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::view::View;
 use super::{Clock, sleep_until};
 use crate::{
-    Change, Credential, FromWatcher, Life, Log, Member, MemberId, Position, Replica, StreamId, ToWatcher,
+    Change, Credential, FromWatcher, Life, Log, Member, MemberId, Position, Replica, StreamId, Tail,
+    ToWatcher,
     replica::{Action, Answer, Event, Mode, Outcome, RequestId, Settings},
 };
 
@@ -30,9 +31,9 @@ const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// The other replicas of this service.
 #[async_trait]
 pub trait Peers: Send + Sync + 'static {
-    /// Resolves when `member` says that it and every lease of its are at or beyond `position`. Whatever keeps it from
-    /// saying so is [`NotConfirmed`].
-    async fn confirm(&self, member: &Member, position: Position) -> Result<(), NotConfirmed>;
+    /// Resolves when `member` says that it and every lease of its are at or beyond `position`. It is told what it may not
+    /// have read yet. Whatever keeps it from saying so is [`NotConfirmed`].
+    async fn confirm(&self, member: &Member, position: Position, tail: &Tail) -> Result<(), NotConfirmed>;
 }
 
 /// A member that has not confirmed; its leases are then waited out.
@@ -46,6 +47,7 @@ pub struct Serving {
     told: mpsc::UnboundedSender<Told>,
     view: watch::Receiver<View>,
     streams: Arc<AtomicU64>,
+    clock: Clock,
 }
 
 enum Told {
@@ -53,7 +55,7 @@ enum Told {
     Opened { stream: StreamId, queue: mpsc::Sender<ToWatcher> },
     End { changes: Vec<Change>, mode: Mode, reply: oneshot::Sender<Outcome> },
     Asked { credential: Credential, reply: oneshot::Sender<Answer> },
-    Confirm { member: MemberId, position: Position, reply: oneshot::Sender<bool> },
+    Confirm { member: MemberId, position: Position, tail: Tail, reply: oneshot::Sender<bool> },
 }
 
 /// What a replica works with.
@@ -70,7 +72,8 @@ pub struct Parts {
 /// everything is handed over.
 pub fn serve(parts: Parts) -> (Serving, impl Future<Output = ()> + Send) {
     let (told, tasks) = mpsc::unbounded_channel();
-    let now = (parts.clock)();
+    let clock = Arc::clone(&parts.clock);
+    let now = clock();
     let core = Replica::new(parts.settings.clone(), parts.life, now);
     let (shown, view) = watch::channel(View::of(&core, now.moment));
     let worker = Worker {
@@ -84,7 +87,7 @@ pub fn serve(parts: Parts) -> (Serving, impl Future<Output = ()> + Send) {
         shown,
         parts,
     };
-    (Serving { told, view, streams: Arc::default() }, worker.run())
+    (Serving { told, view, streams: Arc::default(), clock }, worker.run())
 }
 
 impl Serving {
@@ -103,9 +106,9 @@ impl Serving {
     }
 
     /// Answers a peer; false is an error to it.
-    pub async fn confirm(&self, member: MemberId, position: Position) -> bool {
+    pub async fn confirm(&self, member: MemberId, position: Position, tail: Tail) -> bool {
         let (reply, confirmed) = oneshot::channel();
-        self.tell(Told::Confirm { member, position, reply });
+        self.tell(Told::Confirm { member, position, tail, reply });
         confirmed.await.unwrap_or(false)
     }
 
@@ -129,6 +132,12 @@ impl Serving {
     /// Hands everything over: watchers go elsewhere, the membership ends.
     pub fn terminate(&self) {
         self.tell(Told::Event(Event::Terminate));
+    }
+
+    /// Whether an answer that was read from the service's database before this call may be given: the database was the one
+    /// that changes are written to, less than a lease ago (rule R8). What has changed since then is not acknowledged.
+    pub fn has_right(&self) -> bool {
+        self.view().right.is_some_and(|right| (self.clock)().moment < right)
     }
 
     /// How the replica stands, as of a moment ago.
@@ -220,10 +229,10 @@ impl Worker {
                 self.replies.answers.insert(request, reply);
                 Event::Asked { request, credential }
             }
-            Told::Confirm { member, position, reply } => {
+            Told::Confirm { member, position, tail, reply } => {
                 let request = self.replies.number();
                 self.replies.confirmations.insert(request, reply);
-                Event::ConfirmAsked { request, member, position }
+                Event::ConfirmAsked { request, member, position, tail }
             }
         };
         if let Event::StreamClosed { stream } = event {
@@ -270,12 +279,12 @@ impl Worker {
                     .boxed(),
                 );
             }
-            Action::Confirm { call, member, position } => {
+            Action::Confirm { call, member, position, tail } => {
                 let peers = Arc::clone(&self.parts.peers);
                 let limit = member.lease / 2;
                 self.under_way.push(
                     async move {
-                        match tokio::time::timeout(limit, peers.confirm(&member, position)).await {
+                        match tokio::time::timeout(limit, peers.confirm(&member, position, &tail)).await {
                             Ok(Ok(())) => Event::Confirmed { call },
                             Ok(Err(NotConfirmed)) | Err(_) => Event::ConfirmFailed { call },
                         }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,6 +46,8 @@ pub struct OutOfReach(pub String);
 pub struct Watching<V> {
     core: RwLock<Watcher<V>>,
     clock: Clock,
+    /// Milliseconds; see [`Watching::ahead`].
+    ahead: AtomicU64,
 }
 
 /// How a watcher stands, for readiness and metrics.
@@ -60,7 +65,7 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
     /// `id` is random. It knows nothing, and permits nothing, before [`Watching::run`].
     pub fn new(settings: Settings, id: WatcherId, clock: Clock) -> Arc<Self> {
         let core = RwLock::new(Watcher::new(settings, id, clock()));
-        Arc::new(Self { core, clock })
+        Arc::new(Self { core, clock, ahead: AtomicU64::new(0) })
     }
 
     /// Whether a credential is void. `None`: there is no lease, so nobody here knows.
@@ -86,6 +91,12 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
     /// Whether a route that prefers old answers to none may still give them.
     pub fn may_serve_stale(&self, stale_for: Duration) -> bool {
         self.read().may_serve_stale(stale_for, (self.clock)().moment)
+    }
+
+    /// By how much the time at which expiry is to be judged is ahead of this process's wall clock: the log's may be the later
+    /// one, and this one may have been turned back. As of the last message.
+    pub fn ahead(&self) -> Duration {
+        Duration::from_millis(self.ahead.load(Ordering::Relaxed))
     }
 
     /// What is remembered of a credential, lease or not: only for who may serve stale.
@@ -171,7 +182,11 @@ impl<V: Clone + Send + Sync + 'static> Worker<V> {
     fn on(&mut self, event: Event) {
         let actions = {
             let mut core = self.watching.write();
-            core.on(event, (self.watching.clock)())
+            let now = (self.watching.clock)();
+            let actions = core.on(event, now);
+            let ahead = core.judging_time(now).apart(now.wall);
+            self.watching.ahead.store(u64::try_from(ahead.as_millis()).unwrap_or(0), Ordering::Relaxed);
+            actions
         };
         for action in actions {
             self.act(action);

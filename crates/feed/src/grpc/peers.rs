@@ -17,7 +17,7 @@ use chassis::{
 use proto::feed::v1::confirm_service_client::ConfirmServiceClient;
 
 use crate::{
-    Member, Position,
+    Member, Position, Tail,
     driver::serving::{NotConfirmed, Peers},
     wire::confirm,
 };
@@ -34,11 +34,12 @@ pub(super) struct Replicas {
 
 #[async_trait]
 impl Peers for Replicas {
-    async fn confirm(&self, member: &Member, position: Position) -> Result<(), NotConfirmed> {
+    async fn confirm(&self, member: &Member, position: Position, tail: &Tail) -> Result<(), NotConfirmed> {
         let channel = self.channel(&member.address)?;
         let call = Call::new(format!("feed_{}", position.number), member.lease);
-        let asked =
-            ConfirmServiceClient::new(channel).confirm(call.request(confirm(member.id, position))).await;
+        let asked = ConfirmServiceClient::new(channel)
+            .confirm(call.request(confirm(member.id, position, tail)))
+            .await;
         match asked {
             Ok(_) => Ok(()),
             Err(status) => {

@@ -112,8 +112,8 @@ impl FeedReadService for Reads {
 #[tonic::async_trait]
 impl ConfirmService for Confirms {
     async fn confirm(&self, request: Request<ConfirmRequest>) -> Result<Response<ConfirmResponse>, Status> {
-        let (member, position) = parse_confirm(request.into_inner()).map_err(refusal)?;
-        match self.0.confirm(member, position).await {
+        let (member, position, tail) = parse_confirm(request.into_inner()).map_err(refusal)?;
+        match self.0.confirm(member, position, tail).await {
             true => Ok(Response::new(ConfirmResponse {})),
             false => Err(status::refusal(Code::Unavailable, "NOT_CONFIRMED", "not every lease is there yet")),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Appended, Beat, LogCall, LogReply, Read, Snapshot};
+use super::{Appended, Beat, LogCall, LogReply, Placed, Read, Snapshot};
 use crate::{
     change::{Entry, Position},
     member::{Member, MemberId},
@@ -48,12 +48,13 @@ impl Ledger {
         }
     }
 
-    pub fn append(&mut self, changes: &[Appended]) -> Position {
+    pub fn append(&mut self, changes: &[Appended]) -> Placed {
+        let after = Some(self.head);
         for Appended { tag, change } in changes {
             self.head = Position { number: self.head.number + 1, tag: *tag };
             self.entries.insert(self.head.number, Entry { position: self.head, change: change.clone() });
         }
-        self.head
+        Placed { after, last: self.head }
     }
 
     pub fn read(&self, after: Position) -> Read {

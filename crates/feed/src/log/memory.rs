@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Appended, Beat, Ledger, Log, LogUnavailable, Read, Snapshot};
+use super::{Appended, Beat, Ledger, Log, LogUnavailable, Placed, Read, Snapshot};
 use crate::{
     change::Position,
     member::{Member, MemberId},
@@ -36,7 +36,7 @@ impl MemoryLog {
 
 #[async_trait]
 impl Log for MemoryLog {
-    async fn append(&self, changes: &[Appended]) -> Result<Position, LogUnavailable> {
+    async fn append(&self, changes: &[Appended]) -> Result<Placed, LogUnavailable> {
         Ok(self.ledger().append(changes))
     }
 

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 
 use super::{
-    Appended, Beat, Log, LogUnavailable, MAX_APPEND, Read, Snapshot,
-    row::{EntryRow, MemberRow, signed},
+    Appended, Beat, Log, LogUnavailable, MAX_APPEND, Placed, Read, Snapshot,
+    row::{EntryRow, MemberRow, position, signed},
 };
 use crate::{
     change::{Entry, Position},
@@ -24,7 +24,7 @@ pub const SCHEMA: &str = include_str!("postgres/schema.sql");
 pub async fn append_within(
     connection: &mut PgConnection,
     changes: &[Appended],
-) -> Result<Position, LogUnavailable> {
+) -> Result<Placed, LogUnavailable> {
     let last = match changes.last() {
         Some(last) if changes.len() <= MAX_APPEND => last,
         _ => return Err(LogUnavailable::new("an append carries between one and 256 changes")),
@@ -32,17 +32,30 @@ pub async fn append_within(
     let each = || changes.iter().map(|appended| &appended.change);
     let mins = each().map(|change| change.min.map(signed).transpose()).collect::<Result<Vec<_>, _>>()?;
     let untils = each().map(|change| signed(change.until.unix_millis())).collect::<Result<Vec<_>, _>>()?;
-    let number: i64 = sqlx::query_scalar("SELECT feed_append($1, $2, $3, $4, $5, $6)")
-        .bind(changes.iter().map(|appended| appended.tag.0.cast_signed()).collect::<Vec<_>>())
-        .bind(each().map(|change| change.target.what.name()).collect::<Vec<_>>())
-        .bind(each().map(|change| change.target.key.to_string()).collect::<Vec<_>>())
-        .bind(mins)
-        .bind(each().map(|change| change.except.as_deref().map(str::to_owned)).collect::<Vec<_>>())
-        .bind(untils)
-        .fetch_one(connection)
-        .await
-        .map_err(LogUnavailable::new)?;
-    Ok(Position { number: number.try_into().map_err(LogUnavailable::new)?, tag: last.tag })
+    // The entry before is seen if it was committed when the statement began: always, but for another append at that moment.
+    let (number, tag_before): (i64, Option<i64>) = sqlx::query_as(
+        "SELECT placed.n, before.tag FROM feed_append($1, $2, $3, $4, $5, $6) AS placed (n) \
+         LEFT JOIN feed_log before ON before.n = placed.n - cardinality($1)",
+    )
+    .bind(changes.iter().map(|appended| appended.tag.0.cast_signed()).collect::<Vec<_>>())
+    .bind(each().map(|change| change.target.what.name()).collect::<Vec<_>>())
+    .bind(each().map(|change| change.target.key.to_string()).collect::<Vec<_>>())
+    .bind(mins)
+    .bind(each().map(|change| change.except.as_deref().map(str::to_owned)).collect::<Vec<_>>())
+    .bind(untils)
+    .fetch_one(connection)
+    .await
+    .map_err(LogUnavailable::new)?;
+    let before = number - i64::try_from(changes.len()).map_err(LogUnavailable::new)?;
+    let after = match (before, tag_before) {
+        (0, _) => Some(Position::START),
+        (number, Some(tag)) => Some(position((number, tag))?),
+        (_, None) => None,
+    };
+    Ok(Placed {
+        after,
+        last: Position { number: number.try_into().map_err(LogUnavailable::new)?, tag: last.tag },
+    })
 }
 
 pub struct PostgresLog {
@@ -101,11 +114,11 @@ struct AfterRow {
 
 #[async_trait]
 impl Log for PostgresLog {
-    async fn append(&self, changes: &[Appended]) -> Result<Position, LogUnavailable> {
+    async fn append(&self, changes: &[Appended]) -> Result<Placed, LogUnavailable> {
         // One statement, so one round trip: the lock is never held across another.
         let mut lent = self.lend().await?;
-        let position = append_within(lent.connection()?, changes).await?;
-        lent.give_back(Ok(position))
+        let placed = append_within(lent.connection()?, changes).await?;
+        lent.give_back(Ok(placed))
     }
 
     async fn read(&self, after: Position) -> Result<Read, LogUnavailable> {

@@ -45,6 +45,12 @@ impl TryFrom<EntryRow> for Entry {
     }
 }
 
+/// Of a number and a tag.
+pub(super) fn position((number, tag): (i64, i64)) -> Result<Position, LogUnavailable> {
+    let number = number.try_into().map_err(|_| LogUnavailable::new(Corrupt("number")))?;
+    Ok(Position { number, tag: Tag(tag.cast_unsigned()) })
+}
+
 #[derive(sqlx::FromRow)]
 pub(super) struct MemberRow {
     id: String,

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::{
-    Appended, Beat, Log, LogUnavailable, MAX_APPEND, Read, Snapshot,
-    row::{EntryRow, MemberRow, signed},
+    Appended, Beat, Log, LogUnavailable, MAX_APPEND, Placed, Read, Snapshot,
+    row::{EntryRow, MemberRow, position, signed},
 };
 use crate::{
     change::{Entry, Position},
@@ -24,11 +24,15 @@ pub const SCHEMA: &str = include_str!("sqlite/schema.sql");
 pub async fn append_within(
     connection: &mut SqliteConnection,
     changes: &[Appended],
-) -> Result<Position, LogUnavailable> {
+) -> Result<Placed, LogUnavailable> {
     if changes.is_empty() || changes.len() > MAX_APPEND {
         return Err(LogUnavailable::new("an append carries between one and 256 changes"));
     }
-    let mut last = Position::START;
+    let before = sqlx::query_as("SELECT n, tag FROM feed_log ORDER BY n DESC LIMIT 1");
+    let before: Option<(i64, i64)> =
+        before.fetch_optional(&mut *connection).await.map_err(LogUnavailable::new)?;
+    let after = before.map_or(Ok(Position::START), position)?;
+    let mut last = after;
     for Appended { tag, change } in changes {
         let number: i64 = sqlx::query_scalar(
             "INSERT INTO feed_log (tag, what, key, min, spared, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING n",
@@ -44,7 +48,7 @@ pub async fn append_within(
         .map_err(LogUnavailable::new)?;
         last = Position { number: number.try_into().map_err(LogUnavailable::new)?, tag: *tag };
     }
-    Ok(last)
+    Ok(Placed { after: Some(after), last })
 }
 
 pub struct SqliteLog {
@@ -67,11 +71,11 @@ impl SqliteLog {
 
 #[async_trait]
 impl Log for SqliteLog {
-    async fn append(&self, changes: &[Appended]) -> Result<Position, LogUnavailable> {
+    async fn append(&self, changes: &[Appended]) -> Result<Placed, LogUnavailable> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(LogUnavailable::new)?;
-        let position = append_within(&mut transaction, changes).await?;
+        let placed = append_within(&mut transaction, changes).await?;
         transaction.commit().await.map_err(LogUnavailable::new)?;
-        Ok(position)
+        Ok(placed)
     }
 
     async fn read(&self, after: Position) -> Result<Read, LogUnavailable> {

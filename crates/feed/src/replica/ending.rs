@@ -1,15 +1,15 @@
 //! Ending something: append, read the members, wait for each to confirm or wait its leases out, acknowledge.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use super::{Action, CallId, Replica, RequestId, call::Purpose, confirming::Waiter};
 use crate::{
     broken::Broken,
-    change::{Change, Position},
-    log::{Appended, LogCall, MAX_APPEND, Read},
+    change::{Change, Entry, Position, Tail},
+    log::{Appended, LogCall, MAX_APPEND, Placed, Read},
     member::{Member, MemberId},
     time::{Moment, Now, waited_out},
 };
@@ -48,6 +48,10 @@ pub(super) struct Ender {
     /// When this process first saw that a member was fenced.
     seen_fenced: BTreeMap<MemberId, Moment>,
     early_members: Option<Vec<Member>>,
+    /// As last read: who is asked while they are read again.
+    known: Vec<Member>,
+    /// The highest position that each has confirmed.
+    told: BTreeMap<MemberId, u64>,
 }
 
 #[derive(Debug)]
@@ -57,9 +61,24 @@ struct Queued {
     mode: Mode,
 }
 
-/// Requests that share one append.
+/// Requests that share one append, and what it carries.
 #[derive(Debug)]
-pub(super) struct Batch(Vec<(RequestId, Mode)>);
+pub(super) struct Batch {
+    requests: Vec<(RequestId, Mode)>,
+    appended: Vec<Appended>,
+}
+
+impl Batch {
+    /// What the log holds after `after` from then on.
+    fn tail(&self, after: Position) -> Tail {
+        let numbered = (after.number + 1..).zip(&self.appended);
+        let entries = numbered.map(|(number, Appended { tag, change })| Entry {
+            position: Position { number, tag: *tag },
+            change: change.clone(),
+        });
+        Tail { after, entries: entries.collect() }
+    }
+}
 
 /// An ending that is committed, but not yet everywhere.
 #[derive(Debug)]
@@ -68,7 +87,12 @@ struct Wait {
     /// Read after the commit was answered: every lease that matters began before.
     since: Moment,
     give_up: Moment,
+    /// The members were read after the commit: `left` is complete.
+    counted: bool,
     left: BTreeMap<MemberId, Left>,
+    /// Whose confirmation is under way.
+    asked: BTreeSet<MemberId>,
+    confirmed: BTreeSet<MemberId>,
 }
 
 /// A member that has not confirmed.
@@ -104,34 +128,38 @@ impl Replica {
             self.ender.appending = true;
             return self.call_log(Purpose::EarlyMembers, LogCall::Members);
         }
-        let mut batch = Vec::new();
+        let mut requests = Vec::new();
         let mut appended: Vec<Appended> = Vec::new();
         while let Some(next) = self.ender.queue.front()
             && appended.len() + next.changes.len() <= MAX_APPEND
         {
             let Some(Queued { request, changes, mode }) = self.ender.queue.pop_front() else { break };
-            batch.push((request, mode));
+            requests.push((request, mode));
             for change in changes {
                 self.ender.tags += 1;
                 appended.push(Appended { tag: self.life.tag(self.ender.tags), change });
             }
         }
         self.ender.appending = true;
-        self.call_log(Purpose::Append(Batch(batch)), LogCall::Append(appended));
+        let log_call = LogCall::Append(appended.clone());
+        self.call_log(Purpose::Append(Batch { requests, appended }), log_call);
     }
 
-    pub(super) fn appended(&mut self, Batch(batch): Batch, position: Position, now: Now) {
+    pub(super) fn appended(&mut self, batch: Batch, placed: Placed, now: Now) {
         self.ender.appending = false;
-        for (request, mode) in batch {
-            self.committed(request, position, mode, now);
+        if let Some(after) = placed.after {
+            self.learn(&batch.tail(after));
+        }
+        for (request, mode) in batch.requests {
+            self.committed(request, placed.last, mode, now);
         }
         self.ender.early_members = None;
         self.append();
     }
 
-    pub(super) fn append_failed(&mut self, Batch(batch): Batch) {
+    pub(super) fn append_failed(&mut self, batch: Batch) {
         self.ender.appending = false;
-        for (request, _) in batch {
+        for (request, _) in batch.requests {
             self.not_confirmed(request);
         }
         self.ender.early_members = None;
@@ -151,7 +179,8 @@ impl Replica {
         }
     }
 
-    /// Rule E3.
+    /// Rule E3. Who were members a moment ago are asked at once: what they confirm after the commit counts, whenever it is
+    /// known that they are still members.
     pub(super) fn committed(&mut self, request: RequestId, position: Position, mode: Mode, now: Now) {
         if self.settings.variant.is(Broken::AckAfterCommit) {
             return self.everywhere(request, position);
@@ -162,18 +191,32 @@ impl Replica {
             return;
         }
         let give_up = now.moment + waited_out(self.settings.lease) + GRACE;
-        let wait = Wait { position, since: now.moment, give_up, left: BTreeMap::new() };
+        let wait = Wait {
+            position,
+            since: now.moment,
+            give_up,
+            counted: false,
+            left: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            confirmed: BTreeSet::new(),
+        };
         self.ender.waits.insert(request, wait);
-        match self.ender.early_members.clone() {
-            Some(members) => self.members_read(request, members, now),
-            None => self.call_log(Purpose::Members(request), LogCall::Members),
+        if let Some(members) = self.ender.early_members.clone() {
+            return self.members_read(request, members, now);
+        }
+        self.call_log(Purpose::Members(request), LogCall::Members);
+        for member in self.ender.known.clone() {
+            self.ask(request, member, now.moment);
         }
     }
 
     /// Rule E2: everything up to a head that was read after the call began.
     pub(super) fn head_read(&mut self, request: RequestId, read: Read, now: Now) {
         match read {
-            Read::Current { head, .. } => self.committed(request, head, Mode::Everywhere, now),
+            Read::Current { head, entries } if self.absorb(head, &entries) => {
+                self.committed(request, head, Mode::Everywhere, now);
+            }
+            Read::Current { .. } => self.not_confirmed(request),
             Read::Diverged => {
                 self.diverged();
                 self.not_confirmed(request);
@@ -184,8 +227,10 @@ impl Replica {
     /// Rule E4.
     pub(super) fn members_read(&mut self, request: RequestId, members: Vec<Member>, now: Now) {
         let Some(wait) = self.ender.waits.get(&request) else { return };
-        let (position, since) = (wait.position, wait.since);
+        let since = wait.since;
         let mut left = BTreeMap::new();
+        self.ender.told.retain(|id, _| members.iter().any(|member| member.id == *id));
+        self.ender.known = members.iter().filter(|member| !member.fenced).cloned().collect();
         for member in members {
             if member.fenced && self.is_long_fenced(&member, now.moment) {
                 continue;
@@ -195,18 +240,15 @@ impl Replica {
             let waited_out = since + waited_out(lease);
             left.insert(member.id, Left { member, waited_out, ask_again: None });
         }
-        let ids: Vec<MemberId> = left.keys().copied().collect();
-        if let Some(wait) = self.ender.waits.get_mut(&request) {
-            let longest = left.values().map(|left| left.waited_out).max();
-            wait.give_up = longest.unwrap_or(since) + GRACE;
-            wait.left = left;
-        }
-        for member in ids {
-            if self.ids.contains(&member) {
-                self.confirm(Waiter::Own { request, member }, position, now.moment);
-            } else {
-                self.ask_peer(request, member);
-            }
+        let Some(wait) = self.ender.waits.get_mut(&request) else { return };
+        let longest = left.values().map(|left| left.waited_out).max();
+        wait.give_up = longest.unwrap_or(since) + GRACE;
+        wait.counted = true;
+        left.retain(|id, _| !wait.confirmed.contains(id));
+        wait.left = left;
+        let unasked = wait.left.values().filter(|left| !wait.asked.contains(&left.member.id));
+        for member in unasked.map(|left| left.member.clone()).collect::<Vec<_>>() {
+            self.ask(request, member, now.moment);
         }
         self.done_if_nobody_is_left(request);
     }
@@ -225,27 +267,39 @@ impl Replica {
         over
     }
 
-    fn ask_peer(&mut self, request: RequestId, id: MemberId) {
+    /// A peer is told along with the question what it may not have read yet.
+    fn ask(&mut self, request: RequestId, member: Member, now: Moment) {
         let Some(wait) = self.ender.waits.get_mut(&request) else { return };
-        let Some(left) = wait.left.get_mut(&id) else { return };
-        left.ask_again = None;
+        let (id, position) = (member.id, wait.position);
+        wait.asked.insert(id);
+        if let Some(left) = wait.left.get_mut(&id) {
+            left.ask_again = None;
+        }
+        if self.ids.contains(&id) {
+            return self.confirm(Waiter::Own { request, member: id }, position, now);
+        }
         let call = self.calls.number();
         self.ender.peers.insert(call, (request, id));
-        let (member, position) = (left.member.clone(), wait.position);
-        self.actions.push(Action::Confirm { call, member, position });
+        let told = self.ender.told.get(&id).copied();
+        let tail = self.history.tail(told, position);
+        self.actions.push(Action::Confirm { call, member, position, tail });
     }
 
     pub(super) fn confirmed(&mut self, call: CallId) {
         if let Some((request, member)) = self.ender.peers.remove(&call) {
+            if let Some(wait) = self.ender.waits.get(&request) {
+                let told = self.ender.told.entry(member).or_default();
+                *told = wait.position.number.max(*told);
+            }
             self.member_done(request, member);
         }
     }
 
     pub(super) fn confirm_failed(&mut self, call: CallId, now: Now) {
         let Some((request, member)) = self.ender.peers.remove(&call) else { return };
-        if let Some(wait) = self.ender.waits.get_mut(&request)
-            && let Some(left) = wait.left.get_mut(&member)
-        {
+        let Some(wait) = self.ender.waits.get_mut(&request) else { return };
+        wait.asked.remove(&member);
+        if let Some(left) = wait.left.get_mut(&member) {
             left.ask_again = Some(now.moment + left.member.lease / 16);
         }
     }
@@ -253,12 +307,13 @@ impl Replica {
     pub(super) fn member_done(&mut self, request: RequestId, member: MemberId) {
         if let Some(wait) = self.ender.waits.get_mut(&request) {
             wait.left.remove(&member);
+            wait.confirmed.insert(member);
             self.done_if_nobody_is_left(request);
         }
     }
 
     fn done_if_nobody_is_left(&mut self, request: RequestId) {
-        if self.ender.waits.get(&request).is_some_and(|wait| wait.left.is_empty())
+        if self.ender.waits.get(&request).is_some_and(|wait| wait.counted && wait.left.is_empty())
             && let Some(wait) = self.ender.waits.remove(&request)
         {
             self.everywhere(request, wait.position);
@@ -276,23 +331,23 @@ impl Replica {
     }
 
     pub(super) fn endings_due(&mut self, now: Now) {
-        let due: Vec<(RequestId, MemberId, bool)> = self
+        let due: Vec<(RequestId, Member, bool)> = self
             .ender
             .waits
             .iter()
-            .flat_map(|(request, wait)| wait.left.iter().map(move |(id, left)| (*request, *id, left)))
-            .filter_map(|(request, id, left)| {
+            .flat_map(|(request, wait)| wait.left.values().map(move |left| (*request, left)))
+            .filter_map(|(request, left)| {
                 let over = left.waited_out <= now.moment;
                 let again = left.ask_again.is_some_and(|at| at <= now.moment);
-                (over || again).then_some((request, id, over))
+                (over || again).then(|| (request, left.member.clone(), over))
             })
             .collect();
         for (request, member, over) in due {
             if over {
-                self.call_log(Purpose::Cleanup, LogCall::Fence(member));
-                self.member_done(request, member);
+                self.call_log(Purpose::Cleanup, LogCall::Fence(member.id));
+                self.member_done(request, member.id);
             } else {
-                self.ask_peer(request, member);
+                self.ask(request, member, now.moment);
             }
         }
         let late: Vec<RequestId> = self

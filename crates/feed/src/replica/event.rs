@@ -2,7 +2,7 @@
 
 use super::ending::{Mode, Outcome};
 use crate::{
-    change::{Change, Position, Target},
+    change::{Change, Position, Tail, Target},
     credential::{Credential, Verdict},
     log::{LogCall, LogReply},
     member::{Member, MemberId},
@@ -44,6 +44,8 @@ pub enum Event {
         request: RequestId,
         member: MemberId,
         position: Position,
+        /// The last of the log, as far as the peer thinks that it is not here yet.
+        tail: Tail,
     },
     Confirmed {
         call: CallId,
@@ -103,6 +105,8 @@ pub enum Action {
         call: CallId,
         member: Member,
         position: Position,
+        /// What it may not have read yet.
+        tail: Tail,
     },
     /// Not confirmed is an error to the peer, which then waits.
     AnswerConfirm {

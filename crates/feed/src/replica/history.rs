@@ -1,15 +1,21 @@
 //! Which positions this replica has applied, by number and tag, so that a log that lost its tail and was filled again is
 //! noticed instead of being taken for the same log.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     broken::{Broken, Variant},
-    change::{Entry, Position, Tag},
+    change::{Entry, Position, Tag, Tail},
+    log::MAX_APPEND,
 };
 
 /// How many positions back a confirmation or a late answer is checked by its tag.
 const REMEMBERED: usize = 4096;
+/// So many entries before a position a peer is told of that has never confirmed anything.
+const FIRST_TOLD: u64 = 8;
 
 /// An answer about a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +31,15 @@ pub(super) enum Included {
 pub(super) struct History {
     applied: Position,
     tags: BTreeMap<u64, Tag>,
+    /// The last entries, as many as one append may carry.
+    recent: VecDeque<Entry>,
     /// How often the log turned out to be another one.
     epoch: u32,
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { applied: Position::START, tags: BTreeMap::new(), epoch: 0 }
+        Self { applied: Position::START, tags: BTreeMap::new(), recent: VecDeque::new(), epoch: 0 }
     }
 }
 
@@ -82,13 +90,32 @@ impl History {
         }
         for entry in new {
             self.apply(entry.position);
+            self.recent.push_back(entry.clone());
         }
+        self.recent.drain(..self.recent.len().saturating_sub(MAX_APPEND));
         Some(new)
+    }
+
+    /// The entries up to `position` that a peer may lack which has confirmed up to a number: none if they are not here any
+    /// more, and it reads the log itself.
+    pub(super) fn tail(&self, confirmed: Option<u64>, position: Position) -> Tail {
+        let after = confirmed.unwrap_or(position.number.saturating_sub(FIRST_TOLD));
+        let wanted = |entry: &&Entry| (after + 1..=position.number).contains(&entry.position.number);
+        let entries: Arc<[Entry]> = self.recent.iter().filter(wanted).cloned().collect();
+        let before = match entries.first().map(|first| first.position.number) {
+            Some(1) => Some(Position::START),
+            Some(number) => {
+                self.tags.get(&(number - 1)).map(|tag| Position { number: number - 1, tag: *tag })
+            }
+            None => None,
+        };
+        before.map_or_else(|| Tail::nothing(position), |after| Tail { after, entries })
     }
 
     /// Begins at `position`: at the start of the process, or after the log turned out to be another one.
     pub(super) fn begin(&mut self, position: Position) {
         self.tags.clear();
+        self.recent.clear();
         self.apply(position);
     }
 

@@ -42,7 +42,7 @@ impl World {
             return self.send_to_life(Place::Log, to, caller.life, None, Work::Replica(event));
         };
         let committed = self.store.append(changes, self.now);
-        let reply = LogReply::Appended(committed.position);
+        let reply = LogReply::Appended(committed.placed);
         let event = replica::Event::LogReplied { call, reply };
         self.answer_commit(caller, committed, Work::Replica(event));
     }
@@ -56,7 +56,7 @@ impl World {
         }
         let change = change_of(key, self.log.now(self.now).wall + LONG);
         let committed = self.store.append_one(change, self.now, &mut self.random);
-        let event = replica::Event::Committed { request, position: committed.position, mode };
+        let event = replica::Event::Committed { request, position: committed.placed.last, mode };
         self.answer_commit(caller, committed, Work::Replica(event));
     }
 

@@ -164,7 +164,7 @@ impl World {
         let change = Change { target: target(subject), min, except: None, until };
         let committed = self.store.append_one(change, self.now, &mut self.random);
         let event =
-            replica::Event::Committed { request, position: committed.position, mode: Mode::Everywhere };
+            replica::Event::Committed { request, position: committed.placed.last, mode: Mode::Everywhere };
         self.answer_commit(caller, committed, Work::Replica(event));
     }
 

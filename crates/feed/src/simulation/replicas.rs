@@ -62,9 +62,9 @@ impl World {
                     self.replica_event(at, replica::Event::Tick);
                 }
             }
-            Work::ConfirmAsked { caller, call, member, position } => {
+            Work::ConfirmAsked { caller, call, member, position, tail } => {
                 let request = self.request(at, Requester::Peer { caller, call });
-                self.replica_event(at, replica::Event::ConfirmAsked { request, member, position });
+                self.replica_event(at, replica::Event::ConfirmAsked { request, member, position, tail });
             }
             Work::Asked { guard, life, question, credential } => {
                 let request = self.request(at, Requester::Question { guard, life, question });
@@ -142,9 +142,9 @@ impl World {
                 self.send_to_life(place, Place::Guard(guard), guard_life, lane, work);
             }
             Action::Close { stream: StreamId(id) } => self.tell_guard_closed(id),
-            Action::Confirm { call, member, position } => {
+            Action::Confirm { call, member, position, tail } => {
                 let peer = member.address.parse().unwrap_or(REPLICAS);
-                let work = Work::ConfirmAsked { caller, call, member: member.id, position };
+                let work = Work::ConfirmAsked { caller, call, member: member.id, position, tail };
                 self.send(place, Place::Replica(peer), None, work);
                 let timeout = self.now + CONFIRM_TIMEOUT;
                 self.at(timeout, place, Work::Replica(Event::ConfirmFailed { call }));

@@ -8,7 +8,7 @@ use super::{machine::Instant, scenario::change_of};
 use crate::{
     broken::Broken,
     change::{Change, Entry, Position},
-    log::{Appended, Beat, Ledger, LogCall, LogReply, Read},
+    log::{Appended, Beat, Ledger, LogCall, LogReply, Placed, Read},
     time::Wall,
 };
 
@@ -28,7 +28,7 @@ pub(super) struct Store {
 
 /// What the database answers, and the entry that it shows only later, if its numbers come from a bare sequence.
 pub(super) struct Committed {
-    pub(super) position: Position,
+    pub(super) placed: Placed,
     pub(super) shown_later: Vec<Entry>,
 }
 
@@ -46,9 +46,9 @@ impl Store {
 
     pub(super) fn append(&mut self, changes: &[Appended], now: Instant) -> Committed {
         if self.broken != Some(Broken::BareSequence) {
-            let position = self.ledger.append(changes);
-            self.heads.push((now, position));
-            return Committed { position, shown_later: Vec::new() };
+            let placed = self.ledger.append(changes);
+            self.heads.push((now, placed.last));
+            return Committed { placed, shown_later: Vec::new() };
         }
         let mut position = Position::START;
         let entry = |Appended { tag, change }: &Appended| {
@@ -57,7 +57,7 @@ impl Store {
             Entry { position, change: change.clone() }
         };
         let shown_later = changes.iter().map(entry).collect();
-        Committed { position, shown_later }
+        Committed { placed: Placed { after: None, last: position }, shown_later }
     }
 
     pub(super) fn append_one(&mut self, change: Change, now: Instant, random: &mut Rng) -> Committed {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     broken::{Broken, Variant},
-    change::{Entry, Position, Target},
+    change::{Entry, Position, Tail, Target},
     credential::Credential,
     log::LogCall,
     member::MemberId,
@@ -96,6 +96,7 @@ pub(super) enum Work {
         call: CallId,
         member: MemberId,
         position: Position,
+        tail: Tail,
     },
     Asked {
         guard: usize,

@@ -8,7 +8,7 @@ use crate::{
     change::{Position, Target, What},
 };
 
-/// Beyond so many what is fetched is used and not kept.
+/// Beyond so many another one makes room for what is fetched.
 const MAX_CACHED: usize = 100_000;
 
 /// One fetch, and everybody who waits for it.
@@ -82,13 +82,20 @@ impl<V: Clone> Fetches<V> {
             self.joinable.remove(&flight.target);
         }
         let dirty = flight.dirty && !variant.is(Broken::FillNoPosition);
-        if !dirty
-            && let Some(value) = value
-            && self.cached.len() < MAX_CACHED
-        {
+        if !dirty && let Some(value) = value {
+            self.make_room();
             self.cached.insert(flight.target, value);
         }
         if dirty && !variant.is(Broken::JoinFlightBlind) { Fetched::Discard } else { Fetched::Use }
+    }
+
+    /// Any one goes: who is asked about again is back soon.
+    fn make_room(&mut self) {
+        if self.cached.len() >= MAX_CACHED
+            && let Some(one) = self.cached.keys().next().cloned()
+        {
+            self.cached.remove(&one);
+        }
     }
 
     /// `target` has changed.
@@ -112,5 +119,24 @@ impl<V: Clone> Fetches<V> {
         self.cached.clear();
         self.joinable.clear();
         self.flights.values_mut().for_each(|flight| flight.dirty = true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_comes_last_is_kept_too() {
+        let mut fetches = Fetches::default();
+        let principal = |number: usize| Target::new(What::Principal, number.to_string());
+        for number in 0..=MAX_CACHED {
+            let asked = fetches.fetch(&principal(number), Position::START, Variant::default());
+            let Fetch::Begin { flight, .. } = asked else { panic!("{asked:?}") };
+            assert_eq!(fetches.fetched(flight, Some(number), Variant::default()), Fetched::Use);
+        }
+        assert_eq!(fetches.cached.len(), MAX_CACHED);
+        let last = fetches.fetch(&principal(MAX_CACHED), Position::START, Variant::default());
+        assert_eq!(last, Fetch::Cached(MAX_CACHED));
     }
 }

@@ -5,8 +5,8 @@ use proto::feed::v1;
 
 use super::*;
 use crate::{
-    Change, Credential, Entry, FromWatcher, Life, MemberId, Position, Tag, Target, ToWatcher, Verdict, Wall,
-    WatcherId, What, credential::Stamp,
+    Change, Credential, Entry, FromWatcher, Life, MemberId, Position, Tag, Tail, Target, ToWatcher, Verdict,
+    Wall, WatcherId, What, credential::Stamp,
 };
 
 fn positions() -> impl Strategy<Value = Position> {
@@ -77,9 +77,15 @@ proptest! {
     }
 
     #[test]
-    fn what_a_peer_asks_arrives(life in any::<u128>(), registration in any::<u32>(), at in positions()) {
+    fn what_a_peer_asks_arrives(
+        life in any::<u128>(),
+        registration in any::<u32>(),
+        at in positions(),
+        (after, entries) in (positions(), all_entries()),
+    ) {
         let member = MemberId { life: Life(life), registration };
-        prop_assert_eq!(parse_confirm(confirm(member, at)), Ok((member, at)));
+        let tail = Tail { after, entries };
+        prop_assert_eq!(parse_confirm(confirm(member, at, &tail)), Ok((member, at, tail)));
     }
 }
 
@@ -181,6 +187,7 @@ fn messages_that_are_not_of_the_protocol_are_refused() {
     let message = Some(v1::watch_response::Message::Grant(grant));
     assert_eq!(parse_to_watcher(v1::WatchResponse { message }), Err(Invalid::Field("lease_ms")));
     let position = Some(v1::Position { number: 1, tag: 1 });
-    let request = v1::ConfirmRequest { member: "somebody".into(), position };
+    let request =
+        v1::ConfirmRequest { member: "somebody".into(), position, after: position, entries: Vec::new() };
     assert_eq!(parse_confirm(request), Err(Invalid::Field("member")));
 }

@@ -22,7 +22,7 @@ use latchkey_feed::{
     Change, Credential, Member, MemberId, Position, Target, Variant, Wall, WatcherId, What,
     driver::{serving::Serving, watching::Watching},
     grpc::{Feed, Membership, ToReplicas, clock, start},
-    log::{Appended, Beat, Log, LogUnavailable, MemoryLog, Read, Snapshot},
+    log::{Appended, Beat, Log, LogUnavailable, MemoryLog, Placed, Read, Snapshot},
     watcher::{Remember, Settings},
 };
 
@@ -198,7 +198,7 @@ impl Away {
 
 #[async_trait]
 impl Log for Away {
-    async fn append(&self, changes: &[Appended]) -> Result<Position, LogUnavailable> {
+    async fn append(&self, changes: &[Appended]) -> Result<Placed, LogUnavailable> {
         self.here()?.append(changes).await
     }
 

@@ -64,7 +64,9 @@ async fn what_is_no_message_closes_its_stream_and_no_other() {
         assert_eq!(last.unwrap_err().code(), Code::InvalidArgument);
     }
     let member = "nobody".to_owned();
-    let asked = ConfirmServiceClient::new(channel).confirm(ConfirmRequest { member, position: None }).await;
+    let asked = ConfirmServiceClient::new(channel)
+        .confirm(ConfirmRequest { member, position: None, after: None, entries: Vec::new() })
+        .await;
     assert_eq!(asked.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(guard.judge(&cluster::token(1)), Some(Verdict::Live));
     lifecycle.end();

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use latchkey_feed::{
     Change, Life, Member, MemberId, Position, Tag, Target, Wall, What,
-    log::{Appended, Beat, Log, Read, Snapshot},
+    log::{Appended, Beat, Log, Placed, Read, Snapshot},
 };
 use tokio::task::JoinSet;
 
@@ -57,7 +57,9 @@ pub(crate) async fn everything_comes_back_as_it_was(subject: &dyn Subject) {
             },
         })
         .collect();
-    let position = log.append(&changes).await.unwrap();
+    let placed = log.append(&changes).await.unwrap();
+    assert_eq!(placed.after, Some(Position::START));
+    let position = placed.last;
     let Snapshot { position: head, entries } = subject.open().await.snapshot().await.unwrap();
     assert_eq!((position, head.number), (head, changes.len() as u64));
     assert!(entries.iter().map(|entry| entry.position.number).eq(1..=8));
@@ -77,8 +79,17 @@ pub(crate) async fn overlapping_writers_leave_no_gap(subject: &dyn Subject) {
             for count in 0..EACH {
                 let tag = writer * 1000 + count * 2;
                 let two = [appended(tag, LATER), appended(tag + 1, LATER)];
-                let position = log.append(&two).await.unwrap();
+                let Placed { after, last: position } = log.append(&two).await.unwrap();
                 assert_eq!(position.tag, Tag(tag + 1));
+                if let Some(after) = after {
+                    assert_eq!(after.number + 2, position.number);
+                    // It is not diverged, so that is its tag, and these two follow it.
+                    let following = log.read(after).await.unwrap();
+                    assert_eq!(
+                        numbered(&following)[..2],
+                        [(position.number - 1, tag), (position.number, tag + 1)]
+                    );
+                }
                 // What was answered is there for whoever asks afterwards.
                 let read = log.read(Position { number: position.number, tag: position.tag }).await.unwrap();
                 assert!(matches!(read, Read::Current { head, .. } if head.number >= position.number));
@@ -113,7 +124,9 @@ pub(crate) async fn a_beat_sees_what_was_answered_before(subject: &dyn Subject) 
     other.register(&member(1)).await.unwrap();
     let mut at = Position::START;
     for tag in 1..=40 {
-        let position = log.append(&one(tag)).await.unwrap();
+        let placed = log.append(&one(tag)).await.unwrap();
+        assert_eq!(placed.after, Some(at), "nobody else appends");
+        let position = placed.last;
         let Beat::Current { head, entries, time } = other.beat(id, at).await.unwrap() else { panic!() };
         assert_eq!((head, entries.len()), (position, 1));
         // Milliseconds of this century, by whatever clock the log has.
@@ -142,7 +155,7 @@ pub(crate) async fn a_position_is_its_number_and_its_tag(subject: &dyn Subject) 
     log.register(&member(1)).await.unwrap();
     let mut before = vec![Position::START];
     for tag in 1..=4 {
-        before.push(log.append(&one(tag)).await.unwrap());
+        before.push(log.append(&one(tag)).await.unwrap().last);
     }
     subject.lose_tail(2).await;
     let lost_head = before[4];
@@ -166,7 +179,7 @@ pub(crate) async fn trimming_keeps_the_newest_entry_and_the_horizon(subject: &dy
     let soon = WALL + Duration::from_secs(1);
     let mut at = vec![Position::START];
     for (tag, until) in [(1, soon), (2, LATER), (3, soon), (4, LATER), (5, soon)] {
-        at.push(log.append(&[appended(tag, until)]).await.unwrap());
+        at.push(log.append(&[appended(tag, until)]).await.unwrap().last);
     }
     log.trim(WALL).await.unwrap();
     assert_eq!(numbered(&log.read(Position::START).await.unwrap()).len(), 5);
@@ -179,7 +192,7 @@ pub(crate) async fn trimming_keeps_the_newest_entry_and_the_horizon(subject: &dy
         assert_eq!(log.read(*passed).await.unwrap(), Read::Diverged, "{passed:?}");
     }
     assert_eq!(numbered(&log.read(at[4]).await.unwrap()), [(5, 5)]);
-    let next = log.append(&one(6)).await.unwrap();
+    let next = log.append(&one(6)).await.unwrap().last;
     assert_eq!(next.number, 6);
     log.trim(soon).await.unwrap();
     assert_eq!(log.read(at[4]).await.unwrap(), Read::Diverged);

@@ -52,7 +52,7 @@ async fn an_entry_is_committed_with_its_callers_transaction_or_not_at_all() {
     let (pool, log) = (server.pool().await, server.open().await);
     for (commits, entries) in [(false, 0), (true, 1)] {
         let mut transaction = pool.begin().await.unwrap();
-        let position = append_within(&mut transaction, &one(7)).await.unwrap();
+        let position = append_within(&mut transaction, &one(7)).await.unwrap().last;
         assert_eq!(position.number, 1);
         assert_eq!(numbered(&log.read(Position::START).await.unwrap()), []);
         if commits {

@@ -76,7 +76,7 @@ async fn an_entry_is_committed_with_its_callers_transaction_or_not_at_all() {
     for (commits, entries, epoch) in [(false, 0, 1), (true, 1, 2)] {
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
         sqlx::query("UPDATE account SET epoch = epoch + 1").execute(&mut *transaction).await.unwrap();
-        let position = append_within(&mut transaction, &one(7)).await.unwrap();
+        let position = append_within(&mut transaction, &one(7)).await.unwrap().last;
         assert_eq!(position.number, 1);
         assert_eq!(numbered(&log.read(Position::START).await.unwrap()), []);
         if commits {
@@ -93,7 +93,7 @@ async fn an_entry_is_committed_with_its_callers_transaction_or_not_at_all() {
 #[tokio::test]
 async fn a_log_outlives_everybody_who_had_it_open() {
     let file = InFile::new().await;
-    let position = file.open().await.append(&one(7)).await.unwrap();
+    let position = file.open().await.append(&one(7)).await.unwrap().last;
     let Read::Current { head, .. } = file.open().await.read(Position::START).await.unwrap() else { panic!() };
     assert_eq!(head, position);
 }
@@ -102,7 +102,7 @@ async fn a_log_outlives_everybody_who_had_it_open() {
 async fn an_impossible_row_is_an_error_and_no_entry() {
     let file = InFile::new().await;
     let log = file.open().await;
-    let position = log.append(&one(7)).await.unwrap();
+    let position = log.append(&one(7)).await.unwrap().last;
     let write = "PRAGMA ignore_check_constraints = 1; UPDATE feed_log SET what = 'everything'";
     sqlx::raw_sql(write).execute(&file.pool().await).await.unwrap();
     assert!(log.read(Position::START).await.is_err());

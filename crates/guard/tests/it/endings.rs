@@ -87,3 +87,18 @@ async fn what_cannot_be_asked_is_unavailable_and_old_answers_are_given_only_to_w
     assert!(matches!(guard.verify_stale(&forged, NOW, STALE_FOR).await, Err(Refusal::Invalid(_))));
     assert_eq!((guard.counts().unavailable, guard.counts().invalid), (3, 2));
 }
+
+#[tokio::test]
+async fn expiry_is_judged_by_the_later_of_both_clocks() {
+    let (guard, feed, token) = guard().await;
+    guard.verify(&token, NOW).await.unwrap();
+    *feed.ahead.lock().unwrap() = LIFE + LEEWAY - Duration::from_millis(1);
+    assert!(guard.remembered(&token, NOW).is_some());
+    *feed.ahead.lock().unwrap() = LIFE + LEEWAY;
+    assert!(guard.remembered(&token, NOW).is_none());
+    let other = crate::issuer::token(&FIRST, "j2");
+    for token in [&token, &other] {
+        let refused = guard.verify(token, NOW).await.unwrap_err();
+        assert_eq!(refused, Refusal::Invalid(Refused::Expired));
+    }
+}

@@ -118,6 +118,8 @@ pub(crate) struct Feed {
     pub(crate) stale: Mutex<Option<(Verdict, Duration)>>,
     pub(crate) questions: AtomicUsize,
     pub(crate) credentials: Mutex<Vec<Credential>>,
+    /// By how much the issuer's clock is ahead.
+    pub(crate) ahead: Mutex<Duration>,
 }
 
 impl Default for Feed {
@@ -128,6 +130,7 @@ impl Default for Feed {
             stale: Mutex::default(),
             questions: AtomicUsize::new(0),
             credentials: Mutex::default(),
+            ahead: Mutex::default(),
         }
     }
 }
@@ -147,6 +150,10 @@ impl Endings for Feed {
     fn judge_stale(&self, _: &Credential, stale_for: Duration) -> Option<Verdict> {
         let (verdict, age) = (*self.stale.lock().unwrap())?;
         (age < stale_for).then_some(verdict)
+    }
+
+    fn ahead(&self) -> Duration {
+        *self.ahead.lock().unwrap()
     }
 }
 
