@@ -75,6 +75,9 @@ pub enum Failure {
     Refused(Refused),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// It is done, and somebody may not have heard of it. Repeating waits like the first time.
+    #[error("not yet known to hold everywhere")]
+    NotEverywhere { retry_after: Option<Duration> },
 }
 
 impl Failure {
@@ -82,6 +85,7 @@ impl Failure {
     pub fn outage(self, peer: &'static str) -> Unavailable {
         match self {
             Self::Unavailable(unavailable) => unavailable,
+            Self::NotEverywhere { .. } => Unavailable::new(peer, "not yet known to hold everywhere"),
             Self::Refused(refused) => {
                 Unavailable::new(peer, format!("refused {}: {}", refused.reason.name(), refused.message))
             }

@@ -132,6 +132,9 @@ impl Problem {
             if !request_id.is_empty() {
                 members.insert("request_id".into(), request_id.into());
             }
+            if status == StatusCode::ACCEPTED {
+                members.insert("everywhere".into(), false.into());
+            }
         }
         Bytes::from(body.to_string())
     }

@@ -92,8 +92,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         }
         let (answered, failed) = background.stop();
 
-        let unit = commit + 2 * echo;
-        let (p50, p99) = (percentile(&all.took, 50), percentile(&all.took, 99));
+        let unit = commit.p50 + 2 * echo.p50;
+        let floor::Spread { p50, p99 } = floor::Spread::of(&all.took);
+        let p95 = percentile(&all.took, 95);
         let ratio = p50.as_secs_f64() / unit.as_secs_f64();
         let slow = stopped.took.iter().filter(|took| **took > Duration::from_secs(1)).count();
         let most = stopped.took.iter().max().copied().unwrap_or_default();
@@ -102,8 +103,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             println!(
                 "{}",
                 json!({
-                    "flush_ms": ms(disk), "commit_ms": ms(commit), "echo_ms": ms(echo),
-                    "revocations": all.took.len(), "accepted_afterwards": all.accepted, "p50_ms": ms(p50), "p99_ms": ms(p99),
+                    "flush_ms": ms(disk.p50), "commit_ms": ms(commit.p50), "echo_ms": ms(echo.p50),
+                    "flush_p99_ms": ms(disk.p99), "commit_p99_ms": ms(commit.p99), "echo_p99_ms": ms(echo.p99),
+                    "revocations": all.took.len(), "accepted_afterwards": all.accepted, "p50_ms": ms(p50), "p95_ms": ms(p95), "p99_ms": ms(p99),
                     "ratio": ratio, "cores_busy": busy,
                     "stopped": { "revocations": stopped.took.len(), "accepted_afterwards": stopped.accepted,
                         "accepted_by_the_stopped": revived, "over_a_second": slow, "most_ms": ms(most),
@@ -112,14 +114,20 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 })
             );
         } else {
-            println!("floor: a flush {:.2} ms, a commit {:.2} ms, an echo {:.2} ms", ms(disk), ms(commit), ms(echo));
+            let both = |spread: floor::Spread| format!("{:.2} ms (p99 {:.2} ms)", ms(spread.p50), ms(spread.p99));
+            println!("floor: a flush {}, a commit {}, an echo {}", both(disk), both(commit), both(echo));
             println!(
                 "{} revocations, presented to {} gateways at once when answered: {} accepted",
                 all.took.len(),
                 gateways.len(),
                 all.accepted
             );
-            println!("p50 {:.2} ms, p99 {:.2} ms; p50 is {ratio:.2} × (a commit and two echoes)", ms(p50), ms(p99));
+            println!(
+                "p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms; p50 is {ratio:.2} × (a commit and two echoes)",
+                ms(p50),
+                ms(p95),
+                ms(p99)
+            );
             println!("meanwhile {} a second at each gateway: {answered} answered, {failed} not; {busy:.2} cores busy", options.rate);
             println!(
                 "one gateway standing still: {} revocations, {} accepted, {slow} took over a second, the slowest {:.0} ms, p50 {:.2} ms",

@@ -39,6 +39,8 @@ struct Held {
     disabled_clients: BTreeSet<String>,
     /// The next answer of the call of this name.
     refusals: BTreeMap<String, (Reason, Option<Duration>)>,
+    /// The call whose next answer is that not everybody has heard of it.
+    unheard: BTreeSet<String>,
     next: u32,
     jwks: String,
     renewed: Option<String>,
@@ -109,6 +111,10 @@ impl World {
         self.0.lock().unwrap().refusals.insert(call.into(), (reason, retry_after));
     }
 
+    pub(super) fn leave_unheard(&self, call: &str) {
+        self.0.lock().unwrap().unheard.insert(call.into());
+    }
+
     pub(super) fn publish(&self, jwks: &str) {
         self.0.lock().unwrap().jwks = jwks.into();
     }
@@ -136,6 +142,9 @@ impl World {
         held.asked.push(format!("{name} {about}").trim().to_owned());
         if held.down.contains(peer) || held.down.contains(&name) {
             return Err(Unavailable::new(peer, "switched off").into());
+        }
+        if held.unheard.remove(&name) {
+            return Err(Failure::NotEverywhere { retry_after: Some(Duration::from_secs(2)) });
         }
         match held.refusals.remove(&name) {
             Some((reason, retry_after)) => Err(refused(reason, retry_after)),

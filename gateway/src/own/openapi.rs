@@ -70,6 +70,10 @@ fn problem() -> Value {
             "code": { "type": "string", "description": "Stable; docs/errors.md lists all." },
             "detail": { "type": "string" },
             "request_id": { "type": "string" },
+            "everywhere": {
+                "const": false,
+                "description": "With 202: it is done, and not yet known to hold everywhere. Repeat the request.",
+            },
         },
     })
 }
@@ -144,7 +148,7 @@ fn responses(endpoint: &Endpoint) -> Value {
         members.insert("content".into(), json!({ "application/json": { "schema": schema } }));
     }
     let refused = json!({
-        "description": "Not done: `code` says why",
+        "description": "Not done, or with 202 not known to hold everywhere: `code` says why",
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
     json!({ endpoint.status.to_string(): answered, "default": refused })

@@ -97,6 +97,7 @@ async fn change(
         Failure::Refused(_) => Problem::from(failure),
         // The answer may have been lost on its way.
         Failure::Unavailable(_) => Problem::from(failure).detail(UNKNOWN),
+        Failure::NotEverywhere { .. } => Problem::from(failure).detail(CHANGED),
     })?;
     follow_up(&own, &caller, &parts.headers, form, logged_in).await.map_err(|problem| problem.detail(CHANGED))
 }

@@ -54,6 +54,9 @@ fn failure(peer: &'static str, status: &Status) -> Failure {
             | Code::Aborted
     );
     let reason = chassis::status::reason(status);
+    if status.code() == Code::Unavailable && reason.as_deref() == Some("NOT_CONFIRMED") {
+        return Failure::NotEverywhere { retry_after };
+    }
     let known = reason.as_deref().filter(|_| refuses).and_then(|reason| match Reason::parse(peer, reason) {
         None if status.code() == Code::InvalidArgument => Some(Reason::InvalidArgument),
         known => known,
@@ -112,7 +115,7 @@ mod tests {
     fn reason_from(peer: &'static str, status: &Status) -> Option<Reason> {
         match failure(peer, status) {
             Failure::Refused(refused) => Some(refused.reason),
-            Failure::Unavailable(_) => None,
+            Failure::Unavailable(_) | Failure::NotEverywhere { .. } => None,
         }
     }
 
@@ -170,6 +173,16 @@ mod tests {
     fn an_invalid_argument_of_ours_is_a_refusal_whatever_its_reason() {
         let status = chassis::status::invalid("page_size", "PAGE_SIZE_INVALID", "at most 1,000");
         assert_eq!(reason_of(status), Some(Reason::InvalidArgument));
+    }
+
+    #[test]
+    fn what_is_done_but_not_everywhere_is_neither_a_refusal_nor_an_outage() {
+        let of = |code| chassis::status::with_retry(code, "NOT_CONFIRMED", "", Duration::from_secs(2));
+        let Failure::NotEverywhere { retry_after } = failure("auth", &of(Code::Unavailable)) else {
+            panic!()
+        };
+        assert_eq!(retry_after, Some(Duration::from_secs(2)));
+        assert!(matches!(failure("auth", &of(Code::Internal)), Failure::Unavailable(_)));
     }
 
     #[test]

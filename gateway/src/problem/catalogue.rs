@@ -142,6 +142,7 @@ catalogue! {
     // Too much, or not now
     TOO_MANY_ATTEMPTS TOO_MANY_REQUESTS "too_many_attempts" "Too many failed logins." "Wait as long as `Retry-After` says.";
     HASHING_BUSY TOO_MANY_REQUESTS "hashing_busy" "Too many passwords are being checked at once." "Wait as long as `Retry-After` says.";
+    NOT_EVERYWHERE ACCEPTED "not_everywhere" "It is done, and not yet known to hold everywhere." "Repeat the request after `Retry-After`: the repetition waits like the first. Some replica or gateway has not answered for longer than a lease; /readyz?verbose and the feed's metrics say which.";
     OVERLOADED SERVICE_UNAVAILABLE "overloaded" "The gateway has no room for this request now." "Wait as long as `Retry-After` says.";
     UNAVAILABLE SERVICE_UNAVAILABLE "unavailable" "Something that this needs could not be asked." "Nothing is wrong with the request: repeat it after `Retry-After`. Operators: /readyz?verbose says what is missing.";
     UPSTREAM_UNAVAILABLE SERVICE_UNAVAILABLE "upstream_unavailable" "The application could not be reached." "Repeat the request after `Retry-After`.";

@@ -21,6 +21,10 @@ impl From<Failure> for Problem {
         match failure {
             Failure::Refused(refused) => refused.into(),
             Failure::Unavailable(unavailable) => unavailable.into(),
+            Failure::NotEverywhere { retry_after } => {
+                let problem = Problem { audited: true, ..Problem::new(NOT_EVERYWHERE) };
+                problem.retry_after(retry_after.unwrap_or(super::DEFAULT_RETRY))
+            }
         }
     }
 }

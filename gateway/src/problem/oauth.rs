@@ -102,6 +102,13 @@ impl From<Failure> for OAuthProblem {
         match failure {
             Failure::Refused(refused) => refused.into(),
             Failure::Unavailable(unavailable) => unavailable.into(),
+            // RFC 7009 §2.2.1 knows 200, which would be a lie, and 503: the token may still exist, and it is to be repeated.
+            Failure::NotEverywhere { retry_after } => {
+                let problem = Self { retry_after, audited: true, ..Self::new(TEMPORARILY_UNAVAILABLE) };
+                problem.description(
+                    "It is revoked, and not yet known to be so everywhere; repeat after `Retry-After`.",
+                )
+            }
         }
     }
 }

@@ -96,7 +96,8 @@ impl Api {
         } else {
             (status, text)
         };
-        if !status.is_success() {
+        // Done, and not known to hold everywhere: nobody may take that for done.
+        if !status.is_success() || status == StatusCode::ACCEPTED {
             return Err(problem(status, &text));
         }
         if text.is_empty() {

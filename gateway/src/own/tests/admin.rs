@@ -224,3 +224,15 @@ async fn sessions_of_one_user_by_name_or_of_everybody() {
     assert_eq!(said.json()["sessions"].as_array().unwrap().len(), 2);
     assert!(!said.text.contains("\"hers\""), "never the secret");
 }
+
+#[tokio::test]
+async fn what_is_done_but_not_everywhere_is_202_and_says_so() {
+    let gateway = administrator();
+    gateway.world.leave_unheard("auth.delete_user");
+    let said = gateway.admin(Method::DELETE, "/v1/admin/users/mallory", Value::Null).await;
+    assert_eq!((said.status.as_u16(), said.code()), (202, "not_everywhere".into()));
+    assert_eq!((&said.json()["everywhere"], &said.json()["status"]), (&json!(false), &json!(202)));
+    assert_eq!(said.headers["retry-after"], "2");
+    let said = gateway.admin(Method::DELETE, "/v1/admin/users/mallory", Value::Null).await;
+    assert_eq!(said.status.as_u16(), 204);
+}

@@ -187,3 +187,14 @@ async fn j21_keys_are_public_or_not_published() {
     let said = gateway.public(Method::GET, "/.well-known/jwks.json", &[], Value::Null).await;
     assert_eq!(said.status, StatusCode::SERVICE_UNAVAILABLE);
 }
+
+/// RFC 7009 has no word for it: 503 says that the token may still exist, and that it is to be repeated.
+#[tokio::test]
+async fn a_revocation_that_is_not_everywhere_is_to_be_repeated() {
+    let gateway = Gateway::new();
+    gateway.world.leave_unheard("auth.revoke");
+    let said = gateway.form("/oauth2/revoke", &[BASIC], "token=whatever").await;
+    assert_eq!(error(&said), (503, "temporarily_unavailable".into()));
+    assert_eq!(said.headers["retry-after"], "2");
+    assert_eq!(gateway.form("/oauth2/revoke", &[BASIC], "token=whatever").await.status, 200);
+}
