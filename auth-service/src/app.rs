@@ -221,6 +221,7 @@ pub async fn start(
         name: NAME,
         settings: config.feed.clone(),
         identity: identity.clone(),
+        access: config.access.clone(),
         clock: Arc::clone(&injected.clock),
         entropy: Arc::clone(&injected.entropy),
         open_log: opened.log(&config, &injected.clock)?,
@@ -248,6 +249,7 @@ pub async fn start(
     let behind = Behind { auth: Arc::clone(&auth), jwks_max_age: config.signing.jwks_max_age };
     let server = Server::new(NAME, &identity, ACCESS, lifecycle.clone())
         .settings(&config.server)
+        .admit(&config.access)
         .service(LoginServiceServer::new(Logins(behind.clone())))
         .service(TokenServiceServer::new(Tokens(behind.clone())))
         .service(TokenReadServiceServer::new(TokenReads(behind.clone())))

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use chassis::config::{self, ConfigError, Log, Operations, Peer, Resolved, Server, Shutdown, Store, Tls};
+use chassis::config::{
+    self, Access, ConfigError, Log, Operations, Peer, Resolved, Server, Shutdown, Store, Tls,
+};
 use feed::grpc::Feed;
 use serde::Deserialize;
 use token::Algorithm;
@@ -32,6 +34,7 @@ pub struct Config {
     pub issuer: String,
     pub server: Server,
     pub tls: Tls,
+    pub access: Access,
     pub operations: Operations,
     pub feed: Feed,
     pub log: Log,

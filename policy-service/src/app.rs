@@ -138,6 +138,7 @@ pub async fn start(
         name: NAME,
         settings: config.feed.clone(),
         identity: identity.clone(),
+        access: config.access.clone(),
         clock: injected.clock,
         entropy: Arc::clone(&injected.entropy),
         open_log,
@@ -152,6 +153,7 @@ pub async fn start(
     };
     let server = Server::new(NAME, &identity, ACCESS, lifecycle.clone())
         .settings(&config.server)
+        .admit(&config.access)
         .service(CheckServiceServer::new(Checks(behind.clone())))
         .service(PolicyReadServiceServer::new(Reads(behind.clone())))
         .service(PolicyAdminServiceServer::new(Admin(behind)))

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use chassis::config::{
-    self, ConfigError, Log, Operations, Resolved, Server, Shutdown, Store, Tls, Validate, prefixed,
+    self, Access, ConfigError, Log, Operations, Resolved, Server, Shutdown, Store, Tls, Validate, prefixed,
 };
 use feed::grpc::Feed;
 use serde::Deserialize;
@@ -17,6 +17,7 @@ pub const DEFAULTS: &str = include_str!("../config/default.toml");
 pub struct Config {
     pub server: Server,
     pub tls: Tls,
+    pub access: Access,
     pub operations: Operations,
     pub feed: Feed,
     pub log: Log,
@@ -31,10 +32,11 @@ pub fn config_from(file: Option<&Path>) -> Result<Resolved<Config>, ConfigError>
 
 impl Validate for Config {
     fn problems(&self) -> Vec<String> {
-        let Self { server, tls, operations, feed, log, shutdown, store } = self;
+        let Self { server, tls, access, operations, feed, log, shutdown, store } = self;
         [
             prefixed("server", server.problems()),
             prefixed("tls", tls.problems()),
+            prefixed("access", access.problems()),
             prefixed("operations", operations.problems()),
             prefixed("feed", feed.problems()),
             prefixed("log", log.problems()),
@@ -61,6 +63,17 @@ mod tests {
     fn the_defaults_lack_only_what_must_be_given() {
         assert_eq!(problems(&[]), ["tls.certificate", "tls.key", "tls.authority", "tls.domain"]);
         assert!(problems(&[("LATCHKEY__TLS__MODE", "external")]).is_empty());
+    }
+
+    #[test]
+    fn who_is_admitted_is_somebody_new_with_a_name_that_a_certificate_can_hold() {
+        let with = |services: &str| {
+            problems(&[("LATCHKEY__TLS__MODE", "external"), ("LATCHKEY__ACCESS__SERVICES", services)])
+        };
+        assert!(with(r#"["reports", "billing-2"]"#).is_empty());
+        for bad in ["gateway", "operator", "mesh", "(admitted)", "Reports", ""] {
+            assert_eq!(with(&format!("[{bad:?}]")), ["access.services"], "{bad:?}");
+        }
     }
 
     #[test]

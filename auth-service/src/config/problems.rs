@@ -20,6 +20,7 @@ impl Validate for Config {
             issuer,
             server,
             tls,
+            access,
             operations,
             feed,
             log,
@@ -44,6 +45,7 @@ impl Validate for Config {
         }
         problems.extend(prefixed("server", server.problems()));
         problems.extend(prefixed("tls", tls.problems()));
+        problems.extend(prefixed("access", access.problems()));
         problems.extend(prefixed("operations", operations.problems()));
         problems.extend(prefixed("feed", feed.problems()));
         problems.extend(prefixed("log", log.problems()));

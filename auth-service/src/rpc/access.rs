@@ -1,10 +1,10 @@
-//! Who may call what. The gateway logs in, refreshes and administers on behalf of principals, session-service reads the
-//! key set that login proofs are verified with, the operator does what the gateway does without a principal.
+//! Who may call what. The gateway logs in, refreshes and administers on behalf of principals, session-service and
+//! other services read the key set that they verify with, the operator does what the gateway does without a principal.
 
-use chassis::grpc::AccessTable;
+use chassis::grpc::{ADMITTED, AccessTable};
 
 const GATEWAY: &[&str] = &["gateway"];
-const KEYS: &[&str] = &["gateway", "session", "operator"];
+const KEYS: &[&str] = &["gateway", "session", "operator", ADMITTED];
 const READS: &[&str] = &["gateway", "operator"];
 const ADMINISTRATION: &[&str] = &["gateway", "operator"];
 

@@ -6,7 +6,8 @@ pub mod client;
 pub mod context;
 pub mod server;
 
-pub use access::{AccessTable, unlisted};
+pub(crate) use access::is_taken;
+pub use access::{ADMITTED, AccessTable, unlisted};
 pub use call::Call;
 use context::INCARNATION;
 pub use context::{Caller, Deadline, actor, caller, request_id, traceparent};

@@ -1,9 +1,10 @@
 //! A certificate authority of one's own, for one machine or a compose file: its root, and a certificate for each of our
-//! process names. A cluster uses its mesh or cert-manager instead; the names are the same there.
+//! process names and for other services that stand on the guard. A cluster uses its mesh or cert-manager instead; the names are the same there.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow};
 use rcgen::{
@@ -26,6 +27,27 @@ const LEAF_LIFETIME: Duration = Duration::days(365);
 const RENEW_BEFORE: Duration = Duration::days(30);
 /// Clocks of containers on one machine may differ a little.
 const BACKDATED: Duration = Duration::hours(1);
+
+/// The name of a service that is not ours, as a certificate can hold it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceName(String);
+
+impl FromStr for ServiceName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        // What a server reads from a certificate; see `chassis::tls`.
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || !name.chars().all(plain) {
+            return Err("a name is lowercase letters, digits and hyphens".to_owned());
+        }
+        // `ca` is the authority's own file.
+        if NAMES.contains(&name) || name == "mesh" || name == "ca" {
+            return Err("that name has a meaning already".to_owned());
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
 
 /// Where the files of one authority are.
 #[derive(Debug, Clone)]
@@ -57,20 +79,27 @@ impl CertificateFolder {
     }
 
     /// Makes what is missing or about to expire; leaves the rest alone, so that it can be called at every start.
-    /// `hosts` are further DNS names or addresses for every certificate.
-    pub fn complete(&self, domain: &str, hosts: &[String], now: OffsetDateTime) -> Result<()> {
+    /// `services` are names beyond ours; `hosts` are further DNS names or addresses for every certificate.
+    pub fn complete(
+        &self,
+        domain: &str,
+        services: &[ServiceName],
+        hosts: &[String],
+        now: OffsetDateTime,
+    ) -> Result<()> {
+        let names = || NAMES.into_iter().chain(services.iter().map(|service| service.0.as_str()));
         private_file::create_folder(&self.0)?;
         let authority = match self.read_authority(now)? {
             Some(authority) => authority,
             None => {
                 // Certificates of a former authority are worth nothing.
-                for name in NAMES {
+                for name in names() {
                     private_file::remove(&self.certificate(name))?;
                 }
                 self.make_authority(domain, now)?
             }
         };
-        for name in NAMES {
+        for name in names() {
             let (certificate, key) = (self.certificate(name), self.key(name));
             if key.exists() && lasts(&certificate, now)? {
                 continue;
@@ -187,7 +216,7 @@ mod tests {
     #[test]
     fn every_name_gets_a_certificate_with_its_uri_and_host_names() {
         let (_temp, folder) = folder();
-        folder.complete("example.test", &["auth.internal".into(), "10.1.2.3".into()], NOW).unwrap();
+        folder.complete("example.test", &[], &["auth.internal".into(), "10.1.2.3".into()], NOW).unwrap();
         for name in NAMES {
             let pem = fs::read(folder.certificate(name)).unwrap();
             let (_, block) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
@@ -204,9 +233,23 @@ mod tests {
     }
 
     #[test]
+    fn another_service_gets_one_too_and_its_name_is_nobody_elses() {
+        let (_temp, folder) = folder();
+        let reports = "reports".parse().unwrap();
+        folder.complete("example.test", &[reports], &[], NOW).unwrap();
+        let pem = fs::read(folder.certificate("reports")).unwrap();
+        let (_, block) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
+        let names = format!("{:?}", block.parse_x509().unwrap().subject_alternative_name().unwrap().unwrap());
+        assert!(names.contains("spiffe://example.test/latchkey/reports"), "{names}");
+        for bad in ["gateway", "operator", "mesh", "ca", "", "Reports", "a/b", "..", "a.b"] {
+            assert!(bad.parse::<ServiceName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn keys_are_private() {
         let (_temp, folder) = folder();
-        folder.complete("example.test", &[], NOW).unwrap();
+        folder.complete("example.test", &[], &[], NOW).unwrap();
         for path in NAMES.map(|name| folder.key(name)).into_iter().chain([folder.authority_key()]) {
             assert_eq!(
                 fs::metadata(&path).unwrap().permissions().mode() & 0o777,
@@ -220,12 +263,12 @@ mod tests {
     #[test]
     fn a_second_call_changes_nothing_until_a_certificate_is_about_to_expire() {
         let (_temp, folder) = folder();
-        folder.complete("example.test", &[], NOW).unwrap();
+        folder.complete("example.test", &[], &[], NOW).unwrap();
         let read = || (fs::read(folder.authority()).unwrap(), fs::read(folder.certificate("auth")).unwrap());
         let (authority, certificate) = read();
-        folder.complete("example.test", &[], NOW + Duration::days(300)).unwrap();
+        folder.complete("example.test", &[], &[], NOW + Duration::days(300)).unwrap();
         assert_eq!(read(), (authority.clone(), certificate.clone()));
-        folder.complete("example.test", &[], NOW + Duration::days(336)).unwrap();
+        folder.complete("example.test", &[], &[], NOW + Duration::days(336)).unwrap();
         let (same_authority, renewed) = read();
         assert_eq!(same_authority, authority);
         assert_ne!(renewed, certificate);
@@ -234,19 +277,19 @@ mod tests {
     #[test]
     fn a_lost_authority_replaces_every_certificate() {
         let (_temp, folder) = folder();
-        folder.complete("example.test", &[], NOW).unwrap();
+        folder.complete("example.test", &[], &[], NOW).unwrap();
         let before = fs::read(folder.certificate("auth")).unwrap();
         fs::remove_file(folder.authority_key()).unwrap();
-        folder.complete("example.test", &[], NOW).unwrap();
+        folder.complete("example.test", &[], &[], NOW).unwrap();
         assert_ne!(fs::read(folder.certificate("auth")).unwrap(), before);
     }
 
     #[test]
     fn a_file_that_is_no_certificate_is_named() {
         let (_temp, folder) = folder();
-        folder.complete("example.test", &[], NOW).unwrap();
+        folder.complete("example.test", &[], &[], NOW).unwrap();
         fs::write(folder.certificate("auth"), "nonsense").unwrap();
-        let error = folder.complete("example.test", &[], NOW).unwrap_err();
+        let error = folder.complete("example.test", &[], &[], NOW).unwrap_err();
         assert!(error.to_string().contains("auth.crt"), "{error}");
     }
 }

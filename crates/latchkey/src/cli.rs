@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use crate::admin::{self, Access};
-use crate::certificates::{CertificateFolder, LOCAL_DOMAIN};
+use crate::certificates::{CertificateFolder, LOCAL_DOMAIN, ServiceName};
 use crate::{bootstrap, demo, inspect, migrate, serve, up};
 
 /// Authentication and authorization for teams that run services.
@@ -65,6 +65,10 @@ enum Certificates {
         /// The trust domain in spiffe://<domain>/latchkey/<name>.
         #[arg(long, default_value = LOCAL_DOMAIN)]
         domain: String,
+        /// Also a certificate for a service that is not ours, under this name; may be repeated. What it may call is said in
+        /// `access.services` of auth-service and policy-service.
+        #[arg(long, value_name = "NAME")]
+        service: Vec<ServiceName>,
         /// A further DNS name or address for every certificate; may be repeated.
         #[arg(long, value_name = "HOST")]
         host: Vec<String>,
@@ -95,8 +99,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Administration(command) => single_threaded()?.block_on(admin::run(command, access)),
         Command::Token(command) => inspect::run(command, cli.json),
         Command::Config(command) => serve::config(command),
-        Command::Certificates(Certificates::Dev { dir, domain, host }) => {
-            CertificateFolder::new(&dir).complete(&domain, &host, now())?;
+        Command::Certificates(Certificates::Dev { dir, domain, service, host }) => {
+            CertificateFolder::new(&dir).complete(&domain, &service, &host, now())?;
             println!("{}", dir.display());
             Ok(ExitCode::SUCCESS)
         }

@@ -111,7 +111,7 @@ pub async fn run(args: Args, state_dir: PathBuf) -> Result<ExitCode> {
 fn prepare(layout: &Layout, args: &Args, stores: &Stores) -> Result<Addresses> {
     let before = addresses::remembered(&layout.addresses_file())?;
     let addresses = addresses::choose(args.port, &args.replicas, before.as_ref(), std::process::id())?;
-    layout.certificates().complete(LOCAL_DOMAIN, &[], SystemClock.now())?;
+    layout.certificates().complete(LOCAL_DOMAIN, &[], &[], SystemClock.now())?;
     files::complete_secrets(layout, &SystemEntropy)?;
     files::write_routes(layout, before.as_ref(), &addresses)?;
     for (service, replica, _) in processes(&addresses) {

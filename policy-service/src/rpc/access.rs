@@ -1,9 +1,9 @@
 //! Who may call what. The gateway asks and administers on behalf of principals, auth-service reads roles when it issues a
-//! token, the operator does what the gateway does without one.
+//! token, other services ask what somebody may do, the operator does what the gateway does without a principal.
 
-use chassis::grpc::AccessTable;
+use chassis::grpc::{ADMITTED, AccessTable};
 
-const CHECKS: &[&str] = &["gateway", "operator"];
+const CHECKS: &[&str] = &["gateway", "operator", ADMITTED];
 const READS: &[&str] = &["gateway", "auth", "operator"];
 const ADMINISTRATION: &[&str] = &["gateway", "operator"];
 

@@ -86,6 +86,30 @@ impl Validate for Server {
     }
 }
 
+/// `[access]`: callers beyond our own processes.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// The `<name>`s in their certificates. They may call what the access table opens to such callers.
+    pub services: Vec<String>,
+}
+
+impl Validate for Access {
+    fn problems(&self) -> Vec<String> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let wrong = |name: &String| {
+            if name.is_empty() || !name.chars().all(plain) {
+                Some(format!(
+                    "services: {name:?} cannot be a name: lowercase letters, digits and hyphens only"
+                ))
+            } else {
+                crate::grpc::is_taken(name).then(|| format!("services: {name:?} is a name of ours"))
+            }
+        };
+        self.services.iter().filter_map(wrong).collect()
+    }
+}
+
 /// Who secures the connections between processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]

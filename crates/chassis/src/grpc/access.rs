@@ -10,6 +10,9 @@ pub type AccessTable = &'static [(&'static str, &'static [&'static str])];
 /// that lists any caller allows it.
 pub const MESH: &str = "mesh";
 
+/// In a row: the callers that the operator admits by name ([`crate::config::Access`]). No certificate can hold this name.
+pub const ADMITTED: &str = "(admitted)";
+
 /// What every server answers beside its own services.
 const BUILT_IN: AccessTable = &[
     ("/grpc.health.v1.Health/Check", OURS),
@@ -20,13 +23,22 @@ const BUILT_IN: AccessTable = &[
 
 const REFLECTION: &[&str] = &["operator", "gateway"];
 
-const OURS: &[&str] = &["auth", "session", "policy", "gateway", "operator"];
+const OURS: &[&str] = &["auth", "session", "policy", "gateway", "operator", ADMITTED];
+
+/// Names that mean something already, and cannot be given to anybody else.
+pub(crate) fn is_taken(name: &str) -> bool {
+    name == MESH || OURS.contains(&name)
+}
 
 /// Whether `caller` may call `method`.
-pub(super) fn allows(table: AccessTable, method: &str, caller: Option<&str>) -> bool {
+pub(super) fn allows(table: AccessTable, admitted: &[String], method: &str, caller: Option<&str>) -> bool {
     let Some(caller) = caller else { return false };
-    let row = table.iter().chain(BUILT_IN).find(|(name, _)| *name == method);
-    row.is_some_and(|(_, callers)| callers.contains(&caller) || (caller == MESH && !callers.is_empty()))
+    let Some((_, callers)) = table.iter().chain(BUILT_IN).find(|(name, _)| *name == method) else {
+        return false;
+    };
+    callers.contains(&caller)
+        || (caller == MESH && !callers.is_empty())
+        || (callers.contains(&ADMITTED) && admitted.iter().any(|name| name == caller))
 }
 
 /// The methods in `descriptors` (a serialized `FileDescriptorSet`) that have no row in `table`, sorted. Descriptors
@@ -56,7 +68,26 @@ mod tests {
 
     use super::*;
 
-    const TABLE: AccessTable = &[("/a.v1.Reads/Get", &["gateway"]), ("/a.v1.Writes/Put", &[])];
+    const TABLE: AccessTable = &[
+        ("/a.v1.Reads/Get", &["gateway"]),
+        ("/a.v1.Reads/Watch", &["gateway", ADMITTED]),
+        ("/a.v1.Writes/Put", &[]),
+    ];
+
+    fn allows(table: AccessTable, method: &str, caller: Option<&str>) -> bool {
+        super::allows(table, &["reports".to_owned()], method, caller)
+    }
+
+    #[test]
+    fn who_is_admitted_by_name_may_what_a_row_says_and_nothing_else() {
+        assert!(allows(TABLE, "/a.v1.Reads/Watch", Some("reports")));
+        assert!(allows(TABLE, "/a.v1.Reads/Watch", Some("gateway")));
+        assert!(!allows(TABLE, "/a.v1.Reads/Watch", Some("billing")), "not admitted");
+        assert!(!allows(TABLE, "/a.v1.Reads/Get", Some("reports")), "the row does not say so");
+        assert!(!allows(TABLE, "/a.v1.Writes/Put", Some("reports")));
+        assert!(allows(TABLE, "/grpc.health.v1.Health/Check", Some("reports")));
+        assert!(!super::allows(TABLE, &[], "/a.v1.Reads/Watch", Some("reports")));
+    }
 
     #[test]
     fn what_is_not_listed_is_not_allowed() {

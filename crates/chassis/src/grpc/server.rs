@@ -38,6 +38,7 @@ pub struct Server {
     name: &'static str,
     identity: Identity,
     access: AccessTable,
+    admitted: Vec<String>,
     lifecycle: Lifecycle,
     settings: config::Server,
     routes: RoutesBuilder,
@@ -65,6 +66,7 @@ impl Server {
             name,
             identity: identity.clone(),
             access,
+            admitted: Vec::new(),
             listening: lifecycle.readiness("grpc"),
             draining: lifecycle.draining(),
             lifecycle,
@@ -79,6 +81,12 @@ impl Server {
     /// Limits and ages other than the defaults. The address is not looked at: the listener has it.
     pub fn settings(mut self, settings: &config::Server) -> Server {
         self.settings = settings.clone();
+        self
+    }
+
+    /// Callers that count as [`super::ADMITTED`].
+    pub fn admit(mut self, access: &config::Access) -> Server {
+        self.admitted.clone_from(&access.services);
         self
     }
 
@@ -124,7 +132,7 @@ impl Server {
         self.add_reflection()?;
         let door = Arc::new(door::Door::new(
             self.name,
-            self.access,
+            (self.access, self.admitted),
             &self.settings,
             self.routes.routes().prepare(),
             self.incarnation,

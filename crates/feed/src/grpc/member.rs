@@ -43,6 +43,8 @@ pub struct Membership {
     pub name: &'static str,
     pub settings: Feed,
     pub identity: Identity,
+    /// Who else may watch.
+    pub access: config::Access,
     pub clock: SharedClock,
     pub entropy: SharedEntropy,
     pub open_log: OpenLog,
@@ -103,7 +105,8 @@ async fn take_part(
     readiness: Readiness,
     started: oneshot::Sender<Serving>,
 ) -> Result<(), Failed> {
-    let Membership { name, settings, identity, clock: process_clock, entropy, open_log } = membership;
+    let Membership { name, settings, identity, access: admitted, clock: process_clock, entropy, open_log } =
+        membership;
     let advertised = match settings.advertise.as_str() {
         "" => {
             let scheme = if identity.client_config().is_some() { "https" } else { "http" };
@@ -131,6 +134,7 @@ async fn take_part(
     let handed_over = CancellationToken::new();
     let server = Server::new("feed", &identity, access(name), lifecycle.clone())
         .settings(&config::Server::on(address))
+        .admit(&admitted)
         .until(handed_over.clone())
         .service(FeedServiceServer::new(watches))
         .service(FeedReadServiceServer::new(Reads(serving.clone())))

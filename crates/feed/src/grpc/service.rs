@@ -7,7 +7,7 @@ use std::{
 };
 
 use chassis::{
-    grpc::{AccessTable, caller},
+    grpc::{ADMITTED, AccessTable, caller},
     lifecycle::Lifecycle,
     status,
 };
@@ -34,8 +34,8 @@ const MAX_STREAMS: usize = 2048;
 pub fn access(service: &str) -> AccessTable {
     match service {
         "auth" => &[
-            ("/latchkey.feed.v1.FeedService/Watch", &["gateway"]),
-            ("/latchkey.feed.v1.FeedReadService/Ask", &["gateway"]),
+            ("/latchkey.feed.v1.FeedService/Watch", &["gateway", ADMITTED]),
+            ("/latchkey.feed.v1.FeedReadService/Ask", &["gateway", ADMITTED]),
             ("/latchkey.feed.v1.ConfirmService/Confirm", &["auth"]),
         ],
         "session" => &[

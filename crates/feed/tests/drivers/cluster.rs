@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use chassis::{
     clock::SystemClock,
-    config::{Shutdown, Tls, TlsMode},
+    config::{Access, Shutdown, Tls, TlsMode},
     entropy::SystemEntropy,
     grpc::{client::channel, server::bind},
     lifecycle::Lifecycle,
@@ -159,6 +159,7 @@ async fn replica(log: &Arc<Away>) -> Replica {
         name: "auth",
         settings: Feed { listen: address, advertise: String::new(), lease: LEASE },
         identity: external(),
+        access: Access::default(),
         clock: SystemClock::shared(),
         entropy: SystemEntropy::shared(),
         open_log: Box::new(move || Box::pin(async move { log as Arc<dyn Log> })),

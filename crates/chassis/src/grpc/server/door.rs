@@ -37,6 +37,7 @@ const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 /// The way in to a server's services.
 pub(super) struct Door {
     access: AccessTable,
+    admitted: Vec<String>,
     routes: Routes,
     incarnation: Option<HeaderValue>,
     default_deadline: Duration,
@@ -48,7 +49,7 @@ pub(super) struct Door {
 impl Door {
     pub(super) fn new(
         name: &str,
-        access: AccessTable,
+        (access, admitted): (AccessTable, Vec<String>),
         settings: &config::Server,
         routes: Routes,
         incarnation: Option<HeaderValue>,
@@ -57,6 +58,7 @@ impl Door {
         let meter = lifecycle.metrics().meter();
         Door {
             access,
+            admitted,
             routes,
             incarnation,
             default_deadline: settings.default_deadline,
@@ -86,7 +88,7 @@ impl Door {
         let path = request.uri().path().to_owned();
         let id = take_request_id(&mut request);
         let name = caller.as_ref().map(|caller| caller.0.as_str());
-        let allowed = access::allows(self.access, &path, name);
+        let allowed = access::allows(self.access, &self.admitted, &path, name);
         // The path of a call that is refused is the caller's own words; a health check is nobody's work.
         let trace = match allowed && path != HEALTH_CHECK {
             true => traces::answering(path.trim_start_matches('/'), request.headers()),
@@ -99,8 +101,11 @@ impl Door {
             span.in_scope(|| {
                 tracing::info!("refused: the access table does not list this caller for this method")
             });
-            let status =
-                status::refusal(Code::PermissionDenied, "CALLER_NOT_LISTED", "not listed for this method");
+            let message = match name {
+                Some(name) => format!("{name} is not listed for this method"),
+                None => "a certificate without a name of this domain is not listed for any method".to_owned(),
+            };
+            let status = status::refusal(Code::PermissionDenied, "CALLER_NOT_LISTED", message);
             // The path is the caller's own words: not a label.
             self.record("unlisted", Code::PermissionDenied, began);
             drain(request.into_body(), self.max_message_bytes).await;
