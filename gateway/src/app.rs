@@ -14,11 +14,11 @@ use chassis::entropy::{SharedEntropy, SystemEntropy};
 use chassis::grpc::client::ChannelError;
 use chassis::grpc::server::{BindError, bind};
 use chassis::lifecycle::Lifecycle;
-use chassis::secret::SecretError;
 use chassis::tls::{Identity, TlsError};
-use chassis::{operations, process, secret, telemetry};
+use chassis::{operations, process, telemetry};
+use guard::connect::{RecipientKeyError, recipient_keys};
 use guard::{Endings, Settings, TokenGuard};
-use token::{Expect, ExpectError, KeyError, RecipientKey};
+use token::{Expect, ExpectError};
 
 use crate::config::Config;
 pub use crate::config::config_from;
@@ -100,13 +100,7 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("token.keys: {0}")]
-    KeyFile(#[from] SecretError),
-    #[error("token.keys: {} holds no usable key: {source}", .path.display())]
-    Key {
-        path: PathBuf,
-        #[source]
-        source: KeyError,
-    },
+    RecipientKey(#[from] RecipientKeyError),
     #[error("token: {0}")]
     Expect(#[from] ExpectError),
     #[error("peers: {0}")]
@@ -142,7 +136,7 @@ pub fn run(args: Args) -> ExitCode {
 fn check(config: &Config) -> Result<ExitCode, StartError> {
     let routes = load(&config.routes, OwnPaths::new(&config.own.prefix))?;
     Identity::load(&config.tls)?;
-    recipient_keys(config)?;
+    recipient_keys(&config.token.keys)?;
     println!("gateway would listen on {} (public, {} threads)", config.server.listen, config.workers());
     if let Some(internal) = config.internal.listen {
         println!("gateway would listen on {internal} (internal)");
@@ -254,16 +248,7 @@ fn guard_settings(config: &Config) -> Result<Settings, StartError> {
     let token = &config.token;
     let expect = Expect::new(config.issuer(), &*token.audience, token.algorithms.clone(), token.leeway)?;
     let mut settings = Settings::new(expect);
-    settings.recipient_keys = recipient_keys(config)?;
+    settings.recipient_keys = recipient_keys(&token.keys)?;
     settings.capacity = token.remembered;
     Ok(settings)
-}
-
-fn recipient_keys(config: &Config) -> Result<Vec<RecipientKey>, StartError> {
-    let read = |path: &PathBuf| {
-        let text = secret::read(path)?;
-        RecipientKey::from_jwk_json(text.text()?)
-            .map_err(|source| StartError::Key { path: path.clone(), source })
-    };
-    config.token.keys.iter().map(read).collect()
 }

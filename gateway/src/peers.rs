@@ -7,7 +7,6 @@
 pub mod auth;
 mod contract;
 pub mod dial;
-pub mod endings;
 pub mod keys;
 pub mod policy;
 pub mod reason;

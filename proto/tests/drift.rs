@@ -74,6 +74,29 @@ fn generated_code_is_what_the_contracts_say() {
     }
 }
 
+/// The guard's example for tonic has a contract of its own, and needs no code generator either.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a test's own switch is not configuration")]
+fn the_example_of_the_guard_is_generated() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/guard/examples/greeter");
+    let descriptors = protox::compile(["greeter.proto"], [&folder]).unwrap();
+    let generated = tempfile::tempdir().unwrap();
+    tonic_prost_build::configure()
+        .out_dir(generated.path())
+        .build_transport(false)
+        .compile_fds(descriptors)
+        .unwrap();
+    let (new, old) = (generated.path().join("greeter.v1.rs"), folder.join("greeter.v1.rs"));
+    if std::env::var("LATCHKEY_GENERATE").is_ok() {
+        fs::copy(&new, &old).unwrap();
+    }
+    let same = fs::read(new).unwrap() == fs::read(old).unwrap_or_default();
+    assert!(
+        same,
+        "greeter.v1.rs is not what the contract says: LATCHKEY_GENERATE=1 cargo test -p latchkey-proto"
+    );
+}
+
 /// Messages that carry a password, a secret or a token. They get the `Debug` of `src/redacted.rs`, which shows none of it.
 const SECRETS: [&str; 22] = [
     "latchkey.auth.v1.RegisterRequest",

@@ -1,8 +1,8 @@
 //! Which credential a request is judged by: `Authorization` if it is there and then nothing else, otherwise the
 //! cookies in the route's order.
 
+use guard::NoBearer;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
 
 use crate::cookies::{Cookies, Presented};
 use crate::problem::{Problem, catalogue};
@@ -62,20 +62,12 @@ pub fn choose<'a>(
 
 /// The bearer token of a request; None without `Authorization`.
 pub fn authorization(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
-    if headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
-        return Err(catalogue::CREDENTIAL_AMBIGUOUS.into());
+    match guard::bearer(headers) {
+        Ok(token) => Ok(Some(token)),
+        Err(NoBearer::Missing) => Ok(None),
+        Err(NoBearer::Ambiguous) => Err(catalogue::CREDENTIAL_AMBIGUOUS.into()),
+        Err(NoBearer::OtherScheme) => Err(catalogue::SCHEME_UNSUPPORTED.into()),
     }
-    Ok(Some(bearer(value.as_bytes()).ok_or(catalogue::SCHEME_UNSUPPORTED)?))
-}
-
-/// RFC 6750 §2.1: the scheme in any case, one space, one token.
-fn bearer(value: &[u8]) -> Option<&str> {
-    let (scheme, rest) = value.split_at_checked(7)?;
-    if !scheme.eq_ignore_ascii_case(b"bearer ") || rest.is_empty() {
-        return None;
-    }
-    std::str::from_utf8(rest).ok()
 }
 
 #[cfg(test)]

@@ -5,5 +5,6 @@
 mod endings;
 mod issuer;
 mod keys;
+mod layer;
 mod memory;
 mod verdicts;

@@ -40,18 +40,14 @@ fn string<'a>(value: &'a Value, member: &str) -> &'a str {
 /// Every package that is built for this platform. `cargo tree` says so; the graph in `cargo metadata` also has what a feature
 /// would add that nobody turned on.
 fn resolved() -> Vec<&'static Value> {
+    built(&["--workspace", "--edges", "normal,build,dev"])
+}
+
+/// Every package that `cargo tree` shows with these arguments.
+fn built(arguments: &[&str]) -> Vec<&'static Value> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--workspace",
-            "--locked",
-            "--offline",
-            "--edges",
-            "normal,build,dev",
-            "--prefix",
-            "none",
-        ])
-        .args(["--format", "{p}"])
+        .args(["tree", "--locked", "--offline", "--prefix", "none", "--format", "{p}"])
+        .args(arguments)
         .current_dir(root())
         .output()
         .unwrap();
@@ -197,12 +193,13 @@ fn licence_expressions_are_understood() {
     assert!(!allowed("GPL-3.0"));
 }
 
+fn number(version: &str) -> (u64, u64) {
+    let mut parts = version.split('.').map(|part| part.parse::<u64>().unwrap());
+    (parts.next().unwrap(), parts.next().unwrap())
+}
+
 #[test]
 fn the_oldest_compiler_is_the_one_we_name() {
-    let number = |version: &str| {
-        let mut parts = version.split('.').map(|part| part.parse::<u64>().unwrap());
-        (parts.next().unwrap(), parts.next().unwrap())
-    };
     for package in members() {
         // The guard is for others' services too, and says what it needs itself.
         assert!(number(string(package, "rust_version")) <= MSRV, "{}", string(package, "name"));
@@ -227,7 +224,7 @@ fn crates_depend_inwards_only() {
             "gateway",
             &["auth-service", "session-service", "policy-service", "latchkey", "sqlx", "jsonwebtoken"][..],
         ),
-        ("latchkey-guard", &["axum", "sqlx", "latchkey-chassis", "latchkey-proto", "jsonwebtoken"]),
+        ("latchkey-guard", &["axum", "sqlx", "redis", "jsonwebtoken"]),
         (
             "latchkey-token",
             &["tokio", "axum", "tonic", "sqlx", "hyper", "latchkey-chassis", "latchkey-proto", "async-trait"],
@@ -243,6 +240,53 @@ fn crates_depend_inwards_only() {
         for name in never {
             assert!(!of.contains(name), "{member} depends on {name}");
         }
+    }
+}
+
+/// What the guard brings into a service of somebody else's that asks for these features of it.
+fn brought_by_the_guard(features: &[&str]) -> Vec<&'static Value> {
+    built(&[&["--package", "latchkey-guard", "--edges", "normal"], features].concat())
+}
+
+/// The guard is for others' services too: what it brings is its promise to them.
+#[test]
+fn the_guard_brings_no_driver_and_no_younger_compiler_than_it_says() {
+    const OLDEST: (u64, u64) = (1, 88);
+    let brought = brought_by_the_guard(&["--all-features"]);
+    let names: BTreeSet<&str> = brought.iter().map(|package| string(package, "name")).collect();
+    for needed in ["latchkey-chassis", "latchkey-proto", "latchkey-feed", "latchkey-token", "tonic"] {
+        assert!(names.contains(needed), "the list is the real one, but lacks {needed}");
+    }
+    let drivers = |name: &&&str| {
+        ["sqlx", "redis", "sqlite", "rusqlite", "postgres", "cedar", "argon2", "latchkey-servers"]
+            .iter()
+            .any(|driver| name.contains(driver))
+    };
+    assert_eq!(names.iter().filter(drivers).collect::<Vec<_>>(), Vec::<&&str>::new());
+    for service in SERVICES.into_iter().chain(["gateway", "latchkey"]) {
+        assert!(!names.contains(service), "{service}");
+    }
+    let own: BTreeSet<&str> = members().into_iter().map(|member| string(member, "name")).collect();
+    for package in brought {
+        let (name, needs) = (string(package, "name"), package["rust_version"].as_str());
+        // What states nothing cannot be judged; ours does.
+        assert!(needs.is_none_or(|needs| number(needs) <= OLDEST), "{name} needs {needs:?}");
+        assert_eq!(own.contains(name).then(|| needs.map(number)), own.contains(name).then_some(Some(OLDEST)));
+    }
+}
+
+#[test]
+fn without_features_the_guard_is_verification_only() {
+    let brought = brought_by_the_guard(&[]);
+    let names: BTreeSet<&str> = brought.iter().map(|package| string(package, "name")).collect();
+    assert!(names.contains("latchkey-token") && names.contains("latchkey-feed"));
+    for heavy in ["latchkey-chassis", "latchkey-proto", "tonic", "hyper", "axum", "rustls", "opentelemetry"] {
+        assert!(!names.contains(heavy), "{heavy}");
+    }
+    // Its own tests and a service's need no network either.
+    for package in brought_by_the_guard(&["--features", "testing"]) {
+        let name = string(package, "name");
+        assert!(!["tonic", "hyper", "axum", "rustls"].contains(&name), "{name}");
     }
 }
 

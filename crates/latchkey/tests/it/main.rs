@@ -8,6 +8,7 @@ mod demo;
 mod deploy;
 mod documents;
 mod faults;
+mod guarded;
 mod hostile;
 mod layering;
 mod logout;

@@ -1,18 +1,22 @@
-//! What auth-service has ended, for the guard: watched, and asked where there is no lease.
+//! What auth-service has ended: watched, and asked where there is no lease.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chassis::entropy::{SharedEntropy, id};
-use chassis::grpc::Call;
-use chassis::grpc::client::Channel;
-use feed::driver::watching::Watching;
-use feed::wire::{ask, parse_verdict};
-use feed::{Credential, Verdict};
-use guard::{Endings, SourceUnavailable};
+use chassis::{
+    entropy::SharedEntropy,
+    grpc::{Call, client::Channel},
+};
+use feed::{
+    Credential, Verdict,
+    driver::watching::Watching,
+    wire::{ask, parse_verdict},
+};
 use proto::feed::v1::feed_read_service_client::FeedReadServiceClient;
 use tokio::sync::Semaphore;
+
+use super::request_id;
+use crate::{Endings, SourceUnavailable};
 
 /// Questions at once; one more is told at once that nobody can be asked.
 const MAX_ASKS: usize = 64;
@@ -28,6 +32,7 @@ pub struct FeedEndings {
 }
 
 impl FeedEndings {
+    /// `replicas` leads to the feed's ports, and belongs to the runtime of those who ask.
     pub fn new(
         watching: Arc<Watching<()>>,
         replicas: Channel,
@@ -47,7 +52,7 @@ impl Endings for FeedEndings {
 
     async fn ask(&self, credential: &Credential) -> Result<Verdict, SourceUnavailable> {
         let _place = self.places.try_acquire().map_err(SourceUnavailable::new)?;
-        let call = Call::new(id(&*self.entropy, "ask_"), self.patience);
+        let call = Call::new(request_id(&self.entropy, "ask_"), self.patience);
         let mut reads = self.reads.clone();
         let answer = tokio::time::timeout(self.patience, reads.ask(call.request(ask(credential)))).await;
         let answer = answer.map_err(SourceUnavailable::new)?.map_err(SourceUnavailable::new)?;
