@@ -33,6 +33,7 @@ struct Inner {
     checks: Arc<dyn Checks>,
     clock: Clock,
     /// What must live as long as somebody asks.
+    #[cfg_attr(not(feature = "connect"), expect(dead_code, reason = "only a connection is looked at again"))]
     source: Box<dyn Any + Send + Sync>,
 }
 
