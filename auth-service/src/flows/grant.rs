@@ -82,7 +82,7 @@ impl Auth {
         };
         let jti = self.jti();
         let claims = claims::of_family(self.issue(&jti, now), &family, user, &family.scope, &roles);
-        let access_token = self.access_token(claims)?;
+        let access_token = self.access_token(claims).await?;
         let refresh_token = self.secret(SecretKind::Refresh);
         let idle_until = self.settings.refresh.idle_until(expires_at, now);
         let scope = family.scope.to_string();
@@ -111,6 +111,6 @@ impl Auth {
         }
         let jti = self.jti();
         let issue = claims::Issue { lifetime: self.settings.proof_lifetime, ..self.issue(&jti, now) };
-        Ok(Some(Granted::Proof(self.login_proof(&claims::proof(issue, user, epochs))?)))
+        Ok(Some(Granted::Proof(self.login_proof(&claims::proof(issue, user, epochs)).await?)))
     }
 }

@@ -1,6 +1,9 @@
 //! Making a token: signed with the active key, and encrypted where its audience has registered a key.
 
+use std::sync::Arc;
+
 use chassis::entropy::{self, Entropy};
+use feed::{Credential, Verdict, replica::Answer};
 use token::{AccessClaims, IssueError, ProofClaims, TYP_ACCESS, TYP_PROOF};
 
 use super::{Auth, Failure, keys::Ring};
@@ -32,8 +35,8 @@ impl Auth {
     }
 
     /// One that would be too long for a cookie and a header goes without roles: who reads it asks for them.
-    pub(super) fn access_token(&self, mut claims: AccessClaims) -> Result<String, Failure> {
-        let ring = self.keys.ring()?;
+    pub(super) async fn access_token(&self, mut claims: AccessClaims) -> Result<String, Failure> {
+        let ring = self.ring().await?;
         let token = self.compact(&ring, &claims)?;
         if token.len() <= MAX_TOKEN_BYTES || claims.roles.is_none() {
             return Ok(token);
@@ -42,8 +45,20 @@ impl Auth {
         Ok(self.compact(&ring, &claims)?)
     }
 
-    pub(super) fn login_proof(&self, claims: &ProofClaims) -> Result<String, Failure> {
-        Ok(self.keys.ring()?.active().sign(TYP_PROOF, claims)?)
+    pub(super) async fn login_proof(&self, claims: &ProofClaims) -> Result<String, Failure> {
+        Ok(self.ring().await?.active().sign(TYP_PROOF, claims)?)
+    }
+
+    /// The keys of now. One that another replica has ended signs nothing here from when that was acknowledged: what it signed
+    /// would be believed by nobody.
+    pub async fn ring(&self) -> Result<Arc<Ring>, Failure> {
+        let ring = self.keys.ring()?;
+        let signs = Credential { key: Some(ring.active().kid().into()), ..Credential::default() };
+        if let Answer::Verdict(Verdict::Ended(_)) = self.feed.judge(signs).await {
+            self.keys.advance(self.now()).await?;
+            return Ok(self.keys.ring()?);
+        }
+        Ok(ring)
     }
 
     fn compact(&self, ring: &Ring, claims: &AccessClaims) -> Result<String, IssueError> {

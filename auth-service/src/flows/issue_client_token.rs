@@ -85,7 +85,7 @@ async fn issue(
     let jti = auth.jti();
     let claims = claims::of_client(auth.issue(&jti, now), &client, audience.as_str(), &scope, &roles);
     Ok(TokenSet {
-        access_token: auth.access_token(claims)?,
+        access_token: auth.access_token(claims).await?,
         expires_in: auth.expires_in(),
         refresh_token: zeroize::Zeroizing::default(),
         scope: scope.to_string(),

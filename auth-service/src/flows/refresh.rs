@@ -17,7 +17,7 @@ use crate::{
         claims::{self, SubjectRoles},
         client::Client,
         id::ClientId,
-        refresh::{Death, Standing, Verdict},
+        refresh::{Death, Standing, Use, Verdict},
         scope::Scope,
         sealing::SealingKey,
         secret::{Secret, SecretKind},
@@ -102,7 +102,15 @@ pub async fn refresh(auth: &Auth, origin: &Origin, request: Refresh<'_>) -> Resu
     }
     auth.metrics.refreshes.count(&outcome);
     line.end(&outcome);
-    if matches!(outcome, Err(RefreshRefused::InvalidGrant(Invalid::Theft))) {
+    // A spent token ends its family, and the answer says that it has. Also the second time: the first may have been told that it is
+    // not known to hold yet.
+    let was_spent = about.as_ref().is_some_and(|standing| matches!(standing.link.use_, Use::Spent { .. }));
+    let has_ended = match outcome {
+        Err(RefreshRefused::InvalidGrant(Invalid::Theft)) => true,
+        Err(RefreshRefused::InvalidGrant(Invalid::Dead(Death::Ended))) => was_spent,
+        _ => false,
+    };
+    if has_ended {
         auth.hold_everywhere().await?;
     }
     outcome.map(|(tokens, _)| tokens)
@@ -149,7 +157,7 @@ async fn attempt(
         let Some(user) = &standing.user else {
             return Err(RefreshRefused::InvalidGrant(Invalid::Dead(Death::Subject)));
         };
-        let access_token = access_token(auth, standing, user, &scope, roles, now)?;
+        let access_token = access_token(auth, standing, user, &scope, roles, now).await?;
         let (successor, way) = match verdict {
             Verdict::Repeat { successor } => (reopened(&presented, &successor)?, Way::Repeated),
             _ => match rotated(auth, standing, &client, &presented, now).await? {
@@ -181,7 +189,7 @@ fn narrowed(standing: &Standing, asked: &Scope) -> Result<Scope, RefreshRefused>
     }
 }
 
-fn access_token(
+async fn access_token(
     auth: &Auth,
     standing: &Standing,
     user: &User,
@@ -190,7 +198,7 @@ fn access_token(
     now: OffsetDateTime,
 ) -> Result<String, Failure> {
     let jti = auth.jti();
-    auth.access_token(claims::of_family(auth.issue(&jti, now), &standing.family, user, scope, roles))
+    auth.access_token(claims::of_family(auth.issue(&jti, now), &standing.family, user, scope, roles)).await
 }
 
 /// Spends the presented token. `None`: the conditional statement found it otherwise.

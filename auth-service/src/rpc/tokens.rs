@@ -7,7 +7,6 @@ use tonic::{Request, Response, Status};
 
 use super::{Behind, message, origin, status};
 use crate::flows::{
-    Failure,
     end_family::end_family,
     introspect::introspect,
     issue_client_token::{IssueClientToken, issue_client_token},
@@ -107,7 +106,7 @@ impl TokenReadService for TokenReads {
         request: Request<wire::GetKeySetRequest>,
     ) -> Result<Response<wire::GetKeySetResponse>, Status> {
         let wire::GetKeySetRequest {} = request.into_inner();
-        let ring = self.0.auth.keys.ring().map_err(|error| status::of_failure(&Failure::from(error)))?;
+        let ring = self.0.auth.ring().await.map_err(|failure| status::of_failure(&failure))?;
         Ok(Response::new(wire::GetKeySetResponse {
             jwks: ring.json().to_owned(),
             max_age: u32::try_from(self.0.jwks_max_age.as_secs()).unwrap_or(u32::MAX),

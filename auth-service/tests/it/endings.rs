@@ -24,6 +24,11 @@ const LEASE: (&str, &str) = ("LATCHKEY__FEED__LEASE", "1s");
 
 /// A guard of the stack's, with a lease.
 async fn guard(stack: &Stack) -> Arc<Watching<()>> {
+    guard_until(stack, std::future::pending()).await
+}
+
+/// As [`guard`], which hears nothing and says nothing from `cut` on.
+async fn guard_until(stack: &Stack, cut: impl Future<Output = ()> + Send + 'static) -> Arc<Watching<()>> {
     let wall = stack.place.clock.clone();
     let clock = feed::grpc::clock(Arc::new(crate::stack::HandsOfTheTest(wall)));
     let settings = Settings {
@@ -37,8 +42,13 @@ async fn guard(stack: &Stack) -> Arc<Watching<()>> {
     let channel = channel(&[endpoint], &identity, "auth", &stack.lifecycle).unwrap();
     let work = Arc::clone(&guard).run(Arc::new(ToReplicas::new(&channel)), std::future::pending());
     stack.lifecycle.spawn_support("guard", async move {
-        let _channel = channel;
-        work.await;
+        tokio::select! {
+            () = work => {}
+            () = cut => {}
+        }
+        drop(channel);
+        // The stack would stop with it.
+        std::future::pending::<()>().await;
     });
     while guard.view().lease_left.is_none() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -161,6 +171,29 @@ async fn j23_a_login_that_ended_takes_its_access_tokens_along() {
     world.is_ended(&token, What::Family).await;
     world.is_ended(&newer, What::Family).await;
     world.is_good(&other).await;
+}
+
+/// The family is ended by the first call, which nobody waits for; the second finds it ended, and must not say so before.
+#[tokio::test(flavor = "multi_thread")]
+async fn o09_a_theft_that_was_not_confirmed_is_when_it_is_tried_again() {
+    let stack = Stack::start_with(&[LEASE]).await;
+    stack.register("alice", PASSWORD).await.unwrap();
+    let tokens = stack.login("alice", PASSWORD).await.unwrap();
+    let keys = std::slice::from_ref(&stack.place.recipient);
+    let token = token::open(&tokens.access_token, keys).unwrap();
+    let of_family = credential(&stack.verify(&token, "latchkey").await.unwrap());
+    stack.refresh(&tokens.refresh_token).await.unwrap();
+    stack.advance(Duration::from_secs(11));
+
+    let (cut, is_cut) = tokio::sync::oneshot::channel::<()>();
+    let guard = guard_until(&stack, async { drop(is_cut.await) }).await;
+    assert_eq!(guard.judge(&of_family), Some(Verdict::Live));
+    cut.send(()).unwrap();
+    let first = stack.refresh(&tokens.refresh_token);
+    let first = tokio::time::timeout(Duration::from_millis(50), first).await;
+    assert!(first.is_err(), "the guard was not waited for: {first:?}");
+    assert_eq!(reason(stack.refresh(&tokens.refresh_token).await), "INVALID_GRANT");
+    assert_eq!(guard.judge(&of_family), None, "its lease is over");
 }
 
 #[tokio::test(flavor = "multi_thread")]

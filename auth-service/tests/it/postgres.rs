@@ -128,6 +128,27 @@ async fn p06_failed_logins_are_counted_over_replicas() {
     }
 }
 
+/// Otherwise what the other signs would be believed by nobody, until it looks for keys the next time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_one_replica_ended_signs_nothing_at_the_other_either() {
+    let server = Postgres::start(Sync::Off);
+    let place = Place::new();
+    migrated(&server, &place).await;
+    let url = server.url();
+    let env: Env<'_> = &[(URL, &url), (TIMEOUT, "20s")];
+    let [one, other] =
+        [Stack::start_in(Arc::clone(&place), env).await, Stack::start_in(Arc::clone(&place), env).await];
+    one.register("alice", PASSWORD).await.unwrap();
+    let stolen = other.running.auth.keys.ring().unwrap().active().kid().to_owned();
+    let message = wire::RevokeKeyRequest { kid: stolen.clone() };
+    one.key_admin().revoke_key(one.call().request(message)).await.unwrap();
+    let published = other.key_set().await;
+    assert!(published.find(&stolen).is_none() && !published.is_empty());
+    let tokens = other.login("alice", PASSWORD).await.unwrap();
+    let inner = token::open(&tokens.access_token, std::slice::from_ref(&place.recipient)).unwrap();
+    one.verify(&inner, "latchkey").await.expect("another key signed it, and both publish that");
+}
+
 /// A stack on a server, with a user who is logged in and an application.
 struct Used {
     server: Postgres,

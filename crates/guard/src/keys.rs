@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +26,8 @@ use crate::{KeySource, Settings, SourceUnavailable, Unavailable, verified::KeyLi
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// However long the issuer lets a set be kept, it is asked again after this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+/// A set with a key that has been ended is out of date for certain: it is asked for again this many times as soon.
+const HURRY: u32 = 20;
 
 pub(crate) struct Keys {
     source: Arc<dyn KeySource>,
@@ -34,6 +36,8 @@ pub(crate) struct Keys {
     current: ArcSwapOption<Snapshot>,
     attempt: watch::Sender<Attempt>,
     wanted: Notify,
+    /// Whoever wants a set knows that the present one is out of date.
+    is_hurried: AtomicBool,
     fetching: Mutex<()>,
     /// Places for callers that wait for a fetch. Not the same as those that wait for a verification: who brings
     /// unknown keys must not keep out who brings known ones.
@@ -74,6 +78,7 @@ impl Keys {
             current: ArcSwapOption::empty(),
             attempt: watch::Sender::new(Attempt::default()),
             wanted: Notify::new(),
+            is_hurried: AtomicBool::new(false),
             fetching: Mutex::new(()),
             waiting: Semaphore::new(settings.max_waiting.clamp(1, Semaphore::MAX_PERMITS)),
             fetches: AtomicU64::new(0),
@@ -97,8 +102,13 @@ impl Keys {
         }
     }
 
-    /// A set that is newer than `known`, if the pace allows to ask for one.
-    pub(crate) async fn newer_than(&self, known: Option<&Arc<Snapshot>>) -> Result<Newer, Unavailable> {
+    /// A set that is newer than `known`, if the pace allows to ask for one. Where `known` is out of date for certain the pace is
+    /// faster, and until it allows to ask nobody can tell.
+    pub(crate) async fn newer_than(
+        &self,
+        known: Option<&Arc<Snapshot>>,
+        is_outdated: bool,
+    ) -> Result<Newer, Unavailable> {
         let missing = if known.is_some() { Unavailable::IssuerUnreachable } else { Unavailable::NoKeys };
         let mut attempts = self.attempt.subscribe();
         let last = *attempts.borrow_and_update();
@@ -106,16 +116,20 @@ impl Keys {
             return Ok(Newer::Set(newer));
         }
         let now = Instant::now();
+        let pace = self.pace(is_outdated);
         let recent = |moment: Option<Instant>| {
-            moment.is_some_and(|moment| now.saturating_duration_since(moment) < self.refetch_interval)
+            moment.is_some_and(|moment| now.saturating_duration_since(moment) < pace)
         };
-        if recent(last.set_from) {
+        if recent(last.set_from) && !is_outdated {
             return Ok(Newer::None);
         }
         if recent(last.began) {
             return Err(missing);
         }
         let _place = self.waiting.try_acquire().map_err(|_| Unavailable::Overloaded)?;
+        if is_outdated {
+            self.is_hurried.store(true, Ordering::Relaxed);
+        }
         // The very first fetch needs no reminder, and a reminder kept for later would only cost another fetch.
         if last.ended {
             self.wanted.notify_one();
@@ -190,9 +204,16 @@ impl Keys {
             };
             tokio::select! {
                 () = sleep(pause) => {}
-                () = self.wanted.notified() => sleep_until(began + pause.min(self.refetch_interval)).await,
+                () = self.wanted.notified() => {
+                    let pace = self.pace(self.is_hurried.swap(false, Ordering::Relaxed));
+                    sleep_until(began + pause.min(pace)).await;
+                }
             }
         }
+    }
+
+    fn pace(&self, is_hurried: bool) -> Duration {
+        if is_hurried { self.refetch_interval / HURRY } else { self.refetch_interval }
     }
 
     pub(crate) fn fetches(&self) -> u64 {

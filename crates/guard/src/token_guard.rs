@@ -251,7 +251,8 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
                     Err(refusal) => return Err(refusal),
                 }
             }
-            known = match self.keys.newer_than(known.as_ref()).await? {
+            let is_outdated = known.as_ref().is_some_and(|snapshot| self.holds_an_ended_key(snapshot));
+            known = match self.keys.newer_than(known.as_ref(), is_outdated).await? {
                 Newer::Set(newer) => Some(newer),
                 // An issuer that has no key yet cannot be the judge of one (its first key may sign at once).
                 Newer::None if !self.has_keys() => return Err(Unavailable::NoKeys.into()),
@@ -259,6 +260,14 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
             };
         }
         Err(Unavailable::IssuerUnreachable.into())
+    }
+
+    /// A key that was ended without notice has a successor that signs at once, which such a set does not have.
+    fn holds_an_ended_key(&self, snapshot: &Snapshot) -> bool {
+        snapshot.set.iter().any(|key| {
+            let signed = Credential { key: Some(key.kid().as_str().into()), ..Credential::default() };
+            matches!(self.endings.judge(&signed), Some(Verdict::Ended(_)))
+        })
     }
 
     /// Public-key work, of which only so much is done at once and only so much may wait.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use feed::{Credential, Verdict};
+use feed::{Credential, Verdict, What};
 use latchkey_guard::{Endings, FetchedKeys, KeySource, Principal, Settings, SourceUnavailable, TokenGuard};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, macros::datetime};
@@ -116,6 +116,8 @@ pub(crate) struct Feed {
     pub(crate) asked: Mutex<Option<Verdict>>,
     /// What is remembered, and for how long it may be used.
     pub(crate) stale: Mutex<Option<(Verdict, Duration)>>,
+    /// The key that has ended, whatever else is judged.
+    pub(crate) ended_key: Mutex<Option<String>>,
     pub(crate) questions: AtomicUsize,
     pub(crate) credentials: Mutex<Vec<Credential>>,
     /// By how much the issuer's clock is ahead.
@@ -128,6 +130,7 @@ impl Default for Feed {
             judged: Mutex::new(Some(Verdict::Live)),
             asked: Mutex::default(),
             stale: Mutex::default(),
+            ended_key: Mutex::default(),
             questions: AtomicUsize::new(0),
             credentials: Mutex::default(),
             ahead: Mutex::default(),
@@ -137,7 +140,11 @@ impl Default for Feed {
 
 #[async_trait]
 impl Endings for Feed {
-    fn judge(&self, _: &Credential) -> Option<Verdict> {
+    fn judge(&self, credential: &Credential) -> Option<Verdict> {
+        let key = credential.key.as_deref();
+        if key.is_some() && key == self.ended_key.lock().unwrap().as_deref() {
+            return Some(Verdict::Ended(What::Key));
+        }
         *self.judged.lock().unwrap()
     }
 

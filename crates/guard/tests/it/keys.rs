@@ -88,6 +88,49 @@ async fn what_is_known_stays_when_the_issuer_fails() {
     assert_eq!((guard.counts().key_fetches, guard.counts().key_fetch_failures), (6, 5));
 }
 
+/// Its successor signs at once: nobody was to see it before.
+#[tokio::test(start_paused = true)]
+async fn the_successor_of_a_key_that_was_ended_is_known_soon() {
+    let (issuer, feed) = (Issuer::with(&[&FIRST]), Arc::new(Feed::default()));
+    let guard = guard_that_hears(&issuer, Arc::clone(&feed), settings());
+    beside_its_loop(&guard, async {
+        guard.until_there_are_keys().await;
+        sleep(Duration::from_millis(300)).await;
+        let (ended, successors) = (token(&FIRST, "j1"), token(&SECOND, "j2"));
+        issuer.now_answers(answer(&[&SECOND]));
+        assert_eq!(
+            guard.verify(&successors, NOW).await.unwrap_err(),
+            Refusal::Invalid(Refused::KeyUnknown),
+            "the set is new, and nothing is known against it"
+        );
+        *feed.ended_key.lock().unwrap() = Some(FIRST.kid().to_owned());
+        assert!(guard.verify(&successors, NOW).await.is_ok());
+        assert_eq!(guard.verify(&ended, NOW).await.unwrap_err(), Refusal::Invalid(Refused::KeyUnknown));
+        assert_eq!(issuer.asked(), 2, "the set that came is up to date");
+    })
+    .await;
+}
+
+/// An issuer that goes on publishing it is asked four times a second, and nobody is told that his token is bad.
+#[tokio::test(start_paused = true)]
+async fn a_set_that_stays_out_of_date_is_asked_for_at_a_pace() {
+    let (issuer, feed) = (Issuer::with(&[&FIRST]), Arc::new(Feed::default()));
+    let guard = guard_that_hears(&issuer, Arc::clone(&feed), settings());
+    *feed.ended_key.lock().unwrap() = Some(FIRST.kid().to_owned());
+    beside_its_loop(&guard, async {
+        guard.until_there_are_keys().await;
+        for number in 0..100 {
+            let stranger = token(&SECOND, &number.to_string());
+            let refusal = guard.verify(&stranger, NOW).await.unwrap_err();
+            assert_eq!(refusal, Refusal::Unavailable(Unavailable::IssuerUnreachable));
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let asked = issuer.asked();
+    assert!((10..=48).contains(&asked), "{asked} in 10 s");
+}
+
 /// The set is fetched anew at half its age, without anybody asking.
 #[tokio::test(start_paused = true)]
 async fn keys_are_kept_fresh() {
