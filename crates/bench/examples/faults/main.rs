@@ -13,12 +13,15 @@
     reason = "a harness reads the clock, spawns its own tasks, and ends loudly when it goes wrong itself"
 )]
 
+mod admin;
 mod client;
+mod crew;
 mod figures;
 mod ledger;
 mod load;
 mod observe;
 mod outcome;
+mod present;
 mod rows;
 mod stack;
 mod trap;
@@ -51,6 +54,9 @@ struct Arguments {
     /// Of everything that is drawn by lot
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How often a row does what it counts, such as restarting a replica in the moment of an ending (L04)
+    #[arg(long)]
+    count: Option<usize>,
     /// Where ledgers go, and logs of what went wrong
     #[arg(long, default_value = "target/faults")]
     folder: PathBuf,
@@ -76,6 +82,8 @@ fn main() -> anyhow::Result<ExitCode> {
         rate: arguments.rate.unwrap_or(if arguments.smoke { 60 } else { 100 }),
         seed: arguments.seed,
         is_smoke: arguments.smoke,
+        count: arguments.count,
+        is_open: false,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut is_well = true;

@@ -28,6 +28,10 @@ pub struct Plan {
     pub rate: u64,
     pub seed: u64,
     pub is_smoke: bool,
+    /// How often a row does what it counts, where it counts; without it, as often as fits into the time.
+    pub count: Option<usize>,
+    /// For a control: the routes that only hostile requests use ask for a credential and for nothing else.
+    pub is_open: bool,
 }
 
 pub struct Observed {
@@ -101,14 +105,8 @@ async fn begin(
     care: Care,
     trap: &Trap,
 ) -> anyhow::Result<Arc<World>> {
-    let gateways: Vec<(String, String)> = stack
-        .file
-        .gateways
-        .iter()
-        .enumerate()
-        .map(|(at, url)| (url.clone(), stack.file.operations[&format!("gateway-{at}")].clone()))
-        .collect();
-    add_routes(&stack.state().join("routes.toml"), &trap.routes(), &gateways).await?;
+    let gateways = stack.gateways();
+    add_routes(&stack.state().join("routes.toml"), &trap.routes(plan.is_open), &gateways).await?;
     let clients = Clients::new(&gateways, care, if plan.is_smoke { SMOKE_GRACE } else { GRACE })?;
     let ledger = Ledger::open(&plan.folder.join(format!("{name}.jsonl")))?;
     let world = World::new(ledger, clients, plan.seed);
@@ -120,7 +118,7 @@ async fn begin(
 }
 
 /// Resolves when every gateway has them.
-async fn add_routes(file: &Path, routes: &str, gateways: &[(String, String)]) -> anyhow::Result<()> {
+pub async fn add_routes(file: &Path, routes: &str, gateways: &[(String, String)]) -> anyhow::Result<()> {
     let mut text = fs::read_to_string(file)?;
     text.push_str(routes);
     fs::write(file, text)?;
@@ -140,7 +138,12 @@ async fn add_routes(file: &Path, routes: &str, gateways: &[(String, String)]) ->
 impl Plan {
     /// A control need only fail, which it does soon.
     pub fn for_control(&self) -> Plan {
-        Plan { seconds: self.seconds.min(20), ..self.clone() }
+        Plan { seconds: self.seconds.min(20), count: None, ..self.clone() }
+    }
+
+    /// How often, where `by_time` is what fits into the time.
+    pub fn times(&self, by_time: u64) -> usize {
+        self.count.unwrap_or(usize::try_from(by_time).unwrap_or(usize::MAX)).max(1)
     }
 }
 

@@ -8,7 +8,12 @@ use anyhow::bail;
 use crate::observe::Plan;
 use crate::outcome::Outcome;
 
+mod endings;
+mod families;
 mod herd;
+mod keys;
+mod people;
+mod policy;
 mod postgres;
 mod processes;
 mod redis;
@@ -29,10 +34,12 @@ macro_rules! row {
     };
 }
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 23] = [
     row!("F01", "kill -9 of a gateway", false, processes::gateway_killed),
     row!("F02", "kill -9 of an auth-service", true, processes::auth_killed),
     row!("F03", "kill -9 of a session-service", true, processes::session_killed),
+    row!("F04", "kill -9 of one policy-service, then of both", false, policy::replicas_killed),
+    row!("F05", "kill -9 of a random replica every 2 s", false, processes::random_replica_killed),
     row!("F06", "rolling restart of everything", true, processes::rolling_restart),
     row!("F08", "kill -9 of Redis, restart after 3 s", true, redis::killed),
     row!("F09", "Redis stands still for 10 s", false, redis::frozen),
@@ -42,8 +49,20 @@ const ROWS: [Row; 14] = [
     row!("F17b", "PostgreSQL, kill -9", false, postgres::killed),
     row!("F17c", "PostgreSQL stands still for 10 s", false, postgres::frozen),
     row!("F17f", "PostgreSQL ends every connection each second", false, postgres::terminated),
+    row!("F19", "signing keys replaced and taken away", false, keys::rotated),
     row!("F29", "500 logins at once", false, herd::of_logins),
+    row!("F30", "refresh tokens stolen and used again", false, families::replayed),
+    row!("F31", "refreshes at once, kill -9 of an auth-service", true, families::raced),
+    row!("F32", "logouts and new passwords in a race", false, families::ended_in_a_race),
+    row!("F35", "users disabled and deleted, roles taken back", false, people::changed),
     row!("F36", "start-up in any order", false, start_up::any_order),
+    row!("L03", "kill -9 of an auth-service: endings that wait", false, endings::waited_for),
+    row!(
+        "L04",
+        "an auth-service restarted in the moment of an ending",
+        false,
+        endings::restarted_in_the_moment
+    ),
 ];
 
 /// The rows that these names mean, in the order of the list; `F17` is all whose names begin so.
@@ -81,7 +100,7 @@ mod tests {
         assert_eq!(names(&["F17", "f02"], false), ["F02", "F17a", "F17b", "F17c", "F17f"]);
         assert_eq!(names(&["F17b"], false), ["F17b"]);
         assert_eq!(names(&[], false).len(), ROWS.len());
-        assert_eq!(names(&[], true), ["F02", "F03", "F06", "F08"]);
+        assert_eq!(names(&[], true), ["F02", "F03", "F06", "F08", "F31"]);
     }
 
     #[test]

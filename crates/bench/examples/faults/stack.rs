@@ -162,6 +162,24 @@ impl Stack {
             .with_context(|| process.to_owned())
     }
 
+    /// Reads again who runs under which number.
+    pub fn look_again(&mut self) -> anyhow::Result<()> {
+        self.file = serde_json::from_slice(&fs::read(self.state().join("stack.json"))?)?;
+        Ok(())
+    }
+
+    /// The public URL of each gateway, with the URL of its probes.
+    pub fn gateways(&self) -> Vec<(String, String)> {
+        let urls = self.file.gateways.iter().enumerate();
+        urls.map(|(at, url)| (url.clone(), self.file.operations[&format!("gateway-{at}")].clone())).collect()
+    }
+
+    /// As [`Stack::gateways`], of the listeners for administration.
+    pub fn internal(&self) -> Vec<(String, String)> {
+        let urls = self.file.internal.iter().enumerate();
+        urls.map(|(at, url)| (url.clone(), self.file.operations[&format!("gateway-{at}")].clone())).collect()
+    }
+
     /// Resolves when `process` runs again under another number and says that it is ready.
     pub async fn replaced(&mut self, process: &str) -> anyhow::Result<()> {
         let before = self.file.pids.get(process).copied();
@@ -209,6 +227,13 @@ impl Stack {
         let logs = fs::read_dir(self.state().join("logs")).into_iter().flatten().flatten();
         let texts = logs.map(|log| fs::read(log.path()).unwrap_or_default());
         texts.map(|text| String::from_utf8_lossy(&text).matches("panicked at").count() as u64).sum()
+    }
+
+    /// How many lines of all logs are such.
+    pub fn log_lines(&self, is_such: impl Fn(&str) -> bool) -> usize {
+        let logs = fs::read_dir(self.state().join("logs")).into_iter().flatten().flatten();
+        let texts = logs.map(|log| fs::read(log.path()).unwrap_or_default());
+        texts.map(|text| String::from_utf8_lossy(&text).lines().filter(|line| is_such(line)).count()).sum()
     }
 
     /// Keeps the logs beside the ledger.

@@ -1,11 +1,24 @@
 //! The application behind routes that only hostile requests use: whatever reaches it was let in without a right.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+/// Path, credentials, and what those who hold one must hold besides.
+const ROUTES: [(&str, &str, &str); 4] = [
+    ("/trap/token/*", "[\"token\"]", ""),
+    ("/trap/session/*", "[\"session\"]", ""),
+    ("/trap/role/*", "[\"token\", \"session\"]", "{ role = \"app-admin\" }"),
+    (
+        "/trap/permission/{id}",
+        "[\"token\", \"session\"]",
+        "{ permission = \"document:read\", resource = \"document/{id}\" }",
+    ),
+];
 
 pub struct Trap {
     pub url: String,
@@ -38,11 +51,16 @@ impl Trap {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// The routes that lead here, to be added to a stack's own.
-    pub fn routes(&self) -> String {
-        let Trap { url, .. } = self;
-        format!(
-            "\n[upstream.trap]\nendpoints = [\"{url}\"]\n\n[[route]]\npath = \"/trap/token/*\"\naccept = [\"token\"]\nupstream = \"trap\"\n\n[[route]]\npath = \"/trap/session/*\"\naccept = [\"session\"]\nupstream = \"trap\"\n"
-        )
+    /// The routes that lead here, to be added to a stack's own. Those of a control that `is_open` forget what they require.
+    pub fn routes(&self, is_open: bool) -> String {
+        let mut routes = format!("\n[upstream.trap]\nendpoints = [\"{}\"]\n", self.url);
+        for (path, accept, require) in ROUTES {
+            let _ =
+                write!(routes, "\n[[route]]\npath = \"{path}\"\naccept = {accept}\nupstream = \"trap\"\n");
+            if !require.is_empty() && !is_open {
+                let _ = writeln!(routes, "require = {require}");
+            }
+        }
+        routes
     }
 }

@@ -6,17 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use reqwest::Method;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::client::{Answer, Clients, DEADLINE, LOGIN_DEADLINE, Lost, Repeat};
+use crate::admin::Admin;
+use crate::client::{Answer, Clients, DEADLINE, GRACE, LOGIN_DEADLINE, Lost, Repeat};
 use crate::ledger::{Entry, Ledger, Op};
+use crate::stack::Stack;
 
 pub const PASSWORD: &str = "purple lantern under glacier";
 const USERS: usize = 8;
 /// Logins at once while seeding: as many as can be hashed, and one that waits.
 const SEEDED_AT_ONCE: usize = 3;
+const LOGIN_TRIES: usize = 50;
 const AUDITED_AT_ONCE: usize = 8;
 /// How often an object is asked for again while its service is not there.
 const AUDIT_TRIES: usize = 40;
@@ -131,21 +135,14 @@ impl World {
     /// Makes users, sessions and families. `foreign_token` is put in by the caller.
     pub async fn seed(self: &Arc<Self>, sessions: usize, families: usize) -> anyhow::Result<()> {
         for user in 0..USERS {
-            let body = json!({ "username": format!("user-{user}"), "password": PASSWORD });
-            let register =
-                |http: &reqwest::Client, url: &str| http.post(format!("{url}/v1/users")).json(&body);
-            let (answer, _) = self.clients.send(LOGIN_DEADLINE, Repeat::NotSafe, register).await;
-            match answer {
-                Ok(answer) if answer.status == 201 => {}
-                other => bail!("registering user-{user}: {other:?}"),
-            }
+            self.register(&format!("user-{user}")).await?;
         }
         let (places, mut tasks) = (Arc::new(Semaphore::new(SEEDED_AT_ONCE)), JoinSet::new());
         for number in 0..sessions + families + USERS {
             let (world, places) = (Arc::clone(self), Arc::clone(&places));
             tasks.spawn(async move {
                 let _place = places.acquire_owned().await?;
-                for _ in 0..10 {
+                for _ in 0..LOGIN_TRIES {
                     let made = if number < sessions {
                         world.create().await
                     } else {
@@ -185,25 +182,52 @@ impl World {
 
     /// A login by token; its access token is one of those that are called with where it `is_for_calls`.
     async fn log_in(&self, is_for_calls: bool) -> bool {
-        let (owner, t_send) = (self.user(), self.ledger.now());
-        let name = format!("family-{}", self.families.fetch_add(1, Ordering::Relaxed));
-        let body = json!({ "identifier": owner, "password": PASSWORD, "mode": "token" });
-        let login = |http: &reqwest::Client, url: &str| http.post(format!("{url}/v1/login")).json(&body);
-        let sent = self.clients.send(LOGIN_DEADLINE, Repeat::NotSafe, login).await;
-        let object = if is_for_calls { "" } else { &name };
-        let Some(answer) = self.note(Op::Login, object, t_send, sent, |_, _| ()).filter(Answer::is_success)
-        else {
-            return false;
-        };
-        let said = answer.json();
-        let member = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
+        let owner = self.user();
+        let Some(family) = self.family_of(&owner, PASSWORD, is_for_calls).await else { return false };
         if is_for_calls {
-            self.pools().bearers.push((member("access_token"), owner));
+            self.pools().bearers.push((family.access_token, owner));
         } else {
-            let (refresh_token, access_token) = (member("refresh_token"), member("access_token"));
-            self.pools().families.push(Family { name, refresh_token, access_token });
+            self.pools().families.push(family);
         }
         true
+    }
+
+    /// A login by token of this user. One that `is_nobodys` is not looked for by the audit. `None`: not acknowledged.
+    pub async fn family_of(&self, owner: &str, password: &str, is_nobodys: bool) -> Option<Family> {
+        let t_send = self.ledger.now();
+        let name = format!("family-{}", self.families.fetch_add(1, Ordering::Relaxed));
+        let body = json!({ "identifier": owner, "password": password, "mode": "token" });
+        let login = |http: &reqwest::Client, url: &str| http.post(format!("{url}/v1/login")).json(&body);
+        let sent = self.clients.send(LOGIN_DEADLINE, Repeat::NotSafe, login).await;
+        let object = if is_nobodys { "" } else { &name };
+        let answer = self.note(Op::Login, object, t_send, sent, |_, _| ()).filter(Answer::is_success)?;
+        let said = answer.json();
+        let member = |name: &str| said[name].as_str().map(str::to_owned);
+        Some(Family { name, refresh_token: member("refresh_token")?, access_token: member("access_token")? })
+    }
+
+    /// As [`World::family_of`], tried until it is acknowledged.
+    pub async fn surely_family_of(&self, owner: &str, password: &str) -> anyhow::Result<Family> {
+        for _ in 0..LOGIN_TRIES {
+            if let Some(family) = self.family_of(owner, password, true).await {
+                return Ok(family);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        bail!("{owner} cannot log in")
+    }
+
+    /// Makes a user. Repeating it is right: one that is there already is as good.
+    pub async fn register(&self, username: &str) -> anyhow::Result<()> {
+        let body = json!({ "username": username, "password": PASSWORD });
+        let request = |http: &reqwest::Client, url: &str| http.post(format!("{url}/v1/users")).json(&body);
+        for _ in 0..LOGIN_TRIES {
+            match self.clients.send(LOGIN_DEADLINE, Repeat::NotSafe, request).await {
+                (Ok(answer), _) if matches!(answer.status, 201 | 409) => return Ok(()),
+                _ => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        }
+        bail!("registering {username}")
     }
 
     /// Asks every gateway for everything that was made or ended, until each has answered clearly.
@@ -285,21 +309,13 @@ fn session(answer: &Answer, owner: &str) -> Option<Session> {
 }
 
 /// A token for another audience, from a client that an administrator registers for it.
-pub async fn foreign_token(stack: &crate::stack::Stack) -> anyhow::Result<String> {
-    let http = crate::client::http()?;
-    let (url, internal) = (&stack.file.gateways[0], &stack.file.internal[0]);
-    let password = std::fs::read_to_string(&stack.file.admin.password_file)?;
-    let body =
-        json!({ "identifier": stack.file.admin.username, "password": password.trim(), "mode": "token" });
-    let answer: serde_json::Value =
-        http.post(format!("{url}/v1/login")).json(&body).send().await?.error_for_status()?.json().await?;
-    let token = answer["access_token"].as_str().context("no access token")?.to_owned();
+pub async fn foreign_token(stack: &Stack) -> anyhow::Result<String> {
+    let admin = Admin::of(stack, GRACE).await?;
     let body = json!({ "name": "another", "audiences": ["another"], "scopes": [] });
-    let asked = http.post(format!("{internal}/v1/admin/clients")).bearer_auth(token).json(&body);
-    let client: serde_json::Value = asked.send().await?.error_for_status()?.json().await?;
+    let client = admin.does(Method::POST, "/v1/admin/clients", Some(&body)).await?;
     let (id, secret) = (client["id"].as_str().context("no id")?, client["client_secret"].as_str());
-    let asked = http.post(format!("{url}/oauth2/token")).basic_auth(id, secret);
-    let asked = asked.form(&[("grant_type", "client_credentials")]);
+    let asked = crate::client::http()?.post(format!("{}/oauth2/token", stack.file.gateways[0]));
+    let asked = asked.basic_auth(id, secret).form(&[("grant_type", "client_credentials")]);
     let answer: serde_json::Value = asked.send().await?.error_for_status()?.json().await?;
     Ok(answer["access_token"].as_str().context("no foreign token")?.to_owned())
 }

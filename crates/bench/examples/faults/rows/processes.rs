@@ -118,6 +118,57 @@ pub async fn session_killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
+/// F05. Never both of a pair: what both being away does is F04's.
+pub async fn random_replica_killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
+    let server = Postgres::start(Sync::Off);
+    let mut stack = two_of_everything(&plan, &server).await?;
+    let mut kills = 0;
+    let observed = observe("F05", &mut stack, &plan, Care::Full, async |stack, world| {
+        let until = Instant::now() + Duration::from_secs(plan.seconds / 2);
+        while Instant::now() < until {
+            stack.look_again()?;
+            let names: Vec<String> = stack.file.operations.keys().cloned().collect();
+            let ready = all_ready(stack).await?;
+            let has_neighbour = |name: &String| {
+                let pair = name.split('-').next().unwrap_or_default();
+                ready.iter().filter(|other| other.split('-').next() == Some(pair)).count() == 2
+            };
+            let there: Vec<&String> = names.iter().filter(|name| has_neighbour(name)).collect();
+            if let Some(victim) = there.get(world.random(there.len())) {
+                stack.signal(victim, Signal::KILL)?;
+                kills += 1;
+            }
+            sleep(Duration::from_secs(2)).await;
+        }
+        let until = Instant::now() + Duration::from_secs(90);
+        while all_ready(stack).await?.len() < stack.file.operations.len() {
+            anyhow::ensure!(Instant::now() < until, "not all come back");
+            sleep(Duration::from_millis(100)).await;
+        }
+        stack.look_again()
+    })
+    .await?;
+    let mut outcome = Outcome::of("F05", &observed);
+    outcome.nothing_lost();
+    outcome.extra("kills", kills);
+    outcome.must("the_fault_was_felt", kills > 0);
+    outcome.at_most("err_pct", observed.figures.err_pct, 2.0);
+    Ok(vec![outcome])
+}
+
+/// Those that say they are ready.
+async fn all_ready(stack: &Stack) -> anyhow::Result<Vec<String>> {
+    let http = crate::client::http()?;
+    let mut ready = Vec::new();
+    for (name, operations) in &stack.file.operations {
+        let asked = http.get(format!("{operations}/readyz")).timeout(Duration::from_secs(1)).send().await;
+        if asked.is_ok_and(|answer| answer.status() == 200) {
+            ready.push(name.clone());
+        }
+    }
+    Ok(ready)
+}
+
 /// F06. The control is killed where the others are asked to stop.
 pub async fn rolling_restart(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     let server = Postgres::start(Sync::Off);

@@ -1,0 +1,180 @@
+//! L03, L04: what endings promise while replicas of auth-service die. The numbers are those of the scenarios that the feed's
+//! specification asks for on real processes.
+
+use std::time::Duration;
+
+use reqwest::Client;
+use rustix::process::Signal;
+use servers::{Postgres, Sync};
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Care, Clients, ENDING_DEADLINE, GRACE, Repeat, SMOKE_GRACE};
+use crate::crew::Crew;
+use crate::figures::{Window, judge};
+use crate::ledger::{Ledger, Op};
+use crate::observe::{Observed, Plan, add_routes, observe};
+use crate::outcome::{Control, Outcome};
+use crate::stack::Setup;
+use crate::trap::Trap;
+use crate::world::{Family, PASSWORD, World};
+
+/// The default, which the README promises by.
+const LEASE_MS: u64 = 5_000;
+const LONGER_MS: u64 = 9_000;
+/// What an ending may take where a lease must be waited out: the lease, the margin of the specification, and what the answer
+/// takes.
+const MARGIN_MS: u64 = 500;
+const SLOW_MS: u64 = 1_000;
+/// After the answer, so often each gateway is shown what has ended, and so far apart.
+const LOOKS: usize = 5;
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Default)]
+struct Slow {
+    endings: u64,
+    slow: u64,
+    slowest_ms: u64,
+    /// From the kill to the moment at which the last slow ending was asked for.
+    until_ms: u64,
+}
+
+/// L03. The control's lease is longer than what the row allows.
+pub async fn waited_for(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
+    let (observed, slow) = kill_and_end("L03", &plan, LEASE_MS).await?;
+    let mut outcome = Outcome::of("L03", &observed);
+    outcome.nothing_lost();
+    outcome.extra("lease_ms", LEASE_MS);
+    outcome.extra("endings", slow.endings);
+    outcome.extra("slow", slow.slow);
+    outcome.extra("slowest_ms", slow.slowest_ms);
+    outcome.extra("slow_until_ms", slow.until_ms);
+    outcome.at_most("slowest_ms", slow.slowest_ms as f64, (LEASE_MS + MARGIN_MS) as f64);
+    outcome.at_most("slow_until_ms", slow.until_ms as f64, (2 * LEASE_MS + MARGIN_MS) as f64);
+    let (_, control) = kill_and_end("L03-control", &plan.for_control(), LONGER_MS).await?;
+    let slowest = control.slowest_ms;
+    outcome.control = Control::judge(slowest > LEASE_MS + MARGIN_MS, format!("slowest_ms:{slowest}"));
+    Ok(vec![outcome])
+}
+
+async fn kill_and_end(name: &str, plan: &Plan, lease_ms: u64) -> anyhow::Result<(Observed, Slow)> {
+    let server = Postgres::start(Sync::Off);
+    let mut setup = Setup::new("2", &server.url(), &server.url())?;
+    setup.set("auth", &format!("[feed]\nlease = \"{lease_ms}ms\"\n"))?;
+    let mut stack = setup.start(&plan.program).await?;
+    let mut slow = Slow::default();
+    let observed = observe(name, &mut stack, plan, Care::Full, async |stack, world| {
+        let mut families = Vec::new();
+        for _ in 0..plan.times(plan.seconds) {
+            families.push(world.surely_family_of(&world.user(), PASSWORD).await?);
+        }
+        let killed = Instant::now();
+        stack.signal("auth-0", Signal::KILL)?;
+        for family in families {
+            let began = Instant::now();
+            anyhow::ensure!(logged_out(world, &family).await, "an ending is never acknowledged");
+            let took = u64::try_from(began.elapsed().as_millis())?;
+            slow.endings += 1;
+            slow.slowest_ms = slow.slowest_ms.max(took);
+            if took > SLOW_MS {
+                slow.slow += 1;
+                slow.until_ms = u64::try_from((began - killed).as_millis())?;
+            }
+            world.shows_family(&family.name, &family).await;
+            // Over more than two leases, whatever the count.
+            sleep(Duration::from_millis(3 * lease_ms / plan.times(plan.seconds) as u64)).await;
+        }
+        stack.replaced("auth-0").await
+    })
+    .await?;
+    Ok((observed, slow))
+}
+
+async fn logged_out(world: &World, family: &Family) -> bool {
+    let request =
+        |http: &Client, url: &str| http.post(format!("{url}/v1/logout")).bearer_auth(&family.access_token);
+    world.ends(&family.name, request).await
+}
+
+#[derive(Default)]
+struct Moments {
+    restarts: usize,
+    /// Endings that were told to be repeated, or whose answer was lost.
+    repeated: u64,
+}
+
+/// L04, `--count` times. In turn one of both is killed a few milliseconds before or after the ending is asked for, and started
+/// again at once, so that the new one takes part in the ending that the old one may have begun.
+pub async fn restarted_in_the_moment(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
+    let server = Postgres::start(Sync::Off);
+    let mut stack = Setup::new("2", &server.url(), &server.url())?.start(&plan.program).await?;
+    std::fs::create_dir_all(&plan.folder)?;
+    let trap = Trap::set().await?;
+    let gateways = stack.gateways();
+    add_routes(&stack.state().join("routes.toml"), &trap.routes(plan.is_open), &gateways).await?;
+    let mut crew = Crew::takes_over(&mut stack, &plan.program).await?;
+    let grace = if plan.is_smoke { SMOKE_GRACE } else { GRACE };
+    let clients = Clients::new(&gateways, Care::Full, grace)?;
+    let world = World::new(Ledger::open(&plan.folder.join("L04.jsonl"))?, clients, plan.seed);
+    world.register("user-0").await?;
+    let begins = world.ledger.now();
+    let mut seen = Moments::default();
+    for number in 0..plan.times(plan.seconds / 3) {
+        let victim = format!("auth-{}", number % 2);
+        let family = world.surely_family_of("user-0", PASSWORD).await?;
+        for gateway in 0..world.clients.replicas() {
+            world.calls(gateway, "/app/token/x", &family.access_token, "user-0").await;
+        }
+        let before = world.random(2) == 0;
+        let apart = Duration::from_millis(world.random(25) as u64);
+        let restart = async {
+            if !before {
+                sleep(apart).await;
+            }
+            crew.kill(&victim)?;
+            crew.start(&victim)
+        };
+        let end = async {
+            if before {
+                sleep(apart).await;
+            }
+            acknowledged(&world, &family, &mut seen).await
+        };
+        let (restarted, ended) = tokio::join!(restart, end);
+        restarted?;
+        ended?;
+        for _ in 0..LOOKS {
+            world.shows_token(&family.name, "/trap/token/x", &family.access_token).await;
+            sleep(PAUSE).await;
+        }
+        crew.is_ready(&victim).await?;
+        world.shows_family(&family.name, &family).await;
+        seen.restarts += 1;
+    }
+    let ends = world.ledger.now();
+    drop(crew);
+    let mut figures = judge(&world.ledger.entries(), Window { begins, ends, load_ends: ends });
+    figures.fail_open = trap.hits();
+    figures.panics = stack.panics();
+    let mut outcome = Outcome::new("L04", figures);
+    outcome.extra("restarts", seen.restarts);
+    outcome.extra("repeated", seen.repeated);
+    Ok(vec![outcome])
+}
+
+/// Asked for until it is acknowledged, at any gateway.
+async fn acknowledged(world: &World, family: &Family, seen: &mut Moments) -> anyhow::Result<()> {
+    for _ in 0..60 {
+        let t_send = world.ledger.now();
+        let request = |http: &Client, url: &str| {
+            http.post(format!("{url}/v1/logout")).bearer_auth(&family.access_token)
+        };
+        let sent = world.clients.send(ENDING_DEADLINE, Repeat::NotSafe, request).await;
+        let answer = world.note(Op::End, &family.name, t_send, sent, |_, _| ());
+        if answer.is_some_and(|answer| answer.is_success()) {
+            return Ok(());
+        }
+        seen.repeated += 1;
+        sleep(PAUSE).await;
+    }
+    anyhow::bail!("an ending is never acknowledged")
+}
