@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod administrator;
+mod away;
 mod bad_starts;
+mod cable;
 mod command_line;
 mod demo;
 mod deploy;

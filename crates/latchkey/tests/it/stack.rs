@@ -350,6 +350,16 @@ impl Stack {
         .await;
     }
 
+    /// Changes the file that `process` was started with, and has it start again.
+    pub async fn reconfigure(&mut self, process: &str, change: impl FnOnce(&mut toml::Table)) {
+        let path = self.state_dir.join(format!("config/{process}.toml"));
+        let mut table: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+        change(&mut table);
+        fs::write(&path, table.to_string()).unwrap();
+        self.signal(process, Signal::TERM);
+        self.replaced(process).await;
+    }
+
     /// The log of one process since it was first started.
     pub fn log(&self, process: &str) -> String {
         fs::read_to_string(self.state_dir.join("logs").join(format!("{process}.log"))).unwrap_or_default()

@@ -10,20 +10,20 @@ use servers::{Postgres, Sync};
 use crate::stack::{Builder, PASSWORD, Stack, Tokens, client, eventually};
 
 /// A lease that is over soon.
-const SHORT: &str = "[feed]\nlease = \"1s\"\n";
+pub const SHORT: &str = "[feed]\nlease = \"1s\"\n";
 const AVAILABLE: &str = "\n[[route]]\npath = \"/app/available/*\"\naccept = [\"token\"]\nupstream = \"echo\"\nstrip_prefix = \"/app\"\nstale_for = \"10m\"\n";
 
-async fn begin(builder: Builder, database: &str) -> Stack {
+pub async fn begin(builder: Builder, database: &str) -> Stack {
     let stack = builder.arguments(&["--replicas", "2", "--database", database]).start().await;
     stack.register("alice").await;
     stack
 }
 
-async fn by_token(gateway: &str, path: &str, tokens: &Tokens) -> Response {
+pub async fn by_token(gateway: &str, path: &str, tokens: &Tokens) -> Response {
     client().get(format!("{gateway}{path}")).bearer_auth(&tokens.access_token).send().await.unwrap()
 }
 
-async fn log_out(gateway: &str, tokens: &Tokens) -> Response {
+pub async fn log_out(gateway: &str, tokens: &Tokens) -> Response {
     let request = client().request(Method::POST, format!("{gateway}/v1/logout"));
     request.bearer_auth(&tokens.access_token).send().await.unwrap()
 }
@@ -34,7 +34,7 @@ async fn code(answer: Response) -> String {
 }
 
 /// What is acknowledged with 204; an ending that was not confirmed is repeated, as its answer says.
-async fn ended(gateway: &str, tokens: &Tokens) {
+pub async fn ended(gateway: &str, tokens: &Tokens) {
     eventually("it is acknowledged", async || {
         let answer = log_out(gateway, tokens).await;
         match answer.status() {
