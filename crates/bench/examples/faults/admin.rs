@@ -80,7 +80,7 @@ impl Admin {
         for _ in 0..TRIES {
             let (answer, _) = self.asks(method.clone(), path, body).await;
             if let Ok(answer) = &answer
-                && answer.is_success()
+                && answer.is_acknowledged()
             {
                 return Ok(answer.json());
             }
@@ -105,7 +105,7 @@ impl Admin {
             // The administrator was logged out, which is not the answer to what was asked.
             if !matches!(&answer, Ok(answer) if answer.status == 401) {
                 let answer = world.note(Op::End, object, t_send, (answer, replica), |_, _| ());
-                if answer.is_some_and(|answer| answer.is_success()) {
+                if answer.is_some_and(|answer| answer.is_acknowledged()) {
                     return Ok(());
                 }
             }

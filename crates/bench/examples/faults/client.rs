@@ -49,6 +49,11 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// Of a change: it holds everywhere. 202 says that this is not known.
+    pub fn is_acknowledged(&self) -> bool {
+        self.is_success() && self.status != 202
+    }
+
     /// A 503 or 429 must say when to come back; nobody loses a cookie over an outage.
     pub fn is_rude(&self) -> bool {
         let is_mute = matches!(self.status, 429 | 503) && !self.headers.contains_key("retry-after");

@@ -83,7 +83,7 @@ pub fn judge(entries: &[Entry], window: Window) -> Figures {
     for end in entries.iter().filter(|entry| entry.op == Op::End) {
         let first = end_sent.entry(&end.object).or_insert(end.t_send);
         *first = (*first).min(end.t_send);
-        if let (true, Some(acked)) = (end.is_success(), end.t_ack) {
+        if let (true, Some(acked)) = (end.is_acknowledged(), end.t_ack) {
             end_acked.entry(&end.object).or_insert(acked);
         }
     }

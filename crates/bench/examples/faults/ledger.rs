@@ -71,6 +71,11 @@ impl Entry {
     pub fn is_success(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
+
+    /// Of an ending: it holds everywhere. 202 says that this is not known.
+    pub fn is_acknowledged(&self) -> bool {
+        self.is_success() && self.status != Some(202)
+    }
 }
 
 pub struct Ledger {

@@ -91,7 +91,7 @@ async fn end_session(world: &World) {
     let sent = world.clients.send(DEADLINE, Repeat::NotSafe, request).await;
     let answer = world.note(Op::End, &session.id, t_send, sent, |_, _| ());
     // What may not have been ended is nobody's any more.
-    if answer.is_some_and(|answer| answer.is_success()) {
+    if answer.is_some_and(|answer| answer.is_acknowledged()) {
         world.pools().ended_sessions.push(session);
     }
 }
@@ -111,7 +111,7 @@ async fn end_family(world: &World) {
     };
     let sent = world.clients.send(ENDING_DEADLINE, Repeat::NotSafe, request).await;
     let answer = world.note(Op::End, &family.name, t_send, sent, |_, _| ());
-    if answer.is_some_and(|answer| answer.is_success()) {
+    if answer.is_some_and(|answer| answer.is_acknowledged()) {
         world.pools().ended_families.push(family);
     }
 }

@@ -89,7 +89,7 @@ impl World {
             let t_send = self.ledger.now();
             let sent = self.clients.send(ENDING_DEADLINE, Repeat::NotSafe, &request).await;
             let answer = self.note(Op::End, object, t_send, sent, |_, _| ());
-            if answer.is_some_and(|answer| answer.is_success()) {
+            if answer.is_some_and(|answer| answer.is_acknowledged()) {
                 return true;
             }
             tokio::time::sleep(PAUSE).await;
