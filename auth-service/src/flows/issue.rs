@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chassis::entropy::{self, Entropy};
-use feed::{Credential, Verdict, replica::Answer};
 use token::{AccessClaims, IssueError, ProofClaims, TYP_ACCESS, TYP_PROOF};
 
 use super::{Auth, Failure, keys::Ring};
@@ -52,13 +51,7 @@ impl Auth {
     /// The keys of now. One that another replica has ended signs nothing here from when that was acknowledged: what it signed
     /// would be believed by nobody.
     pub async fn ring(&self) -> Result<Arc<Ring>, Failure> {
-        let ring = self.keys.ring()?;
-        let signs = Credential { key: Some(ring.active().kid().into()), ..Credential::default() };
-        if let Answer::Verdict(Verdict::Ended(_)) = self.feed.judge(signs).await {
-            self.keys.advance(self.now()).await?;
-            return Ok(self.keys.ring()?);
-        }
-        Ok(ring)
+        Ok(self.keys.ring_after(self.feed.view().keys_ended, self.now()).await?)
     }
 
     fn compact(&self, ring: &Ring, claims: &AccessClaims) -> Result<String, IssueError> {

@@ -3,7 +3,10 @@
 //! Readers take a snapshot that is swapped whole, so that a key never signs before it stands in the published set and a
 //! set never lacks the key that signs.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use arc_swap::ArcSwapOption;
 use chassis::entropy::SharedEntropy;
@@ -31,6 +34,8 @@ pub struct Keys {
     current: ArcSwapOption<Ring>,
     /// One look at the store at a time, so that an older one never replaces a newer. No request waits for it.
     looking: Mutex<()>,
+    /// How many keys had been ended before the store was read last.
+    ended: AtomicU64,
 }
 
 /// The keys of one moment.
@@ -74,12 +79,29 @@ impl Keys {
         master: SealingKey,
         schedule: KeySchedule,
     ) -> Self {
-        Self { store, entropy, master, schedule, current: ArcSwapOption::empty(), looking: Mutex::default() }
+        Self {
+            store,
+            entropy,
+            master,
+            schedule,
+            current: ArcSwapOption::empty(),
+            looking: Mutex::default(),
+            ended: AtomicU64::new(0),
+        }
     }
 
     /// The keys that [`Keys::advance`] found last.
     pub fn ring(&self) -> Result<Arc<Ring>, KeysError> {
         self.current.load_full().ok_or(KeysError::NoneActive)
+    }
+
+    /// As [`Keys::ring`], read again if more than that have been ended since the last time.
+    pub async fn ring_after(&self, ended: u64, now: OffsetDateTime) -> Result<Arc<Ring>, KeysError> {
+        if self.ended.load(Ordering::Acquire) < ended {
+            self.advance(now).await?;
+            self.ended.fetch_max(ended, Ordering::AcqRel);
+        }
+        self.ring()
     }
 
     /// Does what is due at `now` and takes up the outcome, whoever brought it about.

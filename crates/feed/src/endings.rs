@@ -23,6 +23,8 @@ pub struct Endings {
     keys: Limits,
     principals: Limits,
     all: Limits,
+    /// How many signing keys were ever remembered as ended.
+    keys_ended: u64,
     /// Up to here the memory has forgotten.
     forgotten: Option<Wall>,
     by_age: BinaryHeap<Reverse<(Wall, What, Arc<str>)>>,
@@ -51,6 +53,7 @@ impl Endings {
         }
         limits.retain(|known| !limit.covers(known));
         limits.push(limit);
+        self.keys_ended += u64::from(*what == What::Key);
         self.by_age.push(Reverse((*until, *what, Arc::clone(key))));
     }
 
@@ -100,6 +103,11 @@ impl Endings {
             Some(at_least) => Verdict::RolesOutdated { at_least },
             None => Verdict::Live,
         }
+    }
+
+    /// How many signing keys were remembered as ended so far: another number, and there is one to look at.
+    pub fn keys_ended(&self) -> u64 {
+        self.keys_ended
     }
 
     /// Whether the thing itself has ended, whatever its generation.

@@ -242,20 +242,25 @@ impl Worker {
     }
 
     fn on(&mut self, event: Event) {
-        let news = matches!(event, Event::LogReplied { .. } | Event::Tick | Event::Terminate);
         self.step(event);
         while let Some(stream) = self.closed.pop() {
             self.step(Event::StreamClosed { stream });
         }
-        if news || self.stopped {
-            let view = View::of(&self.core, (self.parts.clock)().moment);
-            self.shown.send_if_modified(|shown| std::mem::replace(shown, view) != view);
-        }
     }
 
     fn step(&mut self, event: Event) {
+        let news = matches!(
+            event,
+            Event::LogReplied { .. } | Event::ConfirmAsked { .. } | Event::Tick | Event::Terminate
+        );
         let now = (self.parts.clock)();
-        for action in self.core.on(event, now) {
+        let actions = self.core.on(event, now);
+        if news {
+            // Before anything is confirmed: who looks after an acknowledgement sees it.
+            let view = View::of(&self.core, now.moment);
+            self.shown.send_if_modified(|shown| std::mem::replace(shown, view) != view);
+        }
+        for action in actions {
             self.act(action);
         }
     }

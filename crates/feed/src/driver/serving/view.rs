@@ -13,6 +13,8 @@ pub struct View {
     pub applied: Position,
     /// Things that are remembered as ended.
     pub remembered: usize,
+    /// Signing keys that it has heard the end of; what it has confirmed is among them.
+    pub keys_ended: u64,
     /// Connections of watchers.
     pub watchers: usize,
     /// Leases that may still be valid.
@@ -31,6 +33,7 @@ impl View {
             right: core.right(),
             applied: core.applied(),
             remembered: core.memory().len(),
+            keys_ended: core.memory().keys_ended(),
             watchers,
             leases,
             staleness: core.staleness(now),
