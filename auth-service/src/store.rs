@@ -153,6 +153,8 @@ pub trait Store: Send + Sync + 'static {
         old: &PasswordHash,
         new: &PasswordHash,
     ) -> Result<bool, StoreError>;
+    /// Raises the epoch and ends the families, active or not. `false`: no such user.
+    async fn revoke_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError>;
     /// Deletes the user and ends the families. The id is never used again.
     async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError>;
 
@@ -177,6 +179,8 @@ pub trait Store: Send + Sync + 'static {
         status: Status,
         ending: NewEnding,
     ) -> Result<Option<Client>, StoreError>;
+    /// As [`Store::revoke_user`]. Built-in clients are not found.
+    async fn revoke_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError>;
     /// Built-in clients are not found.
     async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError>;
 

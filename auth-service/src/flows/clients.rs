@@ -144,6 +144,18 @@ pub async fn set_client_status(
     held(auth, outcome).await
 }
 
+/// Voids everything that was issued to the client, which may ask for more.
+pub async fn revoke_client_tokens(auth: &Auth, origin: &Origin, id: &str) -> Result<(), ClientRefused> {
+    let (line, id) = begin(origin, "client.revoke_tokens", id);
+    let outcome = async {
+        let ending = auth.ending(auth.now());
+        auth.store.revoke_client(&id?, ending).await?.then_some(()).ok_or(ClientRefused::NotFound)
+    };
+    let outcome = outcome.await;
+    line.end(&outcome);
+    held(auth, outcome).await
+}
+
 /// Voids everything that was issued to the client.
 pub async fn delete_client(auth: &Auth, origin: &Origin, id: &str) -> Result<(), ClientRefused> {
     let (line, id) = begin(origin, "client.delete", id);

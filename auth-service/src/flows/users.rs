@@ -107,6 +107,19 @@ async fn set(
     auth.store.set_password(&id, None, &hash, must_change, ending).await?.ok_or(UserRefused::NotFound)
 }
 
+/// Voids everything that was issued for the user, who may log in anew.
+pub async fn revoke_user_tokens(auth: &Auth, origin: &Origin, id: &str) -> Result<(), UserRefused> {
+    let (line, id) = begin(origin, "user.revoke_tokens", id);
+    let outcome = async {
+        let id = id.ok_or(UserRefused::NotFound)?;
+        let ending = auth.ending(auth.now());
+        auth.store.revoke_user(&id, ending).await?.then_some(()).ok_or(UserRefused::NotFound)
+    };
+    let outcome = outcome.await;
+    line.end(&outcome);
+    held(auth, outcome).await
+}
+
 /// Voids everything that was issued for the user. The id is never used again; the name is free.
 pub async fn delete_user(auth: &Auth, origin: &Origin, id: &str) -> Result<(), UserRefused> {
     let (line, id) = begin(origin, "user.delete", id);

@@ -102,6 +102,18 @@ impl ClientAdminService for ClientAdmin {
         Ok(Response::new(wire::SetClientStatusResponse { client: Some(message::to_client(&client)) }))
     }
 
+    async fn revoke_client_tokens(
+        &self,
+        request: Request<wire::RevokeClientTokensRequest>,
+    ) -> Result<Response<wire::RevokeClientTokensResponse>, Status> {
+        let origin = administration(&request);
+        let wire::RevokeClientTokensRequest { id } = request.into_inner();
+        clients::revoke_client_tokens(&self.0.auth, &origin, &id)
+            .await
+            .map_err(|refused| status::of_client(&refused))?;
+        Ok(Response::new(wire::RevokeClientTokensResponse {}))
+    }
+
     async fn delete_client(
         &self,
         request: Request<wire::DeleteClientRequest>,

@@ -91,6 +91,18 @@ impl UserAdminService for UserAdmin {
         Ok(Response::new(wire::SetPasswordResponse { user: Some(message::to_user(user)) }))
     }
 
+    async fn revoke_user_tokens(
+        &self,
+        request: Request<wire::RevokeUserTokensRequest>,
+    ) -> Result<Response<wire::RevokeUserTokensResponse>, Status> {
+        let origin = administration(&request);
+        let wire::RevokeUserTokensRequest { id } = request.into_inner();
+        users::revoke_user_tokens(&self.0.auth, &origin, &id)
+            .await
+            .map_err(|refused| status::of_user(&refused))?;
+        Ok(Response::new(wire::RevokeUserTokensResponse {}))
+    }
+
     async fn delete_user(
         &self,
         request: Request<wire::DeleteUserRequest>,

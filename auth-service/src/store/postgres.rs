@@ -113,6 +113,10 @@ impl Store for PostgresStore {
         self.0.run("upgrade_hash", |attempt| users::upgrade_hash(attempt, id, old, new)).await
     }
 
+    async fn revoke_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+        self.0.run("revoke_user", |attempt| users::revoke(attempt, id, ending)).await
+    }
+
     async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
         self.0.run("delete_user", |attempt| users::delete(attempt, id, ending)).await
     }
@@ -145,6 +149,10 @@ impl Store for PostgresStore {
         ending: NewEnding,
     ) -> Result<Option<Client>, StoreError> {
         self.0.run("set_client_status", |attempt| clients::set_status(attempt, id, status, ending)).await
+    }
+
+    async fn revoke_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+        self.0.run("revoke_client", |attempt| clients::revoke(attempt, id, ending)).await
     }
 
     async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {

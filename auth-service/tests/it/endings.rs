@@ -212,6 +212,13 @@ async fn z05_whatever_voids_a_user_voids_every_token_and_later_ones_are_good() {
     admin().set_user_status(call().request(set(wire::Status::Active))).await.unwrap();
     world.is_ended(&before, What::Subject).await;
 
+    let (token, tokens) = world.login().await;
+    world.is_good(&token).await;
+    let message = wire::RevokeUserTokensRequest { id: id() };
+    admin().revoke_user_tokens(call().request(message)).await.unwrap();
+    world.is_ended(&token, What::Subject).await;
+    assert_eq!(reason(world.stack.refresh(&tokens.refresh_token).await), "INVALID_GRANT");
+
     let (token, _) = world.login().await;
     world.is_good(&token).await;
     let message =
@@ -242,6 +249,12 @@ async fn z05_whatever_voids_a_client_voids_every_token_of_it() {
     let message = wire::RotateClientSecretRequest { id: id.clone() };
     let rotated = world.stack.client_admin().rotate_client_secret(world.stack.call().request(message)).await;
     world.reports.client_secret = rotated.unwrap().into_inner().client_secret;
+    world.is_ended(&token, What::Client).await;
+
+    let token = world.client_token().await;
+    world.is_good(&token).await;
+    let message = wire::RevokeClientTokensRequest { id: id.clone() };
+    world.stack.client_admin().revoke_client_tokens(world.stack.call().request(message)).await.unwrap();
     world.is_ended(&token, What::Client).await;
 
     let token = world.client_token().await;

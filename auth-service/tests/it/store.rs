@@ -223,6 +223,7 @@ macro_rules! conformance {
                 pages_follow_one_another,
                 what_no_row_can_hold_is_not_found,
                 disabling_raises_the_epoch_once,
+                revoking_raises_the_epoch_and_changes_nothing_else,
                 a_password_is_replaced_only_while_the_epoch_holds,
                 of_many_changes_of_one_password_one_wins,
                 a_hash_is_upgraded_only_while_it_is_the_same,
@@ -234,6 +235,7 @@ macro_rules! conformance {
                 the_built_in_client_is_there_and_is_not_changed,
                 a_client_is_found_as_it_was_inserted,
                 a_secret_is_replaced_at_once_and_raises_the_epoch,
+                revoking_raises_the_epoch_and_the_secret_stays,
                 disabling_raises_the_epoch,
                 a_deleted_client_is_gone,
             );

@@ -242,6 +242,12 @@ impl Auth for AuthService {
         user_of(call!(self.user_admin, set_password, asker, ENDING, message)?.user)
     }
 
+    async fn revoke_user_tokens(&self, asker: Asker<'_>, id: &str) -> Result<(), Failure> {
+        let message = rpc::RevokeUserTokensRequest { id: id.to_owned() };
+        call!(self.user_admin, revoke_user_tokens, asker, ENDING, message)
+            .map(|rpc::RevokeUserTokensResponse {}| ())
+    }
+
     async fn delete_user(&self, asker: Asker<'_>, id: &str) -> Result<(), Failure> {
         let message = rpc::DeleteUserRequest { id: id.to_owned() };
         call!(self.user_admin, delete_user, asker, ENDING, message).map(|rpc::DeleteUserResponse {}| ())
@@ -281,6 +287,12 @@ impl Auth for AuthService {
     ) -> Result<Client, Failure> {
         let message = rpc::SetClientStatusRequest { id: id.to_owned(), status: standing_to(status).into() };
         client_of(call!(self.client_admin, set_client_status, asker, ENDING, message)?.client)
+    }
+
+    async fn revoke_client_tokens(&self, asker: Asker<'_>, id: &str) -> Result<(), Failure> {
+        let message = rpc::RevokeClientTokensRequest { id: id.to_owned() };
+        call!(self.client_admin, revoke_client_tokens, asker, ENDING, message)
+            .map(|rpc::RevokeClientTokensResponse {}| ())
     }
 
     async fn delete_client(&self, asker: Asker<'_>, id: &str) -> Result<(), Failure> {

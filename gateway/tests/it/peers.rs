@@ -246,6 +246,9 @@ impl Auth for Fake {
     async fn set_password(&self, _: Asker<'_>, _: &str, _: Concealed, _: bool) -> Result<User, Failure> {
         unasked()
     }
+    async fn revoke_user_tokens(&self, _: Asker<'_>, _: &str) -> Result<(), Failure> {
+        unasked()
+    }
     async fn delete_user(&self, _: Asker<'_>, _: &str) -> Result<(), Failure> {
         unasked()
     }
@@ -268,6 +271,9 @@ impl Auth for Fake {
         unasked()
     }
     async fn set_client_status(&self, _: Asker<'_>, _: &str, _: Standing) -> Result<Client, Failure> {
+        unasked()
+    }
+    async fn revoke_client_tokens(&self, _: Asker<'_>, _: &str) -> Result<(), Failure> {
         unasked()
     }
     async fn delete_client(&self, _: Asker<'_>, _: &str) -> Result<(), Failure> {

@@ -162,6 +162,13 @@ pub struct SetClientStatusResponse {
     pub client: ::core::option::Option<Client>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeClientTokensRequest {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeClientTokensResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteClientRequest {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
@@ -712,6 +719,36 @@ pub mod client_admin_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Raises the epoch and ends the refresh families: all that was issued to the client before is void. Its secret stays.
+        pub async fn revoke_client_tokens(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeClientTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeClientTokensResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/latchkey.auth.v1.ClientAdminService/RevokeClientTokens",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "latchkey.auth.v1.ClientAdminService",
+                        "RevokeClientTokens",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn delete_client(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteClientRequest>,
@@ -778,6 +815,14 @@ pub mod client_admin_service_server {
             request: tonic::Request<super::SetClientStatusRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetClientStatusResponse>,
+            tonic::Status,
+        >;
+        /// Raises the epoch and ends the refresh families: all that was issued to the client before is void. Its secret stays.
+        async fn revoke_client_tokens(
+            &self,
+            request: tonic::Request<super::RevokeClientTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeClientTokensResponse>,
             tonic::Status,
         >;
         async fn delete_client(
@@ -994,6 +1039,55 @@ pub mod client_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetClientStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/latchkey.auth.v1.ClientAdminService/RevokeClientTokens" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeClientTokensSvc<T: ClientAdminService>(pub Arc<T>);
+                    impl<
+                        T: ClientAdminService,
+                    > tonic::server::UnaryService<super::RevokeClientTokensRequest>
+                    for RevokeClientTokensSvc<T> {
+                        type Response = super::RevokeClientTokensResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeClientTokensRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClientAdminService>::revoke_client_tokens(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeClientTokensSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -3490,6 +3584,13 @@ pub struct SetPasswordResponse {
     pub user: ::core::option::Option<User>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeUserTokensRequest {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeUserTokensResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteUserRequest {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
@@ -4025,6 +4126,36 @@ pub mod user_admin_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Raises the epoch and ends the refresh families: all that was issued to the user before is void. The user stays as it is.
+        pub async fn revoke_user_tokens(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeUserTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeUserTokensResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/latchkey.auth.v1.UserAdminService/RevokeUserTokens",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "latchkey.auth.v1.UserAdminService",
+                        "RevokeUserTokens",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn delete_user(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteUserRequest>,
@@ -4088,6 +4219,14 @@ pub mod user_admin_service_server {
             request: tonic::Request<super::SetPasswordRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetPasswordResponse>,
+            tonic::Status,
+        >;
+        /// Raises the epoch and ends the refresh families: all that was issued to the user before is void. The user stays as it is.
+        async fn revoke_user_tokens(
+            &self,
+            request: tonic::Request<super::RevokeUserTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeUserTokensResponse>,
             tonic::Status,
         >;
         async fn delete_user(
@@ -4296,6 +4435,52 @@ pub mod user_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetPasswordSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/latchkey.auth.v1.UserAdminService/RevokeUserTokens" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeUserTokensSvc<T: UserAdminService>(pub Arc<T>);
+                    impl<
+                        T: UserAdminService,
+                    > tonic::server::UnaryService<super::RevokeUserTokensRequest>
+                    for RevokeUserTokensSvc<T> {
+                        type Response = super::RevokeUserTokensResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeUserTokensRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UserAdminService>::revoke_user_tokens(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeUserTokensSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

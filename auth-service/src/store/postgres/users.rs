@@ -157,6 +157,21 @@ pub(super) async fn upgrade_hash(
     Ok(upgraded.rows_affected() == 1)
 }
 
+pub(super) async fn revoke(attempt: Attempt, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+    let mut transaction = attempt.begin().await?;
+    let epoch: Option<i64> =
+        sqlx::query_scalar("UPDATE users SET epoch = epoch + 1 WHERE id = $1 RETURNING epoch")
+            .bind(id.as_str())
+            .fetch_optional(&mut *transaction)
+            .await?;
+    let Some(epoch) = epoch else { return Ok(false) };
+    families::end_of_subject(&mut transaction, id, "revoked", ending.at).await?;
+    let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?));
+    append_within(&mut transaction, &[entry]).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
 pub(super) async fn delete(attempt: Attempt, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
     let mut transaction = attempt.begin().await?;
     let deleted =

@@ -66,6 +66,10 @@ impl Store for SqliteStore {
         self.0.run("upgrade_hash", Self::upgrade_hash(self, id, old, new)).await
     }
 
+    async fn revoke_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+        self.0.run("revoke_user", Self::revoke_user(self, id, ending)).await
+    }
+
     async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
         self.0.run("delete_user", Self::delete_user(self, id, ending)).await
     }
@@ -98,6 +102,10 @@ impl Store for SqliteStore {
         ending: NewEnding,
     ) -> Result<Option<Client>, StoreError> {
         self.0.run("set_client_status", Self::set_client_status(self, id, status, ending)).await
+    }
+
+    async fn revoke_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+        self.0.run("revoke_client", Self::revoke_client(self, id, ending)).await
     }
 
     async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {

@@ -132,6 +132,22 @@ impl SqliteStore {
         row.map(Client::try_from).transpose()
     }
 
+    pub(super) async fn revoke_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+        let mut transaction = self.0.write().await?;
+        let epoch: Option<i64> = sqlx::query_scalar(
+            "UPDATE clients SET epoch = epoch + 1 WHERE id = ?1 AND built_in = 0 RETURNING epoch",
+        )
+        .bind(id.as_str())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(epoch) = epoch else { return Ok(false) };
+        families::end_of_client(&mut transaction, id, "revoked", ending.at).await?;
+        let entry = ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?));
+        append_within(&mut transaction, &[entry]).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
     pub(super) async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
         let mut transaction = self.0.write().await?;
         let deleted = sqlx::query("DELETE FROM clients WHERE id = ?1 AND built_in = 0")

@@ -155,6 +155,21 @@ impl SqliteStore {
         Ok(upgraded.rows_affected() == 1)
     }
 
+    pub(super) async fn revoke_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+        let mut transaction = self.0.write().await?;
+        let epoch: Option<i64> =
+            sqlx::query_scalar("UPDATE users SET epoch = epoch + 1 WHERE id = ?1 RETURNING epoch")
+                .bind(id.as_str())
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let Some(epoch) = epoch else { return Ok(false) };
+        families::end_of_subject(&mut transaction, id, "revoked", ending.at).await?;
+        let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?));
+        append_within(&mut transaction, &[entry]).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
     pub(super) async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
         let mut transaction = self.0.write().await?;
         let deleted = sqlx::query("DELETE FROM users WHERE id = ?1")

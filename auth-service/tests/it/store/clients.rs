@@ -10,6 +10,7 @@ pub async fn the_built_in_client_is_there_and_is_not_changed(it: Fixture) {
     assert_eq!((client.kind, client.status, client.epoch), (ClientKind::Public, Status::Active, 0));
     assert_eq!(it.store.set_client_secret(&id, &digest(1), ending(T0)).await.unwrap(), None);
     assert_eq!(it.store.set_client_status(&id, Status::Disabled, ending(T0)).await.unwrap(), None);
+    assert!(!it.store.revoke_client(&id, ending(T0)).await.unwrap());
     assert!(!it.store.delete_client(&id, ending(T0)).await.unwrap());
     assert_eq!(it.store.client(&Key::Id(id)).await.unwrap().unwrap(), client);
 }
@@ -35,6 +36,15 @@ pub async fn a_secret_is_replaced_at_once_and_raises_the_epoch(it: Fixture) {
     let client = it.store.set_client_secret(&client_id(1), &digest(7), ending(T0)).await.unwrap().unwrap();
     assert_eq!((client.kind, client.epoch), (ClientKind::Confidential { secret: digest(7) }, 1));
     assert_eq!(it.store.client(&Key::Id(client_id(1))).await.unwrap().unwrap(), client);
+}
+
+pub async fn revoking_raises_the_epoch_and_the_secret_stays(it: Fixture) {
+    let client = new_client(1, "reports");
+    it.store.insert_client(&client).await.unwrap();
+    assert!(it.store.revoke_client(&client_id(1), ending(T0)).await.unwrap());
+    let after = it.store.client(&Key::Id(client_id(1))).await.unwrap().unwrap();
+    assert_eq!(after, Client { epoch: 1, ..client });
+    assert!(!it.store.revoke_client(&client_id(9), ending(T0)).await.unwrap());
 }
 
 pub async fn disabling_raises_the_epoch(it: Fixture) {

@@ -28,10 +28,12 @@ pub async fn an_ending_of_a_user_is_in_the_log(it: Fixture) {
     it.store.set_user_status(&id, Status::Active, at).await.unwrap().unwrap();
     it.store.set_password(&id, Some(0), &hash(2), false, at).await.unwrap();
     it.store.set_password(&id, Some(1), &hash(2), false, at).await.unwrap().unwrap();
+    assert!(it.store.revoke_user(&id, at).await.unwrap());
+    assert!(!it.store.revoke_user(&user_id(9), at).await.unwrap());
     assert!(it.store.delete_user(&id, at).await.unwrap());
     assert!(!it.store.delete_user(&id, at).await.unwrap());
     let subject = |min| (What::Subject, id.to_string(), min);
-    assert_eq!(entries(&it).await, [subject(Some(1)), subject(Some(2)), subject(None)]);
+    assert_eq!(entries(&it).await, [subject(Some(1)), subject(Some(2)), subject(Some(3)), subject(None)]);
 }
 
 pub async fn an_ending_of_a_client_is_in_the_log(it: Fixture) {
@@ -41,10 +43,12 @@ pub async fn an_ending_of_a_client_is_in_the_log(it: Fixture) {
     for status in [Status::Disabled, Status::Disabled, Status::Active] {
         it.store.set_client_status(&id, status, at).await.unwrap().unwrap();
     }
+    assert!(it.store.revoke_client(&id, at).await.unwrap());
+    assert!(!it.store.revoke_client(&client_id(9), at).await.unwrap());
     assert!(it.store.delete_client(&id, at).await.unwrap());
     assert!(!it.store.delete_client(&id, at).await.unwrap());
     let client = |min| (What::Client, id.to_string(), min);
-    assert_eq!(entries(&it).await, [client(Some(1)), client(Some(2)), client(None)]);
+    assert_eq!(entries(&it).await, [client(Some(1)), client(Some(2)), client(Some(3)), client(None)]);
 }
 
 pub async fn an_ending_of_a_family_is_in_the_log(it: Fixture) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use auth_service::domain::{
     page::PageRequest,
-    user::{Key, Status},
+    user::{Key, Status, User},
 };
 
 use super::*;
@@ -84,6 +84,23 @@ pub async fn disabling_raises_the_epoch_once(it: Fixture) {
     assert_eq!((user.status, user.epoch), (Status::Active, 1));
     assert_eq!(it.store.set_user_status(&user_id(9), Status::Disabled, ending(T0)).await.unwrap(), None);
     assert!(it.store.standing(&digest(1)).await.unwrap().unwrap().family.ended);
+}
+
+pub async fn revoking_raises_the_epoch_and_changes_nothing_else(it: Fixture) {
+    let it = it.with_family().await;
+    let id = user_id(1);
+    let before = it.store.account("alice").await.unwrap().unwrap();
+    assert!(it.store.revoke_user(&id, ending(T0)).await.unwrap());
+    let after = it.store.account("alice").await.unwrap().unwrap();
+    assert_eq!(after.user, User { epoch: 1, ..before.user });
+    assert_eq!(after.password_hash, before.password_hash);
+    assert!(it.store.standing(&digest(1)).await.unwrap().unwrap().family.ended);
+    // Also of who is disabled: a login may have been under way.
+    it.store.set_user_status(&id, Status::Disabled, ending(T0)).await.unwrap();
+    assert!(it.store.revoke_user(&id, ending(T0)).await.unwrap());
+    let user = it.store.user(&Key::Id(id)).await.unwrap().unwrap();
+    assert_eq!((user.status, user.epoch), (Status::Disabled, 3));
+    assert!(!it.store.revoke_user(&user_id(9), ending(T0)).await.unwrap());
 }
 
 pub async fn a_password_is_replaced_only_while_the_epoch_holds(it: Fixture) {

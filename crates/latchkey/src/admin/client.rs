@@ -48,6 +48,11 @@ pub enum Command {
         #[arg(long)]
         rotate_secret: bool,
     },
+    /// End all tokens issued to a client; it may ask for more with its secret.
+    Revoke {
+        /// Name or id.
+        client: String,
+    },
     /// Remove a client, with all grants.
     Remove {
         /// Name or id.
@@ -78,6 +83,11 @@ pub async fn run(command: Command, api: &mut Api, output: &Output) -> Result<()>
                 changed = api.post(&format!("{path}/secret"), json!({})).await?;
             }
             answer(output, &changed, "changed")
+        }
+        Command::Revoke { client } => {
+            let found = api.get(&path(&client), &[]).await?;
+            api.delete(&format!("{}/tokens", path(&client))).await?;
+            output.answer(&found, || format!("Everything issued to {client} is ended."))
         }
         Command::Remove { client } => {
             let found = api.get(&path(&client), &[]).await?;

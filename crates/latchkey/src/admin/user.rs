@@ -51,6 +51,11 @@ pub enum Command {
         #[arg(long)]
         must_change_password: bool,
     },
+    /// End everything issued to a user, tokens and sessions; the user may log in anew.
+    Revoke {
+        /// Name or id.
+        user: String,
+    },
     /// Remove a user, with all grants.
     Remove {
         /// Name or id.
@@ -115,6 +120,11 @@ pub async fn run(command: Command, api: &mut Api, output: &Output) -> Result<()>
                 changed = api.patch(&path, json!({ "status": status })).await?;
             }
             answer(output, changed, shown.as_ref(), "changed")
+        }
+        Command::Revoke { user } => {
+            let found = api.get(&path(&user), &[]).await?;
+            api.delete(&format!("{}/tokens", path(&user))).await?;
+            output.answer(&found, || format!("Everything issued to {user} is ended."))
         }
         Command::Remove { user } => {
             let found = api.get(&path(&user), &[]).await?;

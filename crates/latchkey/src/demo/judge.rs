@@ -3,8 +3,6 @@
 use super::row::Row;
 use super::{Kind, Report};
 
-/// Of a fair share, what each replica must at least have answered.
-const LEAST_SHARE: f64 = 0.7;
 /// With a limit on each process: how throughput must have grown over one of everything.
 const MUST_GROW: [(u16, f64); 2] = [(2, 1.7), (4, 3.0)];
 
@@ -27,7 +25,6 @@ pub fn problems(report: &Report) -> Vec<String> {
 fn of_row(row: &Row) -> Vec<String> {
     let mut found = Vec::new();
     let replicas = usize::from(row.replicas);
-    let fair = LEAST_SHARE / f64::from(row.replicas);
     for (service, shares) in &row.shares {
         let total: u64 = shares.calls.values().sum();
         if shares.calls.len() != replicas {
@@ -37,11 +34,8 @@ fn of_row(row: &Row) -> Vec<String> {
         if must && !shares.judged {
             found.push(format!("{service} had only {total} calls: too few to see how they are shared"));
         }
-        for (replica, calls) in shares.calls.iter().filter(|_| shares.judged) {
-            let share = *calls as f64 / total as f64;
-            if share < fair {
-                found.push(format!("{replica} had {share:.2} of the calls, less than {fair:.2}"));
-            }
+        for (replica, share, least) in shares.behind() {
+            found.push(format!("{replica} had {share:.2} of the calls, less than {least:.2}"));
         }
     }
     let pairs = row.credentials * replicas;

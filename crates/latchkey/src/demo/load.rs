@@ -62,17 +62,16 @@ impl Seen {
     }
 }
 
-/// Runs until `end` resolves and at least so many requests were made; requests under way are finished.
+/// Runs until `end` resolves; requests under way are finished.
 pub async fn until<T>(
     client: &reqwest::Client,
     gateways: &[String],
     credentials: &[Credential],
-    least: usize,
     end: impl Future<Output = T>,
 ) -> (Seen, T) {
     let (seen, next, is_over) = (RefCell::new(Seen::default()), Cell::new(0), Cell::new(false));
     let callers = (0..CALLERS).map(|_| async {
-        while !is_over.get() || next.get() < least {
+        while !is_over.get() {
             let number = next.replace(next.get() + 1);
             if one(client, gateways, credentials, number, &seen).await.is_none() {
                 tokio::time::sleep(BACK_AFTER).await;

@@ -18,10 +18,13 @@ const SERVICES: [&str; 4] = ["auth", "session", "policy", "gateway"];
 const CREDENTIALS: usize = 16;
 /// Refreshes for each replica of auth-service: each calls auth and policy, and enough of them show how calls are shared.
 const REFRESHES: usize = 300;
-/// A slow machine is loaded for longer: with fewer requests a replica, shares would be chance.
-const LEAST_REQUESTS: usize = 100;
 /// Below so many calls a replica, its share is chance.
 const ENOUGH_CALLS: u64 = 50;
+/// Of a fair share, what each replica must at least have answered.
+const LEAST_SHARE: f64 = 0.7;
+/// Whoever is slow for a moment is given less in that moment. How often the load goes on for as long again, until such moments
+/// make no difference; calls that are not shared stay so, however long one looks.
+const LOOKS: usize = 5;
 const PASSWORD: &str = "purple lantern under glacier";
 const BETWEEN_KILLS: Duration = Duration::from_millis(300);
 
@@ -55,6 +58,26 @@ pub struct Shares {
     pub calls: BTreeMap<String, u64>,
     /// Whether there were enough calls for shares to mean anything.
     pub judged: bool,
+}
+
+impl Shares {
+    fn new(calls: BTreeMap<String, u64>) -> Self {
+        let judged = calls.values().sum::<u64>() >= ENOUGH_CALLS * calls.len() as u64;
+        Self { calls, judged }
+    }
+
+    /// Who had less than it should: replica, its share, the least share. Nobody, when there were too few calls.
+    pub fn behind(&self) -> impl Iterator<Item = (&str, f64, f64)> {
+        let total = self.calls.values().sum::<u64>() as f64;
+        let least = LEAST_SHARE / self.calls.len() as f64;
+        let shares = self.calls.iter().filter(|_| self.judged);
+        let shares = shares.map(move |(replica, calls)| (replica.as_str(), *calls as f64 / total, least));
+        shares.filter(|(_, share, least)| share < least)
+    }
+
+    fn are_even(&self) -> bool {
+        self.judged && self.behind().next().is_none()
+    }
 }
 
 /// One replica of each service killed under load.
@@ -98,20 +121,40 @@ pub async fn measure(kind: Kind, replicas: u16, seconds: u64, quota: Option<&Quo
     let stack = Stack::start(replicas, &server.arguments()).await?;
     let gateways = stack.file.gateways.clone();
 
-    let (credentials, refresh_tokens) = issue(&client, &gateways, kind).await?;
+    let (credentials, mut refresh_tokens) = issue(&client, &gateways, kind).await?;
+    // Tokens are refreshed before the load, by auth and policy; the gateways, and whoever is asked for a session, by it.
+    let (asked_early, asked_late): (&[_], &[_]) = match kind {
+        Kind::Tokens => (&["auth", "policy"], &["gateway"]),
+        _ => (&[], &["session", "gateway"]),
+    };
     let before_issue = Metrics::read(&client, &stack.file).await?;
-    refresh_all(&client, &gateways, refresh_tokens, usize::from(replicas)).await?;
-    let issued = Metrics::read(&client, &stack.file).await?;
+    let mut issued = Metrics::default();
+    for _ in 0..LOOKS {
+        refresh_tokens = refresh_all(&client, &gateways, refresh_tokens, usize::from(replicas)).await?;
+        issued = Metrics::read(&client, &stack.file).await?;
+        if are_even(asked_early, &before_issue, &issued) {
+            break;
+        }
+    }
     // From here on everything is warm: each gateway has the keys, and has seen each credential.
     load::once_everywhere(&client, &gateways, &credentials).await;
     let limited = quota.map(|quota| quota.hold(&stack.file)).transpose()?;
 
     let before = Metrics::read(&client, &stack.file).await?;
-    let end = tokio::time::sleep(Duration::from_secs(seconds));
+    let end = async {
+        for _ in 0..LOOKS {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            let now = Metrics::read(&client, &stack.file).await?;
+            if are_even(asked_late, &before, &now) {
+                break;
+            }
+        }
+        anyhow::Ok(())
+    };
     let began = tokio::time::Instant::now();
-    let (seen, ()) =
-        load::until(&client, &gateways, &credentials, LEAST_REQUESTS * usize::from(replicas), end).await;
+    let (seen, ended) = load::until(&client, &gateways, &credentials, end).await;
     let took = began.elapsed();
+    ended?;
     let after = Metrics::read(&client, &stack.file).await?;
     drop(limited);
 
@@ -124,15 +167,9 @@ pub async fn measure(kind: Kind, replicas: u16, seconds: u64, quota: Option<&Quo
         backing.map(|service| after.grown(&before, service, &rpcs(service)).values().sum::<u64>()).sum();
     let of_sessions = |counter| after.grown(&before, "session", counter).values().sum::<u64>();
     let shares = SERVICES.iter().map(|service| {
-        // Tokens are refreshed before the load, by auth and policy; the gateways, and whoever is asked for a session, by it.
-        let (from, to) = if kind == Kind::Tokens && *service != "gateway" {
-            (&before_issue, &issued)
-        } else {
-            (&before, &after)
-        };
-        let calls = to.grown(from, service, &rpcs(service));
-        let judged = calls.values().sum::<u64>() >= ENOUGH_CALLS * u64::from(replicas);
-        (*service, Shares { calls, judged })
+        let early = kind == Kind::Tokens && *service != "gateway";
+        let (from, to) = if early { (&before_issue, &issued) } else { (&before, &after) };
+        (*service, shares(service, from, to))
     });
     Ok(Row {
         kind,
@@ -151,6 +188,14 @@ pub async fn measure(kind: Kind, replicas: u16, seconds: u64, quota: Option<&Quo
         shares: shares.collect(),
         killed,
     })
+}
+
+fn shares(service: &str, from: &Metrics, to: &Metrics) -> Shares {
+    Shares::new(to.grown(from, service, &rpcs(service)))
+}
+
+fn are_even(services: &[&str], from: &Metrics, to: &Metrics) -> bool {
+    services.iter().all(|service| shares(service, from, to).are_even())
 }
 
 /// The counter of a service's calls. A gateway's are the requests it answered.
@@ -186,20 +231,24 @@ async fn issue(
     Ok((credentials, refresh_tokens))
 }
 
-/// All at once, each its own again and again: as the calls of many are shared.
+/// All at once, each its own again and again: as the calls of many are shared. What each may be refreshed with next.
 async fn refresh_all(
     client: &reqwest::Client,
     gateways: &[String],
     refresh_tokens: Vec<String>,
     replicas: usize,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let each = REFRESHES * replicas / CREDENTIALS;
     let all = refresh_tokens.into_iter().map(|token| refresh(client, gateways, token, each));
-    futures_util::future::try_join_all(all).await?;
-    Ok(())
+    futures_util::future::try_join_all(all).await
 }
 
-async fn refresh(client: &reqwest::Client, gateways: &[String], token: String, times: usize) -> Result<()> {
+async fn refresh(
+    client: &reqwest::Client,
+    gateways: &[String],
+    token: String,
+    times: usize,
+) -> Result<String> {
     let mut token = token;
     for url in gateways.iter().cycle().take(times) {
         let form = [("grant_type", "refresh_token"), ("client_id", "first-party"), ("refresh_token", &token)];
@@ -207,7 +256,7 @@ async fn refresh(client: &reqwest::Client, gateways: &[String], token: String, t
         let answer = answer.and_then(reqwest::Response::error_for_status).context("a refresh")?;
         token = text(&answer.json().await.context("a refresh answered no JSON")?, "refresh_token")?;
     }
-    Ok(())
+    Ok(token)
 }
 
 /// The cookie that was set, and the answer.
@@ -237,7 +286,7 @@ async fn kill(client: &reqwest::Client, stack: &Stack, credentials: &[Credential
         }
         stack.replaced(&processes).await
     };
-    let (seen, outcome) = load::until(client, gateways, credentials, 0, all).await;
+    let (seen, outcome) = load::until(client, gateways, credentials, all).await;
     outcome?;
     let mut lost = 0;
     for credential in credentials {

@@ -140,7 +140,20 @@ async fn a_client_is_told_its_secret_once_and_uses_it() {
 
     let rotated = stack.cli_json(&["client", "set", "app", "--rotate-secret"]);
     assert_eq!(ask(secret).await.status(), 401, "the former secret is dead");
-    assert_eq!(ask(rotated["client_secret"].as_str().unwrap()).await.status(), 200);
+    let secret = rotated["client_secret"].as_str().unwrap();
+    let issued: Value = ask(secret).await.json().await.unwrap();
+    let is_active = async |token: &str| {
+        let form = [("token", token)];
+        let request = stack.request(reqwest::Method::POST, "/oauth2/introspect").form(&form);
+        let answer: Value = request.basic_auth(id, Some(secret)).send().await.unwrap().json().await.unwrap();
+        answer["active"].as_bool().unwrap()
+    };
+    let token = issued["access_token"].as_str().unwrap();
+    assert!(is_active(token).await);
+    stack.cli(&["client", "revoke", "app"]);
+    assert!(!is_active(token).await);
+    let issued: Value = ask(secret).await.json().await.unwrap();
+    assert!(is_active(issued["access_token"].as_str().unwrap()).await, "the secret is as good as before");
 
     stack.cli(&["role", "add", "reader", "document:read"]);
     stack.cli(&["grant", "add", "app", "reader", "--client"]);

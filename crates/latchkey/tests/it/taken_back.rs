@@ -65,7 +65,17 @@ async fn j23_once_logging_out_is_answered_no_gateway_accepts_the_token() {
         }
     }
     assert_eq!(by_token(&gateways[0], "/app/token/x", &other).await.status(), StatusCode::OK);
-    // Whoever loses the user loses every token.
+    // Everything of a user, who may come back; then the user.
+    let cookie = stack.session("alice", PASSWORD).await.cookie;
+    stack.cli(&["user", "revoke", "alice"]);
+    for gateway in gateways {
+        assert_eq!(by_token(gateway, "/app/token/x", &other).await.status(), StatusCode::UNAUTHORIZED);
+        let by_cookie =
+            client().get(format!("{gateway}/app/session/x")).header("cookie", &cookie).send().await;
+        assert_eq!(by_cookie.unwrap().status(), StatusCode::UNAUTHORIZED);
+    }
+    let other = stack.token("alice", PASSWORD).await;
+    assert_eq!(by_token(&gateways[1], "/app/token/x", &other).await.status(), StatusCode::OK);
     stack.cli(&["user", "set", "alice", "--disable"]);
     for gateway in gateways {
         assert_eq!(by_token(gateway, "/app/token/x", &other).await.status(), StatusCode::UNAUTHORIZED);

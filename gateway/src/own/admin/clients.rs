@@ -40,6 +40,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post("/v1/admin/clients/{client}/secret", "Replace a client's secret", rotate)
             .needs(needs)
             .answers::<ClientWithSecret>(200),
+        Endpoint::delete("/v1/admin/clients/{client}/tokens", "End all tokens of a client", end_tokens)
+            .needs(needs)
+            .acknowledges(),
         Endpoint::delete("/v1/admin/clients/{client}", "Remove a client, with its grants", remove)
             .needs(needs)
             .acknowledges(),
@@ -151,6 +154,18 @@ async fn rotate(
     let id = subject::client(&own, asker, named).await?.id;
     let (client, secret) = own.peers.auth.rotate_client_secret(asker, &id).await?;
     Ok(Answer(ClientWithSecret::new(client, &secret)))
+}
+
+async fn end_tokens(
+    State(own): State<Own>,
+    admin: Admin<Clients>,
+    Path(named): Path<String>,
+    _: NoBody,
+) -> Result<StatusCode, Problem> {
+    let asker = admin.asker();
+    let id = subject::client(&own, asker, named).await?.id;
+    own.peers.auth.revoke_client_tokens(asker, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// In the order of a user's removal, and for the same reason.

@@ -45,6 +45,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::delete("/v1/admin/users/{user}", "Remove a user, with grants and sessions", remove)
             .needs(needs)
             .acknowledges(),
+        Endpoint::delete("/v1/admin/users/{user}/tokens", "End all tokens and sessions of a user", end_all)
+            .needs(needs)
+            .acknowledges(),
         Endpoint::delete("/v1/admin/users/{user}/sessions", "End all sessions of a user", end_sessions)
             .needs(Needs::Permission(Sessions::PERMISSION))
             .answers::<EndedView>(200),
@@ -177,6 +180,20 @@ async fn remove(
     own.peers.sessions.end_subject(asker, &id).await?;
     own.peers.policy.forget_subject(asker, Subject::user(id.clone())).await?;
     own.peers.auth.delete_user(asker, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sessions too: who is to log in anew is not let in by a cookie.
+async fn end_all(
+    State(own): State<Own>,
+    admin: Admin<Users>,
+    Path(named): Path<String>,
+    _: NoBody,
+) -> Result<StatusCode, Problem> {
+    let asker = admin.asker();
+    let id = subject::user(&own, asker, named).await?.id;
+    own.peers.auth.revoke_user_tokens(asker, &id).await?;
+    own.peers.sessions.end_subject(asker, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

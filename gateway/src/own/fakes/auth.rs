@@ -156,6 +156,10 @@ impl Auth for World {
         })
     }
 
+    async fn revoke_user_tokens(&self, _: Asker<'_>, id: &str) -> Result<(), Failure> {
+        self.ask("auth", "revoke_user_tokens", id)
+    }
+
     async fn delete_user(&self, _: Asker<'_>, id: &str) -> Result<(), Failure> {
         self.ask("auth", "delete_user", id)?;
         self.0.lock().unwrap().users.retain(|_, (user, _)| user.id != id);
@@ -194,6 +198,10 @@ impl Auth for World {
     async fn set_client_status(&self, _: Asker<'_>, id: &str, status: Standing) -> Result<Client, Failure> {
         self.ask("auth", "set_client_status", &format!("{id} {status:?}"))?;
         Ok(Client { status, ..client("shop") })
+    }
+
+    async fn revoke_client_tokens(&self, _: Asker<'_>, id: &str) -> Result<(), Failure> {
+        self.ask("auth", "revoke_client_tokens", id)
     }
 
     async fn delete_client(&self, _: Asker<'_>, id: &str) -> Result<(), Failure> {

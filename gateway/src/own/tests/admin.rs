@@ -20,12 +20,14 @@ fn calls() -> Vec<(Method, String, Value, &'static str)> {
         (Method::PATCH, user.clone(), json!({ "status": "disabled" }), "users"),
         (Method::PUT, format!("{user}/password"), json!({ "password": "p" }), "users"),
         (Method::DELETE, format!("{user}/sessions"), Value::Null, "sessions"),
+        (Method::DELETE, format!("{user}/tokens"), Value::Null, "users"),
         (Method::DELETE, user, Value::Null, "users"),
         (Method::POST, on("clients"), json!({ "name": "shop", "audiences": ["orders"] }), "clients"),
         (Method::GET, on("clients"), Value::Null, "clients"),
         (Method::GET, on("clients/shop"), Value::Null, "clients"),
         (Method::PATCH, on("clients/shop"), json!({ "status": "active" }), "clients"),
         (Method::POST, on("clients/shop/secret"), json!({}), "clients"),
+        (Method::DELETE, on("clients/shop/tokens"), Value::Null, "clients"),
         (Method::DELETE, on("clients/shop"), Value::Null, "clients"),
         (Method::PUT, on("roles/editor"), json!({ "permissions": ["document:read"] }), "roles"),
         (Method::GET, on("roles"), Value::Null, "roles"),
@@ -133,6 +135,28 @@ async fn s07_disabling_ends_the_sessions_and_can_be_repeated() {
     gateway.world.session("hers", "ses_hers", MALLORY, "mallory");
     gateway.admin(Method::PATCH, "/v1/admin/users/mallory", json!({ "status": "active" })).await;
     assert!(gateway.world.live("hers"));
+}
+
+#[tokio::test]
+async fn s07_ending_all_of_a_user_ends_tokens_and_sessions_and_can_be_repeated() {
+    let gateway = administrator();
+    gateway.world.session("hers", "ses_hers", MALLORY, "mallory");
+    let end = async || gateway.admin(Method::DELETE, "/v1/admin/users/mallory/tokens", Value::Null).await;
+    for service in ["auth.revoke_user_tokens", "session.end_subject"] {
+        gateway.world.switch_off(service);
+        assert_eq!(end().await.status, StatusCode::SERVICE_UNAVAILABLE, "{service}");
+        assert!(gateway.world.live("hers"));
+        gateway.world.switch_on(service);
+    }
+    assert_eq!(end().await.status, StatusCode::NO_CONTENT);
+    assert!(!gateway.world.live("hers"));
+    assert!(gateway.world.asked().contains(&format!("auth.revoke_user_tokens {MALLORY}")));
+    assert!(gateway.world.password("mallory").is_some(), "she may log in anew");
+    let said = gateway.admin(Method::DELETE, "/v1/admin/users/nobody/tokens", Value::Null).await;
+    assert_eq!((said.status, said.code().as_str()), (StatusCode::NOT_FOUND, "user_not_found"));
+    let said = gateway.admin(Method::DELETE, "/v1/admin/clients/shop/tokens", Value::Null).await;
+    assert_eq!(said.status, StatusCode::NO_CONTENT);
+    assert!(gateway.world.asked().contains(&"auth.revoke_client_tokens cli_shop".to_owned()));
 }
 
 #[tokio::test]

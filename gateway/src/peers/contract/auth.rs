@@ -203,6 +203,8 @@ pub trait Auth: Send + Sync {
         password: Concealed,
         must_change_password: bool,
     ) -> Result<User, Failure>;
+    /// Voids all that was issued to the user so far.
+    async fn revoke_user_tokens(&self, asker: Asker<'_>, id: &str) -> Result<(), Failure>;
     async fn delete_user(&self, asker: Asker<'_>, id: &str) -> Result<(), Failure>;
 
     async fn client(&self, asker: Asker<'_>, key: Key) -> Result<Client, Failure>;
@@ -222,6 +224,8 @@ pub trait Auth: Send + Sync {
         id: &str,
         status: Standing,
     ) -> Result<Client, Failure>;
+    /// Voids all that was issued to the client so far.
+    async fn revoke_client_tokens(&self, asker: Asker<'_>, id: &str) -> Result<(), Failure>;
     async fn delete_client(&self, asker: Asker<'_>, id: &str) -> Result<(), Failure>;
 
     async fn signing_keys(&self, asker: Asker<'_>) -> Result<Vec<SigningKey>, Failure>;
