@@ -8,6 +8,7 @@ use chassis::status::chain;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use crate::flows::Sessions;
+use crate::store::Swept;
 
 /// Ends when the process drains. A round that fails is logged and tried again in the next.
 pub(crate) async fn run(sessions: Arc<Sessions>, sweep_every: Duration, lifecycle: Lifecycle) {
@@ -21,6 +22,7 @@ pub(crate) async fn run(sessions: Arc<Sessions>, sweep_every: Duration, lifecycl
     loop {
         let round = tokio::select! {
             () = draining.cancelled() => return,
+            () = sessions.somebody_returned() => sessions.write_returned().await.map(|()| Swept::default()),
             _ = flush.tick() => sessions.flush_activity().await,
             _ = sweep.tick() => sessions.sweep().await,
         };

@@ -3,11 +3,16 @@
 //! A request counts as activity, and a write per request is what a store cannot bear. So activity is noted here, seen by
 //! every read of this process at once, and written in batches, every 1/20 of the idle timeout. What a crash may lose is
 //! at most that much of a session's idle time: it may end that much too early, never too late.
+//!
+//! Other replicas see only what is written. To them a session must not look idle that was used here a moment ago, so the first
+//! request after half the idle timeout is written at once: what the store says is then always young enough to last until the
+//! next batch.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 
 use crate::domain::{SessionId, Subject};
 use crate::store::Activity;
@@ -15,6 +20,9 @@ use crate::store::Activity;
 #[derive(Default)]
 pub(super) struct ActivityBook {
     entries: Mutex<HashMap<SessionId, Entry>>,
+    /// What cannot wait for the next batch.
+    returned: Mutex<Vec<Activity>>,
+    somebody_returned: Notify,
 }
 
 struct Entry {
@@ -31,14 +39,39 @@ impl Entry {
 }
 
 impl ActivityBook {
-    pub(super) fn note(&self, id: &SessionId, subject: &Subject, at: OffsetDateTime) {
+    /// What was known before.
+    pub(super) fn note(
+        &self,
+        id: &SessionId,
+        subject: &Subject,
+        at: OffsetDateTime,
+    ) -> Option<OffsetDateTime> {
         let mut entries = self.lock();
         match entries.get_mut(id) {
-            Some(entry) => entry.at = entry.at.max(at),
+            Some(entry) => {
+                let before = entry.at;
+                entry.at = before.max(at);
+                Some(before)
+            }
             None => {
                 entries.insert(id.clone(), Entry { subject: subject.clone(), at, written: None });
+                None
             }
         }
+    }
+
+    pub(super) fn came_back(&self, activity: Activity) {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner).push(activity);
+        self.somebody_returned.notify_one();
+    }
+
+    /// Resolves when [`Self::returned`] has something.
+    pub(super) async fn somebody_returned(&self) {
+        self.somebody_returned.notified().await;
+    }
+
+    pub(super) fn returned(&self) -> Vec<Activity> {
+        std::mem::take(&mut *self.returned.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn newest(&self, id: &SessionId) -> Option<OffsetDateTime> {

@@ -51,13 +51,13 @@ impl Bench {
     fn with_limit(limit: Limit) -> Bench {
         let (store, clock) = (Arc::new(Watched::default()), Arc::new(TestClock::new(START)));
         let key = SigningKey::generate(Algorithm::Es256).unwrap();
-        let keys = Keys(KeySet::new([key.public_jwk()]).unwrap().to_json());
-        let expect =
-            Expect::new("https://issuer.example", "session", [Algorithm::Es256], 30 * SECOND).unwrap();
-        let proofs = Proofs::new(Arc::new(keys), expect, clock.clone());
-        let entropy = Arc::new(TestEntropy::new(7));
-        let sessions = Sessions::new(store.clone(), proofs, clock.clone(), entropy, LIFETIMES, limit);
+        let sessions = sessions(&store, &clock, &key, limit);
         Bench { sessions: Arc::new(sessions), store, clock, key, proofs: AtomicU64::new(0) }
+    }
+
+    /// Another replica on the same store.
+    fn beside(&self) -> Sessions {
+        sessions(&self.store, &self.clock, &self.key, Limit { most: 20, at_limit: AtLimit::EndOldest })
     }
 
     fn proof(&self, of: &str) -> String {
@@ -90,6 +90,14 @@ impl Bench {
     async fn is_live(&self, secret: &SessionSecret) -> bool {
         self.sessions.resolve(secret).await.unwrap().is_some()
     }
+}
+
+fn sessions(store: &Arc<Watched>, clock: &Arc<TestClock>, key: &SigningKey, limit: Limit) -> Sessions {
+    let keys = Keys(KeySet::new([key.public_jwk()]).unwrap().to_json());
+    let expect = Expect::new("https://issuer.example", "session", [Algorithm::Es256], 30 * SECOND).unwrap();
+    let proofs = Proofs::new(Arc::new(keys), expect, clock.clone());
+    let entropy = Arc::new(TestEntropy::new(7));
+    Sessions::new(store.clone(), proofs, clock.clone(), entropy, LIFETIMES, limit)
 }
 
 #[tokio::test]
@@ -139,6 +147,36 @@ async fn activity_is_seen_at_once_and_written_in_batches() {
     bench.sessions.flush_activity().await.unwrap();
     assert_eq!(bench.store.activity_writes(), 1, "one write for all of it");
     assert_eq!(bench.store.get(&session.id, now).await.unwrap().unwrap().last_active_at, now);
+}
+
+/// Two replicas: what was used on one a moment ago is not idle on the other, neither for a request nor for a login.
+#[tokio::test]
+async fn s05_activity_on_another_replica_counts() {
+    let bench = Bench::new();
+    let other = bench.beside();
+    let live_there = async |secret| other.resolve(secret).await.unwrap().is_some();
+    let (session, secret) = bench.log_in("usr_1").await;
+    for _ in 0..3 {
+        bench.clock.advance(LIFETIMES.idle - SECOND);
+        assert!(live_there(&secret).await);
+        other.write_returned().await.unwrap();
+        bench.clock.advance(2 * SECOND);
+        bench.log_in("usr_1").await;
+        assert!(bench.is_live(&secret).await, "used two seconds ago");
+        // What happens within 90 seconds.
+        bench.sessions.flush_activity().await.unwrap();
+    }
+    // Of many that come back at once, one writes; the next ones are in the batch.
+    let writes = bench.store.activity_writes();
+    bench.clock.advance(LIFETIMES.idle / 2);
+    for _ in 0..20 {
+        assert!(live_there(&secret).await);
+    }
+    bench.clock.advance(SECOND);
+    assert!(live_there(&secret).await);
+    other.write_returned().await.unwrap();
+    assert_eq!(bench.store.activity_writes(), writes + 1);
+    assert!(bench.sessions.end_by_id(session.id).await.unwrap().is_some());
 }
 
 #[tokio::test]

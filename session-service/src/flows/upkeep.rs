@@ -18,6 +18,23 @@ impl Sessions {
         self.sweep_all(Sweep { now, idle_before: Some(idle_before), most: SWEEP_BATCH }).await
     }
 
+    /// Resolves when [`Self::write_returned`] has something to do.
+    pub async fn somebody_returned(&self) {
+        self.activity.somebody_returned().await;
+    }
+
+    /// Writes the activity of those who came back after a long time. What cannot be written is in the next batch.
+    pub async fn write_returned(&self) -> Result<(), StoreError> {
+        let returned = self.activity.returned();
+        if returned.is_empty() {
+            return Ok(());
+        }
+        self.store.record_activity(&returned).await?;
+        self.activity.written(&returned);
+        self.figures.activity_written.add(returned.len() as u64);
+        Ok(())
+    }
+
     /// One round of deleting what is over whatever anybody does: sessions and tombstones past their absolute expiry,
     /// sealed successors whose window has closed, proofs that nobody would accept.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {

@@ -24,7 +24,8 @@
 //! first, the former one is ended second, and only then is the login answered: if it breaks off in between, its caller
 //! knows no secret of the new session, and the former one is as if the login had not been.
 //!
-//! A Cluster needs nothing else of this layout than that pointers and buckets be asked where they are. What a failover
+//! A Cluster needs nothing else of this layout than that pointers and buckets be asked where they are, which for looking a
+//! session up is one call here. What a failover
 //! loses there it may lose in one bucket or pointer and not in another, which is why endings do not trust pointers.
 
 mod error;
@@ -78,9 +79,8 @@ impl SessionStore for RedisStore {
     async fn find(&self, secret: SecretDigest, now: OffsetDateTime) -> Result<Option<Found>, StoreError> {
         self.link
             .run("find", |mut to| async move {
-                let Some((bucket, id)) = by_secret(&mut to, &secret).await? else { return Ok(None) };
-                let mut script = scripts::FIND.key(bucket.key());
-                script.arg(milliseconds(now)).arg(id.as_str()).arg(secret.as_bytes());
+                let mut script = scripts::FIND.key(secret_key(&secret));
+                script.arg(milliseconds(now)).arg(secret.as_bytes());
                 reply::found(script.invoke_async(&mut to).await?)
             })
             .await

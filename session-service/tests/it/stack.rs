@@ -58,6 +58,9 @@ pub fn configured(authority: &Authority, database: &Path, settings: &[(String, S
         ("tls.authority", path(tls.authority)),
         ("tls.domain", tls.domain),
         ("store.url", format!("sqlite:{}", database.display())),
+        // Generous: a loaded test machine is not what is tested.
+        ("store.read_wait", "30s".to_owned()),
+        ("store.write_wait", "30s".to_owned()),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))

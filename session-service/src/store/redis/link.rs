@@ -9,7 +9,7 @@ use chassis::telemetry::traces;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::error::Failure;
 use super::fitness::{self, Unfit};
@@ -17,6 +17,8 @@ use crate::store::StoreError;
 
 /// Calls in a row without an answer in time after which nobody else is made to wait for one.
 const MOST_LATE: u32 = 3;
+/// Who leaves after waiting for so much of the deadline (1/LONG) has had no answer in time either.
+const LONG: u32 = 4;
 /// How often a server that answers is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often one that does not is asked again.
@@ -31,6 +33,30 @@ struct Inner {
     timeout: Duration,
     state: Mutex<State>,
     lost: Notify,
+}
+
+/// A call under way. A caller who gives up before our own deadline has waited in vain all the same.
+struct Waiting<'a> {
+    link: &'a Link,
+    number: u64,
+    since: Instant,
+    is_answered: bool,
+}
+
+impl Waiting<'_> {
+    fn answered(mut self, failure: Option<&Failure>) {
+        self.is_answered = true;
+        self.link.note(self.number, failure);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let waited = self.since.elapsed();
+        if !self.is_answered && waited >= self.link.0.timeout / LONG {
+            self.link.note(self.number, Some(&Failure::Late(waited)));
+        }
+    }
 }
 
 enum State {
@@ -57,8 +83,9 @@ impl Link {
         let done = async {
             let (connection, number) = self.connection()?;
             let within = self.0.timeout;
+            let waiting = Waiting { link: self, number, since: Instant::now(), is_answered: false };
             let done = timeout(within, work(connection)).await.unwrap_or(Err(Failure::Late(within)));
-            self.note(number, done.as_ref().err());
+            waiting.answered(done.as_ref().err());
             Ok(done?)
         };
         traces::storing("redis", operation, done).await
@@ -88,7 +115,7 @@ impl Link {
             _ => *late = 0,
         }
         if *late >= MOST_LATE {
-            let reason = format!("{MOST_LATE} calls in a row had no answer within {:?}", self.0.timeout);
+            let reason = format!("{MOST_LATE} calls in a row had no answer in time");
             self.open(&mut state, &reason);
         }
     }

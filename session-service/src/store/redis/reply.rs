@@ -1,7 +1,5 @@
 //! What scripts answer, as what the store's callers know. An answer that no script gives is a store that holds what cannot be.
 
-use std::collections::HashMap;
-
 use redis::Value;
 
 use super::error::Failure;
@@ -9,30 +7,37 @@ use crate::domain::{EndReason, SealedSuccessor, Session};
 use crate::store::row::{EndedRow, SessionRow};
 use crate::store::{AttributesSet, Created, Ended, Found, Rotated, Swept};
 
+/// As the scripts' `FIELDS` have it.
 pub(super) fn session(value: Value) -> Result<Session, Failure> {
-    let mut fields = HashMap::new();
-    let mut items = array(value)?.into_iter();
-    while let (Some(name), Some(field)) = (items.next(), items.next()) {
-        fields.insert(text(name)?, field);
-    }
-    let mut take = |name: &str| {
-        let field = fields.remove(name);
-        text(field.ok_or_else(|| Failure::impossible(format!("a session without its {name}")))?)
-    };
+    let [
+        id,
+        subject,
+        username,
+        epoch,
+        methods,
+        authenticated_at,
+        user_agent,
+        client_address,
+        created_at,
+        last_active_at,
+        absolute_expires_at,
+        attributes_version,
+        attributes,
+    ] = items(value)?;
     let row = SessionRow {
-        id: take("id")?,
-        subject: take("subject")?,
-        username: take("username")?,
-        epoch: number(&take("epoch")?)?,
-        methods: take("methods")?,
-        authenticated_at: number(&take("authenticated_at")?)?,
-        user_agent: take("user_agent")?,
-        client_address: take("client_address")?,
-        created_at: number(&take("created_at")?)?,
-        last_active_at: number(&take("last_active_at")?)?,
-        absolute_expires_at: number(&take("absolute_expires_at")?)?,
-        attributes_version: number(&take("attributes_version")?)?,
-        attributes: take("attributes")?,
+        id: text(id)?,
+        subject: text(subject)?,
+        username: text(username)?,
+        epoch: number(&text(epoch)?)?,
+        methods: text(methods)?,
+        authenticated_at: number(&text(authenticated_at)?)?,
+        user_agent: text(user_agent)?,
+        client_address: text(client_address)?,
+        created_at: number(&text(created_at)?)?,
+        last_active_at: number(&text(last_active_at)?)?,
+        absolute_expires_at: number(&text(absolute_expires_at)?)?,
+        attributes_version: number(&text(attributes_version)?)?,
+        attributes: text(attributes)?,
     };
     Ok(Session::try_from(row)?)
 }

@@ -5,22 +5,22 @@ use std::sync::LazyLock;
 use redis::Script;
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)*) => {
+    ($($name:ident = $($file:literal)*;)*) => {
         $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(include_str!("scripts/prelude.lua"), include_str!(concat!("scripts/", $file))))
+            Script::new(concat!($(include_str!(concat!("scripts/", $file))),*))
         });)*
     };
 }
 
 scripts! {
-    CREATE = "create.lua";
-    END = "end.lua";
-    FIND = "find.lua";
-    GET = "get.lua";
-    LIST = "list.lua";
-    RECORD = "record.lua";
-    REPLACE = "replace.lua";
-    ROTATE = "rotate.lua";
-    SET_ATTRIBUTES = "set_attributes.lua";
-    SWEEP = "sweep.lua";
+    CREATE = "prelude.lua" "create.lua";
+    END = "prelude.lua" "end.lua";
+    FIND = "pointer.lua" "prelude.lua" "find.lua";
+    GET = "prelude.lua" "get.lua";
+    LIST = "prelude.lua" "list.lua";
+    RECORD = "prelude.lua" "record.lua";
+    REPLACE = "prelude.lua" "replace.lua";
+    ROTATE = "prelude.lua" "rotate.lua";
+    SET_ATTRIBUTES = "prelude.lua" "set_attributes.lua";
+    SWEEP = "prelude.lua" "sweep.lua";
 }

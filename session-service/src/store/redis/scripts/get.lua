@@ -1,3 +1,3 @@
 local id = ARGV[2]
 if not is_open(read(id), tonumber(ARGV[1])) then return false end
-return redis.call('HGETALL', session_key(id))
+return record(id)

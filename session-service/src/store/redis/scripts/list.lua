@@ -11,7 +11,7 @@ while #page < most do
     local is_after = after_created == '' or tonumber(created) < tonumber(after_created) or id < after_id
     local session = is_after and #page < most and read(id)
     if is_open(session, now) and session.active > idle_since then
-      page[#page + 1] = redis.call('HGETALL', session_key(id))
+      page[#page + 1] = record(id)
     end
   end
   if #members < 2 * CHUNK then break end

@@ -58,6 +58,21 @@ async fn f08_a_server_that_was_killed_is_said_at_once_and_found_again() {
     assert_eq!(get(&store).await, Ok(true));
 }
 
+/// Callers with deadlines shorter than ours.
+#[tokio::test]
+async fn f09_those_who_leave_before_the_deadline_have_waited_in_vain_too() {
+    let (server, life) = (Redis::start(), life());
+    // The look at the server finds out by itself, later than these.
+    let store: Store = Arc::new(store_on(&server, &life, Duration::from_secs(8)).await);
+    server.freeze();
+    for _ in 0..3 {
+        let left = tokio::time::timeout(Duration::from_millis(2_050), store.get(&id(1), at(1))).await;
+        assert!(left.is_err());
+    }
+    let said = get(&store).await.unwrap_err();
+    assert!(said.starts_with("not asked"), "{said}");
+}
+
 #[tokio::test]
 async fn f09_a_frozen_server_is_waited_for_by_few_and_not_for_long() {
     let (server, life) = (Redis::start(), life());
