@@ -179,7 +179,10 @@ impl Config {
             algorithm: self.signing.algorithm,
             rotate_every: self.signing.rotate_every,
             announce_for: self.signing.announce_for,
-            outlives: self.token.access_lifetime.max(self.token.proof_lifetime) + KEY_MARGIN,
+            // A replica that has not looked since goes on signing with the one that retires.
+            outlives: self.token.access_lifetime.max(self.token.proof_lifetime)
+                + self.signing.look_every
+                + KEY_MARGIN,
         }
     }
 

@@ -36,6 +36,7 @@ pub mod issue;
 pub mod issue_client_token;
 pub mod keys;
 pub mod login;
+mod paced;
 pub mod refresh;
 pub mod register;
 pub mod revoke;

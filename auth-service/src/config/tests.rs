@@ -45,6 +45,16 @@ fn the_defaults_lack_only_what_must_be_given() {
     assert_eq!(config.hashing.queue, 64);
 }
 
+/// Until it looks, a replica signs with the key that retires; what it signs last must be good until it expires.
+#[test]
+fn j22_a_retiring_key_outlives_what_the_slowest_replica_signs_with_it() {
+    let mut env = GIVEN.to_vec();
+    env.push(("LATCHKEY__SIGNING__LOOK_EVERY", "1h"));
+    env.push(("LATCHKEY__SIGNING__ANNOUNCE_FOR", "2h"));
+    let config = load(&env).unwrap();
+    assert!(config.key_schedule().outlives >= config.signing.look_every + config.token.access_lifetime);
+}
+
 #[test]
 fn bad_values_are_told_together() {
     let mut env = GIVEN.to_vec();

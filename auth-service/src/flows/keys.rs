@@ -3,9 +3,12 @@
 //! Readers take a snapshot that is swapped whole, so that a key never signs before it stands in the published set and a
 //! set never lacks the key that signs.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
@@ -14,6 +17,7 @@ use time::OffsetDateTime;
 use token::{KeyError, KeySet, KeySetError, SigningKey};
 use tokio::sync::Mutex;
 
+use super::paced::Paced;
 use crate::{
     domain::{
         sealing::SealingKey,
@@ -25,6 +29,9 @@ use crate::{
 /// Steps follow from one another (create, then remove); more than a handful in one go means that something is wrong.
 const MAX_ROUNDS: usize = 8;
 
+/// How often the store is asked for keys that tokens name and nobody here knows.
+const STRANGE_EVERY: Duration = Duration::from_millis(250);
+
 /// The signing keys and the way to them.
 pub struct Keys {
     store: Arc<dyn Store>,
@@ -32,8 +39,10 @@ pub struct Keys {
     master: SealingKey,
     schedule: KeySchedule,
     current: ArcSwapOption<Ring>,
-    /// One look at the store at a time, so that an older one never replaces a newer. No request waits for it.
+    /// One look at the store at a time, so that an older one never replaces a newer.
     looking: Mutex<()>,
+    /// Looks for keys that strangers name.
+    strange: Paced,
     /// How many keys had been ended before the store was read last.
     ended: AtomicU64,
 }
@@ -86,6 +95,7 @@ impl Keys {
             schedule,
             current: ArcSwapOption::empty(),
             looking: Mutex::default(),
+            strange: Paced::new(STRANGE_EVERY),
             ended: AtomicU64::new(0),
         }
     }
@@ -102,6 +112,12 @@ impl Keys {
             self.ended.fetch_max(ended, Ordering::AcqRel);
         }
         self.ring()
+    }
+
+    /// For a token of a key that is not here: another replica may sign with it since a moment ago. Anybody can name keys that
+    /// there are not, so the store is not asked for each.
+    pub async fn look_for_strange(&self, now: OffsetDateTime) -> Result<(), KeysError> {
+        self.strange.run(self.advance(now)).await
     }
 
     /// Does what is due at `now` and takes up the outcome, whoever brought it about.
