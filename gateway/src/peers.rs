@@ -79,6 +79,15 @@ pub enum Failure {
     NotEverywhere { retry_after: Option<Duration> },
 }
 
+/// What was done, though perhaps not yet everywhere, lets the next step be done too. The failure is for the end; any other is
+/// returned now.
+pub fn done<T>(outcome: Result<T, Failure>) -> Result<Result<T, Failure>, Failure> {
+    match outcome {
+        Ok(_) | Err(Failure::NotEverywhere { .. }) => Ok(outcome),
+        Err(failure) => Err(failure),
+    }
+}
+
 impl Failure {
     /// For a call in which the caller has no part that could be refused: whatever is not an answer is an outage.
     pub fn outage(self, peer: &'static str) -> Unavailable {

@@ -18,8 +18,11 @@ const ROUNDS: usize = 3;
 pub trait RoleChanges: Send + Sync {
     /// Whether the roles that a credential carries are those of now. False also where nobody here knows.
     fn are_current(&self, credential: &Credential) -> bool;
-    /// Whether a route that prefers old answers to none may still go by the roles of a token.
-    fn may_serve_stale(&self, stale_for: Duration) -> bool;
+    /// Whether a route that prefers old answers to none may go by the roles that a credential carries: nobody here knows whether they
+    /// are those of now, and when the last lease ended, not longer ago than that, they were.
+    fn were_current(&self, credential: &Credential, stale_for: Duration) -> bool;
+    /// The newest version of roles that was heard of.
+    fn version(&self) -> u64;
     /// What is kept of a principal's roles. `None`: there is no lease, so nothing is kept.
     fn fetch(&self, principal: &Target) -> Option<Fetch<Roles>>;
     /// What a fetch brought.
@@ -31,8 +34,14 @@ impl RoleChanges for Watching<Roles> {
         self.judge(credential) == Some(Verdict::Live)
     }
 
-    fn may_serve_stale(&self, stale_for: Duration) -> bool {
-        Watching::may_serve_stale(self, stale_for)
+    fn were_current(&self, credential: &Credential, stale_for: Duration) -> bool {
+        self.judge(credential).is_none()
+            && self.may_serve_stale(stale_for)
+            && self.judge_stale(credential) == Verdict::Live
+    }
+
+    fn version(&self) -> u64 {
+        self.roles_version()
     }
 
     fn fetch(&self, principal: &Target) -> Option<Fetch<Roles>> {
@@ -59,9 +68,13 @@ pub async fn of(
             // Another fetches it, or nothing can be kept: what is asked from here on is of now.
             Some(Fetch::Join { .. }) | None => None,
         };
+        let known = changes.version();
         let held = policy.subject_roles(asker, subject.clone()).await?;
         let roles = Roles::new(held.roles.into());
-        match flight.map(|flight| flight.landed(roles.clone())) {
+        // Older than what was heard of when it was asked for: good for as long as who gave it has the right to, and not to be
+        // kept beyond.
+        let kept = (held.revision >= known).then(|| roles.clone());
+        match flight.map(|flight| flight.landed(kept)) {
             Some(Fetched::Discard) => {}
             Some(Fetched::Use) | None => return Ok(roles),
         }
@@ -76,9 +89,9 @@ struct Flight<'a> {
 }
 
 impl Flight<'_> {
-    fn landed(mut self, roles: Roles) -> Fetched {
+    fn landed(mut self, roles: Option<Roles>) -> Fetched {
         match self.id.take() {
-            Some(id) => self.changes.fetched(id, Some(roles)),
+            Some(id) => self.changes.fetched(id, roles),
             None => Fetched::Discard,
         }
     }

@@ -25,6 +25,8 @@ pub struct Endings {
     all: Limits,
     /// How many signing keys were ever remembered as ended.
     keys_ended: u64,
+    /// The newest version that roles were ever outdated by.
+    roles_version: u64,
     /// Up to here the memory has forgotten.
     forgotten: Option<Wall>,
     by_age: BinaryHeap<Reverse<(Wall, What, Arc<str>)>>,
@@ -46,6 +48,9 @@ impl Endings {
     pub fn remember(&mut self, entry: &Entry) {
         let Entry { position, change: Change { target: Target { what, key }, min, except, until } } = entry;
         let min = if what.outdates_roles() { min.or(Some(position.number)) } else { *min };
+        if what.outdates_roles() {
+            self.roles_version = self.roles_version.max(min.unwrap_or(0));
+        }
         let limit = Limit { min, except: except.clone(), until: *until, position: *position };
         let limits = self.of_mut(*what).entry(Arc::clone(key)).or_default();
         if limits.iter().any(|known| known.covers(&limit)) {
@@ -108,6 +113,11 @@ impl Endings {
     /// How many signing keys were remembered as ended so far: another number, and there is one to look at.
     pub fn keys_ended(&self) -> u64 {
         self.keys_ended
+    }
+
+    /// The newest version of roles that was heard of: who answers for an older one has not heard what is known here.
+    pub fn roles_version(&self) -> u64 {
+        self.roles_version
     }
 
     /// Whether the thing itself has ended, whatever its generation.

@@ -21,7 +21,9 @@ use super::json::Json;
 use super::view::UserView;
 use crate::cookies::Presented;
 use crate::layers::caller::Caller;
-use crate::peers::{Asker, Concealed, LoggedIn, Login, LoginMode, LoginResult, NewSession, TokenSet};
+use crate::peers::{
+    Asker, Concealed, Failure, LoggedIn, Login, LoginMode, LoginResult, NewSession, TokenSet,
+};
 use crate::problem::{Problem, catalogue};
 
 /// How long a browser keeps the token and the refresh cookie: the longest that a refresh token can live. Whether
@@ -253,7 +255,13 @@ async fn end_former_tokens(
         Presented::One(token) => match own.tokens.issued(token).await {
             Ok(Issued { subject, family: Some(family) }) => {
                 let asker = Asker::new(caller.request_id.as_str());
-                own.peers.auth.end_family(asker, &family, &subject).await?;
+                // The login that this is part of is not done yet: what is not known to hold is an outage.
+                own.peers.auth.end_family(asker, &family, &subject).await.map_err(
+                    |failure| match failure {
+                        Failure::NotEverywhere { .. } => failure.outage("auth").into(),
+                        failure => Problem::from(failure),
+                    },
+                )?;
             }
             // They name no login to end.
             Ok(_) | Err(Refusal::Invalid(_)) => {}

@@ -19,7 +19,7 @@ use super::endpoint::{Endpoint, Needs};
 use super::json::Json;
 use super::login::{Deliver, Form, LoginAnswer, Mode, finish};
 use crate::layers::caller::Caller;
-use crate::peers::{Asker, Concealed, Failure, LoggedIn, PasswordChange};
+use crate::peers::{Asker, Concealed, Failure, Key, LoggedIn, PasswordChange};
 use crate::problem::{Problem, catalogue};
 
 const CHANGED: &str = "The password has been changed, but what the old one had opened may not all have ended. \
@@ -86,20 +86,33 @@ async fn change(
         }
     };
     let change = PasswordChange {
-        identifier,
+        identifier: identifier.clone(),
         current: Concealed::new(request.current_password),
         new: Concealed::new(request.new_password),
         mode: form.mode(),
         client_address: caller.address,
     };
     let asker = Asker::new(caller.request_id.as_str());
-    let logged_in = own.peers.auth.change_password(asker, change).await.map_err(|failure| match failure {
-        Failure::Refused(_) => Problem::from(failure),
+    let logged_in = match own.peers.auth.change_password(asker, change).await {
+        Ok(logged_in) => logged_in,
+        Err(failure @ Failure::Refused(_)) => return Err(failure.into()),
         // The answer may have been lost on its way.
-        Failure::Unavailable(_) => Problem::from(failure).detail(UNKNOWN),
-        Failure::NotEverywhere { .. } => Problem::from(failure).detail(CHANGED),
-    })?;
+        Err(failure @ Failure::Unavailable(_)) => return Err(Problem::from(failure).detail(UNKNOWN)),
+        Err(failure @ Failure::NotEverywhere { .. }) => {
+            end_sessions(&own, &caller, identifier).await.map_err(|problem| problem.detail(CHANGED))?;
+            return Err(Problem::from(failure).detail(CHANGED));
+        }
+    };
     follow_up(&own, &caller, &parts.headers, form, logged_in).await.map_err(|problem| problem.detail(CHANGED))
+}
+
+/// Nobody is logged in anew, but no session of the former password stays.
+async fn end_sessions(own: &Own, caller: &Caller, name: String) -> Result<(), Problem> {
+    let asker = Asker::new(caller.request_id.as_str());
+    let user = own.peers.auth.user(asker, Key::Name(name)).await?;
+    let asker = Asker::acting(caller.request_id.as_str(), &user.id);
+    own.peers.sessions.end_subject(asker, &user.id).await?;
+    Ok(())
 }
 
 /// What is left to do once the password has changed.

@@ -14,6 +14,7 @@ use crate::layers::identity::{Identity, Roles};
 use crate::layers::origin::Origin;
 use crate::peers::{Asker, Question, Resource, SessionLookup, Subject};
 use crate::problem::{Problem, catalogue};
+use crate::roles::RoleChanges;
 use crate::routing::{Requirement, ResourceId, ResourceTemplate, Route, path};
 use crate::state::State;
 
@@ -219,13 +220,7 @@ pub(super) async fn asking(
         match crate::roles::of(changes, &*state.peers.policy, asker, &subject).await {
             Ok(held) => roles = Some(held),
             // Those of the token, if the route prefers them to none.
-            Err(_)
-                if !route.stale_for.is_zero()
-                    && believed.identity().roles().is_some()
-                    && changes.may_serve_stale(route.stale_for) =>
-            {
-                is_stale = true;
-            }
+            Err(_) if carries_roles_of_then(changes, route, &believed) => is_stale = true,
             Err(problem) => return Err(boxed(problem)),
         }
     }
@@ -255,6 +250,13 @@ fn carries_roles_of_now(state: &State, believed: &Believed) -> bool {
         }
         Believed::Session(_) => false,
     }
+}
+
+fn carries_roles_of_then(changes: &dyn RoleChanges, route: &Route, believed: &Believed) -> bool {
+    let Believed::Token(verified) = believed else { return false };
+    !route.stale_for.is_zero()
+        && verified.prepared.roles().is_some()
+        && changes.were_current(verified.credential(), route.stale_for)
 }
 
 /// A token that holds, and whether only by what was known when the last lease ended.

@@ -25,6 +25,7 @@ pub struct Held {
     /// The former secret and the one that took its place.
     pub rotated: HashMap<String, String>,
     pub roles: HashMap<String, Vec<String>>,
+    pub roles_revision: u64,
     /// Subject, permission, resource.
     pub allowed: HashSet<(String, String, String)>,
     pub down: HashSet<&'static str>,
@@ -127,7 +128,8 @@ impl Policy for Fake {
     async fn subject_roles(&self, _: Asker<'_>, subject: Subject) -> Result<SubjectRoles, Unavailable> {
         self.0.ask("policy", "roles".to_owned())?;
         let roles = self.0.with(|held| held.roles.get(&subject.id).cloned().unwrap_or_default());
-        Ok(SubjectRoles { roles, ..SubjectRoles::default() })
+        let revision = self.0.with(|held| held.roles_revision);
+        Ok(SubjectRoles { roles, revision, ..SubjectRoles::default() })
     }
 
     async fn role(&self, _: Asker<'_>, _: &str) -> Result<Role, Failure> {

@@ -18,6 +18,9 @@ pub struct RoleChanges(Mutex<Heard>);
 #[derive(Default)]
 struct Heard {
     outdated: bool,
+    /// There is no lease: nobody knows whether roles are those of now.
+    blind: bool,
+    version: u64,
     /// Whether fetches are kept, as under a lease.
     keeps: bool,
     kept: HashMap<String, Roles>,
@@ -31,12 +34,18 @@ impl gateway::roles::RoleChanges for RoleChanges {
     fn are_current(&self, credential: &Credential) -> bool {
         let roles = credential.roles.as_ref().unwrap();
         assert_eq!((roles.principals.len(), roles.version), (1, 1));
-        !self.0.lock().unwrap().outdated
+        let heard = self.0.lock().unwrap();
+        !heard.blind && !heard.outdated
     }
 
-    fn may_serve_stale(&self, stale_for: Duration) -> bool {
+    fn were_current(&self, _: &Credential, stale_for: Duration) -> bool {
         assert!(!stale_for.is_zero());
-        self.0.lock().unwrap().may_serve_stale
+        let heard = self.0.lock().unwrap();
+        heard.blind && heard.may_serve_stale && !heard.outdated
+    }
+
+    fn version(&self) -> u64 {
+        self.0.lock().unwrap().version
     }
 
     fn fetch(&self, principal: &Target) -> Option<Fetch<Roles>> {
@@ -104,7 +113,7 @@ async fn without_a_lease_roles_are_asked_for_with_every_request_and_an_outage_is
     let gateway = Gateway::start().await;
     let bearer = gateway.bearer();
     roles_are(&gateway, &["app-admin"]);
-    gateway.role_changes.set(|heard| heard.outdated = true);
+    gateway.role_changes.set(|heard| heard.blind = true);
     for _ in 0..3 {
         assert_eq!(get(gateway.address, "/admin/x", &[&bearer]).await.status, 200);
     }
@@ -118,6 +127,35 @@ async fn without_a_lease_roles_are_asked_for_with_every_request_and_an_outage_is
     let answer = get(gateway.address, "/available/x", &[&bearer]).await;
     assert_eq!((answer.status, answer.header("x-latchkey-stale")), (200, Some("true")));
     assert_eq!(get(gateway.address, "/admin/x", &[&bearer]).await.status, 503);
+    // What changed before the lease ended is known, and is not served.
+    gateway.role_changes.set(|heard| heard.outdated = true);
+    assert_eq!(get(gateway.address, "/available/x", &[&bearer]).await.status, 503);
+}
+
+/// With a lease, the roles of a token are known to be of yesterday: an outage makes them no better.
+#[tokio::test]
+async fn roles_that_are_known_to_have_changed_are_never_served_stale() {
+    let gateway = Gateway::start().await;
+    let bearer = gateway.bearer();
+    gateway.role_changes.set(|heard| (heard.outdated, heard.may_serve_stale) = (true, true));
+    gateway.world.with(|held| held.down.insert("policy"));
+    assert_eq!(get(gateway.address, "/available/x", &[&bearer]).await.status, 503);
+}
+
+/// A replica that has not heard of a change yet, but still has the right to answer.
+#[tokio::test]
+async fn an_answer_older_than_what_was_heard_is_not_kept() {
+    let gateway = Gateway::start().await;
+    let bearer = gateway.bearer();
+    roles_are(&gateway, &["app-admin"]);
+    gateway.role_changes.set(|heard| (heard.outdated, heard.keeps, heard.version) = (true, true, 7));
+    for (revision, asked) in [(6, 2), (7, 3)] {
+        gateway.world.with(|held| held.roles_revision = revision);
+        for _ in 0..2 {
+            assert_eq!(get(gateway.address, "/admin/x", &[&bearer]).await.status, 200);
+        }
+        assert_eq!(gateway.asked("roles"), asked, "of revision {revision}, and of those before");
+    }
 }
 
 #[tokio::test]

@@ -93,6 +93,11 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
         self.read().may_serve_stale(stale_for, (self.clock)().moment)
     }
 
+    /// As [`crate::Endings::roles_version`].
+    pub fn roles_version(&self) -> u64 {
+        self.read().endings().roles_version()
+    }
+
     /// By how much the time at which expiry is to be judged is ahead of this process's wall clock: the log's may be the later
     /// one, and this one may have been turned back. As of the last message.
     pub fn ahead(&self) -> Duration {

@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 use super::access::{Admin, Area, Clients};
 use super::last_administrator::{Without, leave_an_administrator};
 use super::subject;
-use super::users::{SetStatus, created};
+use super::users::{SetStatus, created, not_removed};
 use crate::own::Own;
 use crate::own::endpoint::{Endpoint, Needs};
 use crate::own::json::{Json, NoBody};
 use crate::own::view::{PAGING, Paging, Path, Query, StatusView};
-use crate::peers::{Client, Concealed, Standing, Subject};
+use crate::peers::{Client, Concealed, Standing, Subject, done};
 use crate::problem::Problem;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -178,8 +178,9 @@ async fn remove(
     let asker = admin.asker();
     let id = subject::client(&own, asker, named).await?.id;
     leave_an_administrator(&own, asker, &Without::Subject(&Subject::client(id.clone()))).await?;
-    own.peers.auth.set_client_status(asker, &id, Standing::Disabled).await?;
+    let disabled = done(own.peers.auth.set_client_status(asker, &id, Standing::Disabled).await)?;
     own.peers.policy.forget_subject(asker, Subject::client(id.clone())).await?;
-    own.peers.auth.delete_client(asker, &id).await?;
+    disabled.map_err(not_removed)?;
+    let _everywhere = done(own.peers.auth.delete_client(asker, &id).await)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,7 +1,8 @@
 //! `/v1/admin/users`.
 //!
 //! What voids an account concerns several services. Each step can be repeated, and the answer is given when all
-//! are done; if one could not be asked it is 503, and the same request finishes the work.
+//! are done; if one could not be asked it is 503, and the same request finishes the work. A step that is done and not yet
+//! everywhere holds up none of the others.
 
 use axum::Json as Answer;
 use axum::extract::State;
@@ -19,7 +20,7 @@ use crate::own::Own;
 use crate::own::endpoint::{Endpoint, Needs};
 use crate::own::json::{Json, NoBody};
 use crate::own::view::{EndedView, PAGING, Paging, Path, Query, StatusView};
-use crate::peers::{Concealed, NewUser, Standing, Subject, User};
+use crate::peers::{Concealed, Failure, NewUser, Standing, Subject, User, done};
 use crate::problem::Problem;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -144,11 +145,11 @@ async fn set_status(
     if Standing::from(status) == Standing::Disabled {
         leave_an_administrator(&own, asker, &Without::Subject(&Subject::user(id.clone()))).await?;
     }
-    let user = own.peers.auth.set_user_status(asker, &id, status.into()).await?;
-    if user.status == Standing::Disabled {
+    let user = done(own.peers.auth.set_user_status(asker, &id, status.into()).await)?;
+    if Standing::from(status) == Standing::Disabled {
         own.peers.sessions.end_subject(asker, &id).await?;
     }
-    Ok(Answer(user.into()))
+    Ok(Answer(user?.into()))
 }
 
 async fn set_password(
@@ -160,13 +161,13 @@ async fn set_password(
     let asker = admin.asker();
     let id = subject::user(&own, asker, named).await?.id;
     let password = Concealed::new(new.password);
-    let user = own.peers.auth.set_password(asker, &id, password, new.must_change_password).await?;
+    let user = done(own.peers.auth.set_password(asker, &id, password, new.must_change_password).await)?;
     own.peers.sessions.end_subject(asker, &id).await?;
-    Ok(Answer(user.into()))
+    Ok(Answer(user?.into()))
 }
 
-/// Disabled first and removed last: whatever fails between, the account lets nobody in, can still be named, and
-/// the same request goes on from there.
+/// Disabled first and removed last, when all that was taken holds everywhere: whatever fails before, the account lets nobody in, can
+/// still be named, and the same request goes on from there. Removing then takes nothing from anybody.
 async fn remove(
     State(own): State<Own>,
     admin: Admin<Users>,
@@ -176,10 +177,11 @@ async fn remove(
     let asker = admin.asker();
     let id = subject::user(&own, asker, named).await?.id;
     leave_an_administrator(&own, asker, &Without::Subject(&Subject::user(id.clone()))).await?;
-    own.peers.auth.set_user_status(asker, &id, Standing::Disabled).await?;
+    let disabled = done(own.peers.auth.set_user_status(asker, &id, Standing::Disabled).await)?;
     own.peers.sessions.end_subject(asker, &id).await?;
     own.peers.policy.forget_subject(asker, Subject::user(id.clone())).await?;
-    own.peers.auth.delete_user(asker, &id).await?;
+    disabled.map_err(not_removed)?;
+    let _everywhere = done(own.peers.auth.delete_user(asker, &id).await)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -192,8 +194,9 @@ async fn end_all(
 ) -> Result<StatusCode, Problem> {
     let asker = admin.asker();
     let id = subject::user(&own, asker, named).await?.id;
-    own.peers.auth.revoke_user_tokens(asker, &id).await?;
+    let revoked = done(own.peers.auth.revoke_user_tokens(asker, &id).await)?;
     own.peers.sessions.end_subject(asker, &id).await?;
+    revoked?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -207,6 +210,11 @@ async fn end_sessions(
     let id = subject::user(&own, asker, named).await?.id;
     let ended = own.peers.sessions.end_subject(asker, &id).await?;
     Ok(Answer(EndedView { ended }))
+}
+
+/// What is said of a removal that waits for its endings.
+pub(super) fn not_removed(failure: Failure) -> Problem {
+    Problem::from(failure).detail("it is disabled and not removed yet; the same request goes on from there")
 }
 
 /// 201 with where the new thing is.

@@ -252,11 +252,50 @@ async fn sessions_of_one_user_by_name_or_of_everybody() {
 #[tokio::test]
 async fn what_is_done_but_not_everywhere_is_202_and_says_so() {
     let gateway = administrator();
-    gateway.world.leave_unheard("auth.delete_user");
-    let said = gateway.admin(Method::DELETE, "/v1/admin/users/mallory", Value::Null).await;
+    gateway.world.leave_unheard("auth.delete_client");
+    gateway.world.leave_unheard("auth.revoke_client_tokens");
+    let revoke = async || gateway.admin(Method::DELETE, "/v1/admin/clients/shop/tokens", Value::Null).await;
+    let said = revoke().await;
     assert_eq!((said.status.as_u16(), said.code()), (202, "not_everywhere".into()));
     assert_eq!((&said.json()["everywhere"], &said.json()["status"]), (&json!(false), &json!(202)));
     assert_eq!(said.headers["retry-after"], "2");
-    let said = gateway.admin(Method::DELETE, "/v1/admin/users/mallory", Value::Null).await;
+    assert_eq!(revoke().await.status.as_u16(), 204);
+    // Everything that this takes was taken when it was disabled.
+    let said = gateway.admin(Method::DELETE, "/v1/admin/clients/shop", Value::Null).await;
     assert_eq!(said.status.as_u16(), 204);
+}
+
+#[tokio::test]
+async fn what_is_not_yet_everywhere_holds_up_no_other_step() {
+    let disable = json!({ "status": "disabled" });
+    let password = json!({ "password": "fresh" });
+    let calls = [
+        ("set_user_status", Method::PATCH, "", disable),
+        ("set_password", Method::PUT, "/password", password),
+        ("revoke_user_tokens", Method::DELETE, "/tokens", Value::Null),
+    ];
+    for (call, method, path, body) in calls {
+        let gateway = administrator();
+        gateway.world.session("hers", "ses_hers", MALLORY, "mallory");
+        gateway.world.leave_unheard(&format!("auth.{call}"));
+        let said = gateway.admin(method, &format!("/v1/admin/users/mallory{path}"), body).await;
+        assert_eq!((said.status.as_u16(), said.code()), (202, "not_everywhere".into()), "{call}");
+        assert!(!gateway.world.live("hers"), "{call}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_removed_before_what_was_taken_holds_everywhere() {
+    let gateway = administrator();
+    gateway.world.session("hers", "ses_hers", MALLORY, "mallory");
+    for step in ["auth.set_user_status", "policy.forget_subject"] {
+        gateway.world.leave_unheard(step);
+        let said = gateway.admin(Method::DELETE, "/v1/admin/users/mallory", Value::Null).await;
+        assert_eq!((said.status.as_u16(), said.code()), (202, "not_everywhere".into()), "{step}");
+        assert!(!gateway.world.live("hers"));
+        assert!(gateway.world.password("mallory").is_some(), "{step}: the same request can go on");
+    }
+    gateway.world.leave_unheard("auth.delete_user");
+    let said = gateway.admin(Method::DELETE, "/v1/admin/users/mallory", Value::Null).await;
+    assert_eq!(said.status, StatusCode::NO_CONTENT);
 }

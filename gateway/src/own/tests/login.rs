@@ -253,6 +253,16 @@ mod password {
     }
 
     #[tokio::test]
+    async fn not_yet_everywhere_ends_every_session_all_the_same() {
+        let gateway = with_sessions();
+        gateway.world.leave_unheard("auth.change_password");
+        let said =
+            gateway.public(Method::POST, "/v1/password", &cookie(), change("correct horse", "new")).await;
+        assert_eq!((said.status.as_u16(), said.code().as_str()), (202, "not_everywhere"));
+        assert!(!gateway.world.live("mine") && !gateway.world.live("other") && gateway.world.live("hers"));
+    }
+
+    #[tokio::test]
     async fn by_token_answers_tokens_where_they_were() {
         let gateway = with_sessions();
         let bearer = format!("Bearer token:{ALICE}");
