@@ -9,6 +9,7 @@ mod connection;
 mod open;
 mod retry;
 mod schema;
+mod watch;
 
 use std::io;
 use std::path::PathBuf;
@@ -54,6 +55,14 @@ impl Database {
         F: Future<Output = Result<T, E>>,
         E: std::error::Error + From<sqlx::Error> + 'static,
     {
+        traces::storing("postgresql", operation, self.in_time(work)).await
+    }
+
+    async fn in_time<T, E, F>(&self, work: impl Fn(Attempt) -> F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: std::error::Error + From<sqlx::Error> + 'static,
+    {
         let all = async {
             let mut pauses = retry::pauses();
             loop {
@@ -69,13 +78,10 @@ impl Database {
                 }
             }
         };
-        let done = async {
-            tokio::time::timeout(self.timeout, all).await.unwrap_or_else(|_| {
-                let late = format!("no answer within {}", humantime(self.timeout));
-                Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, late)).into())
-            })
-        };
-        traces::storing("postgresql", operation, done).await
+        tokio::time::timeout(self.timeout, all).await.unwrap_or_else(|_| {
+            let late = format!("no answer within {}", humantime(self.timeout));
+            Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, late)).into())
+        })
     }
 
     /// Finishes what is under way and lets the connections go.

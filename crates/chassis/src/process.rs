@@ -66,7 +66,17 @@ where
     F: FnOnce(Lifecycle) -> Fut,
     Fut: Future<Output = anyhow::Result<R>>,
 {
-    serve_on(tokio::runtime::Builder::new_multi_thread().enable_all().build()?, shutdown, begin)
+    serve_on(runtime()?, shutdown, begin)
+}
+
+/// On every core that this process may use. On one, threads would only take it from one another.
+pub fn runtime() -> std::io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = match cores {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 /// As [`serve`], on a runtime of the caller's making: a process that does its work on threads of its own wants a

@@ -47,6 +47,15 @@ impl Readiness {
     pub fn not_ready(&self, reason: impl Into<String>) {
         self.lifecycle.report(&self.name, Err(reason.into()));
     }
+
+    /// Whether the process has become ready, whatever was lost since.
+    pub(crate) fn has_been_ready(&self) -> bool {
+        self.lifecycle.inner.conditions.lock().unwrap_or_else(PoisonError::into_inner).was_ready
+    }
+
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
 }
 
 impl Lifecycle {

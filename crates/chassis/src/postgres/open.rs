@@ -67,13 +67,14 @@ impl std::fmt::Display for Waiting {
 
 impl Database {
     /// Waits until the database answers and its schema is what this version needs, and says on `readiness` what it waits
-    /// for. Dropped when the process is told to stop.
+    /// for, and later whether the database still answers. Dropped when the process is told to stop.
     pub async fn open(
         settings: &Settings,
         migrations: &Migrator,
         readiness: &Readiness,
     ) -> Result<Database, OpenError> {
         let database = Database { pool: pool(settings, server(settings)?), timeout: settings.timeout };
+        readiness.lifecycle().spawn_support("database", database.clone().watch(readiness.clone()));
         loop {
             let waiting = match database.standing(settings, migrations).await {
                 Ok(Standing::Current) => return Ok(database),
@@ -134,7 +135,7 @@ fn is_refusal(code: &str) -> bool {
 }
 
 /// The server's own words where it said something.
-fn reason(error: &sqlx::Error) -> String {
+pub(super) fn reason(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
         sqlx::Error::PoolTimedOut => "no connection in time".to_owned(),

@@ -47,6 +47,11 @@ impl Place {
         Database::open(&self.settings, &self.migrations, &self.lifecycle.readiness("store")).await
     }
 
+    /// Of the store, as operators are told.
+    fn state(&self) -> Result<(), String> {
+        self.lifecycle.conditions().into_iter().find(|one| *one.name == *"store").unwrap().state
+    }
+
     /// With a table of things, one of them there.
     async fn opened() -> (Place, Database) {
         let place = Place::new().await;

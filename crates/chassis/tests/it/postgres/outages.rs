@@ -106,6 +106,33 @@ async fn a_frozen_server_is_an_error_in_time_and_costs_no_connection() {
     heals(&database).await;
 }
 
+/// The process stays ready, and says what it lacks.
+#[tokio::test]
+async fn an_outage_is_said_and_so_is_its_end() {
+    let (mut place, _) = Place::opened().await;
+    let database = impatient(&mut place).await;
+    let store = place.lifecycle.readiness("store");
+    store.ready();
+    assert!(place.lifecycle.is_ready());
+    place.server.kill();
+    let said = eventually(|| place.state().err()).await;
+    assert!(said.starts_with("the database does not answer: "), "{said}");
+    assert!(place.lifecycle.is_ready());
+    place.server.restart();
+    eventually(|| place.state().ok()).await;
+    heals(&database).await;
+}
+
+/// What will come; a machine under load is slow.
+async fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_caller_who_goes_away_costs_no_connection() {
     let (mut place, _) = Place::opened().await;
