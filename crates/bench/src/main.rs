@@ -4,6 +4,7 @@
 //! work disturbs the machine.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock and spawns its own tasks")]
 
+mod feed;
 mod forward;
 mod gateway;
 mod http;
@@ -42,6 +43,8 @@ enum What {
     Sessions(sessions::Options),
     /// From taking a token back to the answer that no gateway accepts it: three gateways, two replicas each, PostgreSQL
     Revoke(revoke::Options),
+    /// The feed itself: acknowledgements with few and many watchers, looks at a million endings
+    Feed(feed::Options),
     /// The bare forwarder that the gateway is compared with: no authentication, no routes
     Forward {
         #[arg(long)]
@@ -67,6 +70,7 @@ fn main() -> anyhow::Result<()> {
         What::Refresh(options) => refresh::run(&options),
         What::Sessions(options) => sessions::run(&options),
         What::Revoke(options) => revoke::run(&options),
+        What::Feed(options) => feed::run(&options),
         What::Bare { listen, certificates } => sessions::serve_bare(listen, &certificates),
         What::Forward { listen, upstream } => forward::run(listen, upstream),
     }

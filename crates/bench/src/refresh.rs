@@ -1,5 +1,5 @@
 //! `latchkey-bench refresh`: what a refresh of a token costs on PostgreSQL, by the CPU time of auth-service, as `latchkey up`
-//! starts it, with policy-service asked for the roles each time. PostgreSQL syncs each commit to the disk.
+//! starts it on one core, with policy-service asked for the roles each time. PostgreSQL syncs each commit to the disk.
 
 use std::time::{Duration, Instant};
 
@@ -43,9 +43,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let postgres = Postgres::start(Sync::On);
     let state = folder.path().join("stack");
-    let stack = Stack::start_with(&state, &["--database", &postgres.url(), "--sessions", "memory"])?;
+    let stores = ["--database", &postgres.url(), "--sessions", "memory"];
+    let stack = Stack::start_apart(&state, &stores, "auth-0", (0, 1))?;
     let service = stack.process("auth-0")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let neighbours = Neighbours::of(&state.join("certificates"))?;
         let auth = neighbours.channel(&stack.service("auth")?, "auth")?;

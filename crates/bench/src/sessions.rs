@@ -82,10 +82,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let redis = Redis::start();
     let state = folder.path().join("stack");
-    let stack = Stack::start_with(&state, &["--sessions", &redis.url()])?;
+    let sessions = ["--sessions", &redis.url()];
+    let stack = Stack::start_apart(&state, &sessions, "session-0", (SERVER_CORE, LOAD_CORE))?;
     let service = stack.process("session-0")?;
-    process::pin(service, SERVER_CORE)?;
-    process::pin(std::process::id(), LOAD_CORE)?;
     process::pin(redis_pid(&redis)?, LOAD_CORE)?;
     let certificates = state.join("certificates");
     let bare_address = free_address()?;

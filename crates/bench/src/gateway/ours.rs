@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::{Headers, Variant};
 use crate::{
     http::{json, string},
-    process::free_address,
+    process::{self, free_address},
 };
 
 pub const TOKEN_ROUTE: &str = "latchkey, token route";
@@ -77,6 +77,27 @@ impl Stack {
             thread::sleep(Duration::from_millis(2));
         };
         Ok(Self { child, folder: folder.to_owned(), description })
+    }
+
+    /// As [`Stack::start_with`], with one of its processes alone on a core: from its start, so that it knows that it has one.
+    /// Everything else, and whoever calls, is on the other.
+    pub fn start_apart(
+        folder: &Path,
+        arguments: &[&str],
+        process: &str,
+        (core, rest): (usize, usize),
+    ) -> anyhow::Result<Self> {
+        let caller = std::process::id();
+        process::pin(caller, core)?;
+        let stack = Self::start_with(folder, arguments)?;
+        for (name, pid) in stack.processes()? {
+            if name != process {
+                process::pin(pid, rest)?;
+            }
+        }
+        process::pin(stack.child.id(), rest)?;
+        process::pin(caller, rest)?;
+        Ok(stack)
     }
 
     pub fn issuer(&self) -> anyhow::Result<String> {

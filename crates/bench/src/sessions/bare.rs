@@ -73,8 +73,8 @@ pub fn serve(listen: SocketAddr, certificates: &Path) -> anyhow::Result<()> {
         client_address: "192.0.2.1".into(),
         ..wire::Session::default()
     };
-    // As many threads as session-service has.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // As session-service has it.
+    let runtime = chassis::process::runtime()?;
     let server = Server::builder().tls_config(tls)?.add_service(SessionServiceServer::new(Bare(session)));
     Ok(runtime.block_on(server.serve(listen))?)
 }
