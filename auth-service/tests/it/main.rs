@@ -8,6 +8,7 @@ mod accounts;
 mod audit;
 mod authority;
 mod clients;
+mod clocks;
 mod endings;
 mod keys;
 mod login;

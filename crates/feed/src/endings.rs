@@ -1,12 +1,15 @@
 //! The memory of endings. It is a join: sets unite, the strictest limits stay, and an entry leaves by age alone, so that
 //! learning something twice, late, out of order or from two histories of a log never revives anything. It is exact.
 
+mod named;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     sync::Arc,
 };
 
+use self::named::{Id, Named};
 use crate::{
     change::{Change, Entry, Position, Target, What},
     credential::{Credential, Roles, Stamp, Verdict},
@@ -23,6 +26,9 @@ pub struct Endings {
     keys: Limits,
     principals: Limits,
     all: Limits,
+    named_tokens: Named,
+    named_families: Named,
+    named_sessions: Named,
     /// How many signing keys were ever remembered as ended.
     keys_ended: u64,
     /// The newest version that roles were ever outdated by.
@@ -51,6 +57,14 @@ impl Endings {
         if what.outdates_roles() {
             self.roles_version = self.roles_version.max(min.unwrap_or(0));
         }
+        let is_whole = min.is_none() && except.is_none();
+        if is_whole
+            && let Some((named, prefix)) = self.named_mut(*what)
+            && let Some(id) = Id::parse(prefix, key)
+            && named.remember(id, *until, *position)
+        {
+            return;
+        }
         let limit = Limit { min, except: except.clone(), until: *until, position: *position };
         let limits = self.of_mut(*what).entry(Arc::clone(key)).or_default();
         if limits.iter().any(|known| known.covers(&limit)) {
@@ -65,6 +79,11 @@ impl Endings {
     /// Forgets what can concern nothing any more. The only way out of the memory.
     pub fn expire(&mut self, wall: Wall) {
         self.forgotten = self.forgotten.max(Some(wall));
+        for what in What::EVERY {
+            if let Some((named, _)) = self.named_mut(what) {
+                named.expire(wall);
+            }
+        }
         while let Some(Reverse((until, ..))) = self.by_age.peek()
             && *until <= wall
         {
@@ -122,6 +141,9 @@ impl Endings {
 
     /// Whether the thing itself has ended, whatever its generation.
     pub fn has_ended(&self, target: &Target) -> bool {
+        if self.is_named(target.what, &target.key) {
+            return true;
+        }
         let limits = self.of(target.what).get(&target.key);
         limits.is_some_and(|limits| limits.iter().any(|limit| limit.min.is_none()))
     }
@@ -133,6 +155,14 @@ impl Endings {
             .flat_map(|what| self.of(what).iter().map(move |(key, limits)| (what, key, limits)))
             .flat_map(|(what, key, limits)| limits.iter().map(move |limit| limit.entry(what, key)))
             .collect();
+        for (what, (named, prefix)) in
+            What::EVERY.into_iter().filter_map(|what| Some((what, self.named(what)?)))
+        {
+            entries.extend(named.iter().map(|(id, until, position)| {
+                let target = Target::new(what, id.write(prefix));
+                Entry { position, change: Change { target, min: None, except: None, until } }
+            }));
+        }
         // Positions of two histories may share a number: the order must not depend on a hash.
         entries.sort_by(|one, other| {
             (one.position, &one.change.target).cmp(&(other.position, &other.change.target))
@@ -142,7 +172,8 @@ impl Endings {
 
     /// How many things are remembered.
     pub fn len(&self) -> usize {
-        What::EVERY.into_iter().map(|what| self.of(what).len()).sum()
+        let of = |what| self.of(what).len() + self.named(what).map_or(0, |(named, _)| named.len());
+        What::EVERY.into_iter().map(of).sum()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -150,6 +181,9 @@ impl Endings {
     }
 
     fn ends(&self, what: What, id: &str, generation: Option<u64>, credential: &Credential) -> bool {
+        if self.is_named(what, id) {
+            return true;
+        }
         self.of(what).get(id).is_some_and(|limits| {
             limits.iter().any(|limit| limit.voids(generation) && !limit.spares(credential))
         })
@@ -159,6 +193,31 @@ impl Endings {
         let named = principals.iter().filter_map(|id| self.principals.get(id));
         let min = named.chain(self.all.values()).flatten().filter_map(|limit| limit.min).max()?;
         (*version < min).then_some(min)
+    }
+
+    fn is_named(&self, what: What, id: &str) -> bool {
+        let Some((named, prefix)) = self.named(what) else { return false };
+        Id::parse(prefix, id).is_some_and(|id| named.has(id))
+    }
+
+    /// Of things that end as a whole, with what their ids begin with.
+    fn named(&self, what: What) -> Option<(&Named, &'static str)> {
+        match what {
+            // A `jti` has no prefix.
+            What::Token => Some((&self.named_tokens, "")),
+            What::Family => Some((&self.named_families, "fam_")),
+            What::Session => Some((&self.named_sessions, "ses_")),
+            What::Subject | What::Client | What::Key | What::Principal | What::All => None,
+        }
+    }
+
+    fn named_mut(&mut self, what: What) -> Option<(&mut Named, &'static str)> {
+        match what {
+            What::Token => Some((&mut self.named_tokens, "")),
+            What::Family => Some((&mut self.named_families, "fam_")),
+            What::Session => Some((&mut self.named_sessions, "ses_")),
+            What::Subject | What::Client | What::Key | What::Principal | What::All => None,
+        }
     }
 
     fn of(&self, what: What) -> &Limits {

@@ -81,7 +81,7 @@ fn floor(live: usize) -> f64 {
     began.elapsed().as_nanos() as f64 / LOOKS as f64
 }
 
-/// As long as the ids of tokens.
+/// As the ids of tokens are written.
 fn id(number: usize) -> String {
-    format!("tok_{number:026}")
+    format!("{number:026}")
 }

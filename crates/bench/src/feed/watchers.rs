@@ -74,7 +74,7 @@ pub(super) async fn measure(count: usize, with_a_slow_one: bool, endings: usize)
     let mut took = Vec::with_capacity(endings);
     for (number, (_, serving)) in (0..endings).zip(replicas.iter().cycle()) {
         let until = (clock(SystemClock::shared()))().wall + Duration::from_secs(3600);
-        let target = Target::new(What::Token, format!("tok_{number}"));
+        let target = Target::new(What::Token, format!("{number:026}"));
         let began = Instant::now();
         let outcome =
             serving.end(vec![Change { target, min: None, except: None, until }], Mode::Everywhere).await;

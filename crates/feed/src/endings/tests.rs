@@ -110,6 +110,49 @@ fn what_expired_before_the_memory_forgot_is_not_judged_live() {
     assert_eq!(endings.judge(&expiring(DAY + Duration::from_millis(1))), Verdict::Live);
 }
 
+fn any_token() -> impl Strategy<Value = Entry> {
+    // As we write them, and as somebody else might.
+    let key = prop_oneof!["0{24}[0-2]{2}", "8{24}[0-2]{2}", "jti[0-2]"];
+    (1_u64..40, key, 1_u64..4).prop_map(|(number, key, day)| {
+        let mut entry = entry(number, What::Token, &key, None, None);
+        entry.change.until = Wall::from_unix_millis(day * DAY.unix_millis());
+        entry
+    })
+}
+
+proptest! {
+    /// However an id is written, it is remembered as long as anything says, is told to others, and means nothing else.
+    #[test]
+    fn ids_of_our_own_are_remembered_like_others(
+        entries in proptest::collection::vec(any_token(), 0..12),
+        asked in proptest::collection::vec(any_token(), 1..12),
+        day in 0_u64..4,
+    ) {
+        let mut endings = Endings::default();
+        entries.iter().chain(&entries).for_each(|entry| endings.remember(entry));
+        let mut copied = Endings::default();
+        endings.live().iter().for_each(|entry| copied.remember(entry));
+        let wall = Wall::from_unix_millis(day * DAY.unix_millis());
+        let mut alive = std::collections::BTreeSet::new();
+        for Entry { change, .. } in &entries {
+            if change.until > wall {
+                alive.insert(Arc::clone(&change.target.key));
+            }
+        }
+        for endings in [&mut endings, &mut copied] {
+            endings.expire(wall);
+            prop_assert_eq!(endings.len(), alive.len());
+            for Entry { change: Change { target, .. }, .. } in asked.iter().chain(&entries) {
+                let credential = Credential { token: Some(Arc::clone(&target.key)), ..Credential::default() };
+                let has_ended = alive.contains(&target.key);
+                let expected = if has_ended { Verdict::Ended(What::Token) } else { Verdict::Live };
+                prop_assert_eq!(endings.judge(&credential), expected);
+                prop_assert_eq!(endings.has_ended(target), has_ended);
+            }
+        }
+    }
+}
+
 fn any_entry() -> impl Strategy<Value = Entry> {
     let subject =
         (1_u64..6, proptest::option::of("[ab]")).prop_map(|(min, except)| (What::Subject, Some(min), except));
