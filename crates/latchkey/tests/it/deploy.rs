@@ -2,6 +2,7 @@
 //! started with exactly the arguments, environment and files that it would get.
 
 mod containers;
+mod images;
 mod kubernetes;
 mod observability;
 mod tools;
