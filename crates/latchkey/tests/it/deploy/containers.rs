@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -73,6 +74,15 @@ impl Container {
         let said = printed(self.command().arg("--check-config"));
         let line = Regex::new(r"would listen on (\S+) \((\w+)").unwrap();
         line.captures_iter(&said).map(|found| (found[2].to_lowercase(), found[1].to_owned())).collect()
+    }
+
+    /// `[shutdown]` as it is in force: settle and drain.
+    fn shutdown(&self) -> (Duration, Duration) {
+        let mut print = program();
+        print.args(["config", "print", &self.name]).args(self.arguments.iter().map(|one| self.here(one)));
+        let in_force: toml::Table = printed(&mut print).parse().unwrap();
+        let time = |key| humantime::parse_duration(in_force["shutdown"][key].as_str().unwrap()).unwrap();
+        (time("settle"), time("drain"))
     }
 
     /// A one-shot job's arguments and files, short of the servers that it needs.
@@ -205,6 +215,31 @@ fn every_container_of_every_overlay_starts_and_listens_where_its_manifest_says()
             }
         }
         assert_eq!((services, jobs), (4, if name == "dev" { 4 } else { 3 }), "{name}");
+    }
+}
+
+/// Time for whoever balances to notice, and time to drain after that, before it is killed.
+#[test]
+fn every_pod_is_given_the_time_that_it_takes_to_stop() {
+    for name in OVERLAYS {
+        let folder = tempfile::tempdir().unwrap();
+        let resources = overlay(name);
+        let secrets = secrets_of(name, folder.path());
+        let mut looked_at = 0;
+        for (container, _) in kubernetes(&resources, &secrets) {
+            if !container.is_ours() || container.image == "latchkey" {
+                continue;
+            }
+            looked_at += 1;
+            let (settle, drain) = container.shutdown();
+            let pod = &named(&resources, "Deployment", &container.name)["spec"]["template"]["spec"];
+            let grace = Duration::from_secs(pod["terminationGracePeriodSeconds"].as_u64().unwrap());
+            assert!(grace > settle + drain + Duration::from_secs(1), "{name}: {}: {grace:?}", container.name);
+            // The others are found by name, and by callers that watch their readiness.
+            let is_noticed = container.name != "gateway" || settle >= Duration::from_secs(5);
+            assert!(is_noticed, "{name}: {settle:?} are over before every node knows");
+        }
+        assert_eq!(looked_at, 4, "{name}");
     }
 }
 

@@ -95,7 +95,8 @@ fn selectors_find_their_pods() {
         }
         for scaler in of_kind(&resources, "HorizontalPodAutoscaler") {
             let target = &scaler["spec"]["scaleTargetRef"];
-            named(&resources, word(&target["kind"]), word(&target["name"]));
+            let scaled = named(&resources, word(&target["kind"]), word(&target["name"]));
+            assert!(scaled["spec"]["replicas"].is_null(), "every apply undoes what {target} was scaled to");
         }
         for kind in ["PodDisruptionBudget", "HorizontalPodAutoscaler"] {
             let names: Vec<_> =
