@@ -21,6 +21,7 @@ mod ledger;
 mod load;
 mod observe;
 mod outcome;
+mod panics;
 mod present;
 mod rows;
 mod stack;

@@ -12,6 +12,8 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use crate::panics;
+
 /// A loaded machine running a debug build is slow.
 const SOON: Duration = Duration::from_secs(90);
 
@@ -222,11 +224,9 @@ impl Stack {
         ended.collect()
     }
 
-    /// Panics in the logs of all.
+    /// Panics of all, and of `up` itself.
     pub fn panics(&self) -> u64 {
-        let logs = fs::read_dir(self.state().join("logs")).into_iter().flatten().flatten();
-        let texts = logs.map(|log| fs::read(log.path()).unwrap_or_default());
-        texts.map(|text| String::from_utf8_lossy(&text).matches("panicked at").count() as u64).sum()
+        panics::told_in(&self.state().join("logs")) + panics::told(&self.said())
     }
 
     /// How many lines of all logs are such.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::figures::Figures;
 use crate::ledger::Ledger;
 use crate::observe::Plan;
 use crate::outcome::Outcome;
+use crate::panics;
 use crate::stack::{Setup, Stack};
 use crate::world::World;
 
@@ -98,7 +99,7 @@ pub async fn any_order(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
         seen.slowest = seen.slowest.max(began.elapsed());
     }
     machine.stop_everything();
-    seen.figures.panics = panics(&machine.folder);
+    seen.figures.panics = panics::told_in(&machine.folder);
     seen.figures.recover_ms = u64::try_from(seen.slowest.as_millis())?;
 
     let mut outcome = Outcome::new("F36", seen.figures);
@@ -268,10 +269,4 @@ impl Drop for Machine {
             let _ = child.wait();
         }
     }
-}
-
-fn panics(folder: &Path) -> u64 {
-    let logs = fs::read_dir(folder).into_iter().flatten().flatten();
-    let texts = logs.map(|log| fs::read(log.path()).unwrap_or_default());
-    texts.map(|text| String::from_utf8_lossy(&text).matches("panicked at").count() as u64).sum()
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use toml::Table;
 
 use super::super::forge::{encode, with};
-use crate::stack::{Stack, latchkey, text};
+use crate::stack::{Stack, has_panicked, latchkey, text};
 
 /// What a service says about its configuration when this file is its key.
 struct Loaded<'a> {
@@ -46,7 +46,7 @@ impl Loaded<'_> {
         assert!(!good, "{}: {what} was taken", self.service);
         assert!(said.contains("key.jwk.json"), "{}: {what}: the file is not named: {said}", self.service);
         assert!(said.contains(named), "{}: {what}: {named:?} is not in: {said}", self.service);
-        assert!(!said.contains("panicked"), "{said}");
+        assert!(!has_panicked(&said), "{said}");
         if let Some(secret) = key["d"].as_str() {
             assert!(!said.contains(secret), "{}: {what}: the key is shown", self.service);
         }
