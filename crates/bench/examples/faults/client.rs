@@ -191,3 +191,26 @@ impl Clients {
         ready.unwrap_or(turn % of)
     }
 }
+
+/// A gateway that answers each request with the next of these statuses; its clients, and a ledger in `folder`.
+#[cfg(test)]
+pub async fn world_of(
+    statuses: &'static [u16],
+    folder: &std::path::Path,
+) -> anyhow::Result<Arc<crate::world::World>> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move {
+        for status in statuses {
+            let Ok((mut stream, _)) = listener.accept().await else { return };
+            // Its head is one small packet.
+            let _ = stream.read(&mut [0; 4096]).await;
+            let answer = format!("HTTP/1.1 {status} -\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    let clients = Clients::new(&[(url.clone(), url)], Care::Full, GRACE)?;
+    let ledger = crate::ledger::Ledger::open(&folder.join("ledger.jsonl"))?;
+    Ok(crate::world::World::new(ledger, clients, 1))
+}

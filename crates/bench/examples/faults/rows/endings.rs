@@ -170,11 +170,27 @@ async fn acknowledged(world: &World, family: &Family, seen: &mut Moments) -> any
         };
         let sent = world.clients.send(ENDING_DEADLINE, Repeat::NotSafe, request).await;
         let answer = world.note(Op::End, &family.name, t_send, sent, |_, _| ());
-        if answer.is_some_and(|answer| answer.is_success()) {
+        if answer.is_some_and(|answer| answer.is_acknowledged()) {
             return Ok(());
         }
         seen.repeated += 1;
         sleep(PAUSE).await;
     }
     anyhow::bail!("an ending is never acknowledged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_everywhere_is_asked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = crate::client::world_of(&[202, 204], folder.path()).await.unwrap();
+        let [name, refresh_token, access_token] = ["family-0", "", ""].map(str::to_owned);
+        let family = Family { name, refresh_token, access_token };
+        let mut seen = Moments::default();
+        acknowledged(&world, &family, &mut seen).await.unwrap();
+        assert_eq!(seen.repeated, 1);
+    }
 }

@@ -363,6 +363,20 @@ impl World {
     ) -> bool {
         let t_send = self.ledger.now();
         let sent = self.clients.send(crate::client::ENDING_DEADLINE, Repeat::NotSafe, request).await;
-        self.note(Op::End, object, t_send, sent, |_, _| ()).is_some_and(|answer| answer.is_success())
+        self.note(Op::End, object, t_send, sent, |_, _| ()).is_some_and(|answer| answer.is_acknowledged())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_everywhere_has_not_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = crate::client::world_of(&[202, 204], folder.path()).await.unwrap();
+        let request = |http: &Client, url: &str| http.post(format!("{url}/v1/password"));
+        assert!(!world.ends_once("password-of-a", request).await);
+        assert!(world.ends_once("password-of-b", request).await);
     }
 }
