@@ -43,13 +43,13 @@ struct Arguments {
     /// 15 s a row, no controls, judged by what must be zero and never by a time
     #[arg(long, conflicts_with = "gate")]
     smoke: bool,
-    /// 60 s a row, with controls, every threshold judged; the same as without
+    /// 60 s a row, with controls, at the rate that a zero needs; what is of too few does not pass
     #[arg(long)]
     gate: bool,
-    /// Seconds of load in each run
+    /// Seconds of load in each run: 60, in smoke 15
     #[arg(long)]
     seconds: Option<u64>,
-    /// Requests a second
+    /// Requests a second: 100, in smoke 60, in gate 400
     #[arg(long)]
     rate: Option<u64>,
     /// Of everything that is drawn by lot
@@ -66,11 +66,29 @@ struct Arguments {
     program: Option<PathBuf>,
 }
 
+impl Arguments {
+    fn seconds(&self) -> u64 {
+        self.seconds.unwrap_or(if self.smoke { 15 } else { 60 })
+    }
+
+    fn rate(&self) -> u64 {
+        self.rate.unwrap_or(match (self.smoke, self.gate) {
+            (true, _) => 60,
+            (_, true) => 400,
+            _ => 100,
+        })
+    }
+
+    fn is_well(&self, verdict: &str) -> bool {
+        matches!(verdict, "PASS" | "SMOKE") || (verdict == "TOO_FEW" && !self.gate)
+    }
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let rows = rows::named(&arguments.rows, arguments.smoke)?;
-    let program = match arguments.program {
-        Some(program) => program,
+    let program = match &arguments.program {
+        Some(program) => program.clone(),
         None => {
             let own = std::env::current_exe()?;
             own.ancestors().nth(2).unwrap_or(&own).join("latchkey")
@@ -78,9 +96,9 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let plan = Plan {
         program,
-        folder: arguments.folder,
-        seconds: arguments.seconds.unwrap_or(if arguments.smoke { 15 } else { 60 }),
-        rate: arguments.rate.unwrap_or(if arguments.smoke { 60 } else { 100 }),
+        folder: arguments.folder.clone(),
+        seconds: arguments.seconds(),
+        rate: arguments.rate(),
         seed: arguments.seed,
         is_smoke: arguments.smoke,
         count: arguments.count,
@@ -96,7 +114,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 Ok(outcomes) => {
                     for outcome in outcomes {
                         println!("{}", outcome.line(plan.is_smoke));
-                        is_well &= matches!(outcome.verdict(plan.is_smoke), "PASS" | "SMOKE");
+                        is_well &= arguments.is_well(outcome.verdict(plan.is_smoke));
                     }
                 }
                 Err(error) => {
@@ -108,4 +126,24 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     });
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(of: &[&str]) -> Arguments {
+        Arguments::parse_from([&["faults"], of].concat())
+    }
+
+    #[test]
+    fn a_gate_sends_enough_and_does_not_pass_with_too_few() {
+        let gate = arguments(&["--gate"]);
+        // 15 and 10 of 100.
+        assert!(gate.rate() * gate.seconds() * 15 / 100 >= 3_000);
+        assert!(gate.rate() * gate.seconds() * 10 / 100 >= 1_000);
+        assert!(gate.is_well("PASS") && !gate.is_well("TOO_FEW") && !gate.is_well("DISCARDED"));
+        assert!(arguments(&[]).is_well("TOO_FEW"));
+        assert!(arguments(&["--smoke"]).is_well("SMOKE"));
+    }
 }

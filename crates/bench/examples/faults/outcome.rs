@@ -9,6 +9,10 @@ use crate::observe::Observed;
 /// Recorded on a quiet machine of two cores, debug build: the 99th percentile before any fault (docs/faults.md).
 const BASELINE_P99_MS: u64 = 500;
 
+/// A zero is one only out of so many hostile requests and acknowledged endings; out of fewer it bounds too little.
+const ENOUGH_HOSTILE: u64 = 3_000;
+const ENOUGH_REVOKED: u64 = 1_000;
+
 /// What the configuration that is known to fail did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
@@ -37,12 +41,15 @@ pub struct Outcome {
     over: Vec<String>,
     /// What must hold at any speed and does not.
     broken: Vec<String>,
+    /// Whether the background ran, which sends hostile requests and ends things.
+    has_background: bool,
     pub control: Control,
 }
 
 impl Outcome {
     pub fn of(fault: &str, observed: &Observed) -> Outcome {
         let mut outcome = Outcome::new(fault, observed.figures.clone());
+        outcome.has_background = true;
         outcome.extra("rss_max_mb", observed.rss_mb);
         outcome.extra("leaked", observed.leaked);
         outcome
@@ -56,6 +63,7 @@ impl Outcome {
             extras: Vec::new(),
             over: Vec::new(),
             broken,
+            has_background: false,
             control: Control::None,
         }
     }
@@ -95,8 +103,15 @@ impl Outcome {
             Control::DoesNotFail(_) => "INVALID",
             _ if is_over => "FAIL",
             _ if is_smoke => "SMOKE",
+            _ if self.is_of_too_few() => "TOO_FEW",
             _ => "PASS",
         }
+    }
+
+    /// A row without the background says nothing about what it does not send at all.
+    fn is_of_too_few(&self) -> bool {
+        let is_few = |of: u64, enough: u64| of < enough && (of > 0 || self.has_background);
+        is_few(self.figures.hostile, ENOUGH_HOSTILE) || is_few(self.figures.revoked, ENOUGH_REVOKED)
     }
 
     pub fn line(&self, is_smoke: bool) -> String {
@@ -132,6 +147,27 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zero_out_of_too_few_is_no_pass() {
+        let of = |hostile, revoked| {
+            let mut outcome = Outcome::new("F00", Figures { hostile, revoked, ..Figures::default() });
+            outcome.has_background = true;
+            outcome
+        };
+        assert_eq!(of(3_000, 1_000).verdict(false), "PASS");
+        for few in [of(2_999, 1_000), of(3_000, 999), of(900, 600), of(3_000, 0)] {
+            assert_eq!((few.verdict(false), few.verdict(true)), ("TOO_FEW", "SMOKE"));
+        }
+        let mut broken = of(900, 600);
+        broken.must("acked_lost", false);
+        assert_eq!(broken.verdict(false), "FAIL");
+        // F36 ends nothing, F29 neither ends nor sends what is hostile.
+        let figures = Figures { hostile: 3_000, ..Figures::default() };
+        assert_eq!(Outcome::new("F36", figures).verdict(false), "PASS");
+        let figures = Figures { hostile: 600, ..Figures::default() };
+        assert_eq!(Outcome::new("F36", figures).verdict(false), "TOO_FEW");
+    }
 
     #[test]
     fn a_control_that_does_not_fail_makes_a_row_invalid_and_a_figure_that_is_not_zero_makes_it_fail() {
