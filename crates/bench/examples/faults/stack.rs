@@ -200,20 +200,6 @@ impl Stack {
         }
     }
 
-    /// Changes the file that `process` was started with, and has it start again: `up` writes it only when it starts itself.
-    pub async fn reconfigure(
-        &mut self,
-        process: &str,
-        change: impl FnOnce(&mut toml::Table),
-    ) -> anyhow::Result<()> {
-        let file = self.state().join(format!("config/{process}.toml"));
-        let mut table: toml::Table = fs::read_to_string(&file)?.parse()?;
-        change(&mut table);
-        fs::write(&file, table.to_string())?;
-        self.signal(process, Signal::TERM)?;
-        self.replaced(process).await
-    }
-
     /// How each process that ended did so, in the words of `up`.
     pub fn ends(&self) -> Vec<(String, String)> {
         let said = self.said();

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use servers::{Postgres, Redis, Sync};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Care, DEADLINE, GRACE};
+use crate::client::{Care, DEADLINE};
 use crate::ledger::Op;
 use crate::observe::{Observed, Plan, observe};
 use crate::outcome::{Control, Outcome};
@@ -72,30 +72,34 @@ pub async fn killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
 /// Files that pools may have opened meanwhile and rightly keep. One leaked by each command that timed out would be hundreds.
 const POOLS: f64 = 40.0;
 
-/// F09. The control is a client of Redis that waits as long as it takes.
+/// F09. The control's gateways and session-services wait for half a minute where the others give up.
 pub async fn frozen(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
-    let (database, redis) = (Postgres::start(Sync::Off), Redis::start());
-    let mut stack = stack(&plan, &database, &redis).await?;
-    let mut is_hung = false;
-    let observed = observe("F09", &mut stack, &plan, Care::Full, async |_, _| {
-        redis.freeze();
-        let waits = async {
-            let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).await?;
-            stream.write_all(b"PING\r\n").await?;
-            stream.read_u8().await
-        };
-        let waited = async { is_hung = timeout(DEADLINE + GRACE, waits).await.is_err() };
-        tokio::join!(waited, sleep(Duration::from_secs(10)));
-        redis.resume();
-        Ok(())
-    })
-    .await?;
+    let observed = freeze("F09", &plan, &[]).await?;
     let mut outcome = away("F09", &observed);
     outcome.nothing_lost();
     outcome.at_most("p99_ms", observed.figures.p99_ms as f64, 700.0);
     outcome.at_most("leaked", observed.leaked as f64, POOLS);
-    outcome.control = Control::judge(is_hung, format!("hung:{}", u64::from(is_hung)));
+    let patient =
+        [("session", "[store]\ntimeout = \"30s\"\n"), ("gateway", "[limits]\ncheck_timeout = \"30s\"\n")];
+    let hung = freeze("F09-control", &plan.for_control(), &patient).await?.figures.hung;
+    outcome.control = Control::judge(hung > 0, format!("hung:{hung}"));
     Ok(vec![outcome])
+}
+
+async fn freeze(name: &str, plan: &Plan, settings: &[(&str, &str)]) -> anyhow::Result<Observed> {
+    let (database, redis) = (Postgres::start(Sync::Off), Redis::start());
+    let mut setup = Setup::new("2", &database.url(), &redis.url())?;
+    for (service, toml) in settings {
+        setup.set(service, toml)?;
+    }
+    let mut stack = setup.start(&plan.program).await?;
+    observe(name, &mut stack, plan, Care::Full, async |_, _| {
+        redis.freeze();
+        sleep(Duration::from_secs(10)).await;
+        redis.resume();
+        Ok(())
+    })
+    .await
 }
 
 /// How long each kind of answer lasts.
