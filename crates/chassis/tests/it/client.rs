@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -19,6 +19,9 @@ use tonic::{Code, Status};
 use crate::authority::Authority;
 use crate::echo::{SAY, call, life, own_address, say, send, start, start_with};
 
+/// For what must happen; a busy machine is slow.
+const LONG: Duration = Duration::from_secs(20);
+
 #[tokio::test]
 async fn it_fails_fast_while_the_neighbour_is_away_and_recovers_by_itself() {
     let authority = Authority::new();
@@ -34,13 +37,11 @@ async fn it_fails_fast_while_the_neighbour_is_away_and_recovers_by_itself() {
 
     server.life.end();
     server.stopped.await.unwrap();
-    let began = Instant::now();
     let mut last = Status::ok("");
     for _ in 0..20 {
         last = say(&channel).await.unwrap_err();
-        assert_eq!(last.code(), Code::Unavailable, "{last:?}");
+        assert_eq!(last.code(), Code::Unavailable, "not at the deadline: {last:?}");
     }
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert!(!last.message().contains("127."), "no addresses for callers: {last:?}");
     assert!(neighbour().unwrap_err().contains("no connection"), "{:?}", neighbour());
 
@@ -50,7 +51,7 @@ async fn it_fails_fast_while_the_neighbour_is_away_and_recovers_by_itself() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(1), recovered).await.expect("within a second");
+    tokio::time::timeout(LONG, recovered).await.expect("it recovers");
     assert_eq!(neighbour(), Ok(()));
 }
 
@@ -62,12 +63,14 @@ async fn an_endpoint_that_says_nothing_makes_nobody_wait_for_long() {
     let endpoint = format!("https://{}", silent.local_addr().unwrap());
     let channel =
         channel(&[endpoint], &authority.identity("gateway"), "auth", &life(Duration::ZERO)).unwrap();
-    let began = Instant::now();
-    let calls = (0..50).map(|_| say(&channel));
+    // A timeout for each, one after another, would be 50 s.
+    let calls = (0..50).map(|_| {
+        let request = Call::new("req_test", LONG).request("hello".to_owned());
+        send(channel.clone(), SAY, request)
+    });
     for answer in futures_util::future::join_all(calls).await {
-        assert_eq!(answer.unwrap_err().code(), Code::Unavailable);
+        assert_eq!(answer.unwrap_err().code(), Code::Unavailable, "one timeout for all in line");
     }
-    assert!(began.elapsed() < Duration::from_secs(3), "one timeout for all in line: {:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -78,10 +81,8 @@ async fn the_deadline_is_around_everything() {
     let gateway = authority.identity("gateway");
     let connecting = channel(&[endpoint], &gateway, "auth", &life(Duration::ZERO)).unwrap();
     let short = || call().at_most(Duration::from_millis(50)).request(String::new());
-    let began = Instant::now();
     let status = send(connecting, "/test.v1.Echo/Say", short()).await.unwrap_err();
-    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
-    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert_eq!(status.code(), Code::DeadlineExceeded, "not when connecting is given up: {status:?}");
 
     let server = start(&authority.identity("auth"));
     let status = send(server.channel(&gateway), "/test.v1.Echo/Wait", short()).await.unwrap_err();
