@@ -5,6 +5,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::json;
 
 use crate::stack::{Browser, PASSWORD, SOON, Stack, Tokens, client, eventually};
+use crate::taken_back::AVAILABLE;
 
 struct Story {
     stack: Stack,
@@ -20,10 +21,22 @@ impl Story {
         stack.cli(&["grant", "add", "alice", "reader"]);
         let tokens = stack.token("alice", PASSWORD).await;
         let browser = stack.session("alice", PASSWORD).await;
+        stack.add_routes(AVAILABLE, "/app/available/x").await;
         let story = Self { stack, tokens, browser };
         // Verified once: from here on the gateway needs nobody for this token.
-        assert_eq!(story.by_token("/app/token/x").await.status(), StatusCode::OK);
+        for path in ["/app/token/x", "/app/available/x"] {
+            assert_eq!(story.by_token(path).await.status(), StatusCode::OK, "{path}");
+        }
         story
+    }
+
+    /// Who is in by token stays in: where old answers are preferred without an end, elsewhere for the rest of a lease.
+    async fn token_is_good(&self) {
+        assert_eq!(self.by_token("/app/available/x").await.status(), StatusCode::OK);
+        let exact = self.by_token("/app/token/x").await;
+        if exact.status() != StatusCode::OK {
+            assert_unavailable(&exact, "a token once the lease is over");
+        }
     }
 
     async fn by_token(&self, path: &str) -> Response {
@@ -39,18 +52,18 @@ impl Story {
         self.stack.post("/v1/login", &body).send().await.unwrap()
     }
 
-    /// Kills `process`, and resolves when nothing answers on its port any more.
+    /// Kills `process` and keeps it away; resolves when nothing answers on its port any more.
     async fn kill(&self, process: &str) {
         let operations = self.stack.file.operations[process].clone();
-        self.stack.kill(process);
+        self.stack.keep_away(process);
         eventually("it is gone", async || client().get(&operations).send().await.is_err().then_some(()))
             .await;
     }
 
-    /// Waits until `process` is back, and then until everything works again.
+    /// Lets `process` back, and waits until everything works again.
     async fn recovered(&mut self, process: &str) {
         let others = self.stack.file.pids.clone();
-        self.stack.replaced(process).await;
+        self.stack.let_back(process).await;
         let story = &*self;
         eventually("everything works again", async || {
             let answers = [
@@ -89,7 +102,7 @@ async fn z01_without_policy_service_permissions_are_unavailable_and_tokens_work(
     assert_unavailable(&story.log_in("token").await, "a login by token: its roles cannot be read");
     assert_unavailable(&story.by_session("/app/admin/x").await, "a role by session");
     assert_eq!(story.stack.upstream_hits().await, hits, "nothing was let through");
-    assert_eq!(story.by_token("/app/token/x").await.status(), StatusCode::OK);
+    story.token_is_good().await;
     assert_eq!(story.stack.get("/app/public/x").send().await.unwrap().status(), StatusCode::OK);
     story.recovered("policy-0").await;
 }
@@ -118,9 +131,9 @@ async fn z01_without_auth_service_logins_are_unavailable_and_who_is_in_stays_in(
     let form = [("grant_type", "refresh_token"), ("client_id", "first-party"), ("refresh_token", &token)];
     let refresh = story.stack.request(Method::POST, "/oauth2/token").form(&form).send().await.unwrap();
     assert_unavailable(&refresh, "a refresh");
-    assert_eq!(story.by_token("/app/token/x").await.status(), StatusCode::OK);
+    story.token_is_good().await;
     assert_eq!(story.by_session("/app/session/x").await.status(), StatusCode::OK);
-    assert_eq!(story.by_token("/app/documents/1").await.status(), StatusCode::OK);
+    assert_eq!(story.by_session("/app/documents/1").await.status(), StatusCode::OK);
     story.recovered("auth-0").await;
     let refresh = story.stack.request(Method::POST, "/oauth2/token").form(&form).send().await.unwrap();
     assert_eq!(refresh.status(), StatusCode::OK, "the refresh that could not be answered was not spent");
@@ -151,7 +164,7 @@ async fn z01_a_process_that_hangs_costs_a_deadline_and_no_more() {
     story.stack.signal("policy-0", rustix::process::Signal::STOP);
     let asked = tokio::time::timeout(SOON / 4, story.by_token("/app/documents/1")).await.expect("an answer");
     assert_unavailable(&asked, "a permission");
-    assert_eq!(story.by_token("/app/token/x").await.status(), StatusCode::OK);
+    story.token_is_good().await;
     story.stack.signal("policy-0", rustix::process::Signal::CONT);
     let story = &mut story;
     eventually("it works again", async || {

@@ -360,6 +360,33 @@ impl Stack {
         self.replaced(process).await;
     }
 
+    /// As [`Stack::kill`], and it cannot start again before [`Stack::let_back`].
+    pub fn keep_away(&self, process: &str) {
+        let config = self.state_dir.join(format!("config/{process}.toml"));
+        fs::rename(&config, config.with_extension("away")).unwrap();
+        self.kill(process);
+    }
+
+    /// Resolves when what was kept away runs again, ready.
+    pub async fn let_back(&mut self, process: &str) {
+        let config = self.state_dir.join(format!("config/{process}.toml"));
+        fs::rename(config.with_extension("away"), &config).unwrap();
+        self.replaced(process).await;
+    }
+
+    /// Adds routes to those that are there; resolves when every gateway has the one at `path`.
+    pub async fn add_routes(&self, routes: &str, path: &str) {
+        let file = self.state_dir.join("routes.toml");
+        fs::write(&file, fs::read_to_string(&file).unwrap() + routes).unwrap();
+        for gateway in &self.file.gateways {
+            eventually("the routes are there", async || {
+                let answer = client().get(format!("{gateway}{path}")).send().await.unwrap();
+                (answer.status() != StatusCode::NOT_FOUND).then_some(())
+            })
+            .await;
+        }
+    }
+
     /// The log of one process since it was first started.
     pub fn log(&self, process: &str) -> String {
         fs::read_to_string(self.state_dir.join("logs").join(format!("{process}.log"))).unwrap_or_default()

@@ -102,31 +102,31 @@ async fn j04_unknown_keys_make_it_ask_again_but_seldom() {
     const PACE_SECONDS: f64 = 5.0;
     let scene = Scene::begin().await;
     let fetches = async || metric(&scene.stack, "gateway-0", "latchkey_gateway_key_fetches_total").await;
-    // From the moment of one fetch to that of the second after it.
+    // How many unknown keys it took, and a moment before that fetch.
     let wait_for_more_than = async |count: u64| {
         let (until, mut sent) = (Instant::now() + SOON, 0);
-        while fetches().await <= count {
+        loop {
+            let before = Instant::now();
             for _ in 0..20 {
                 let unknown = Signer::stranger(&format!("unknown-{sent}"));
                 let token = unknown.jws(&unknown.header(), &scene.claims);
                 assert_eq!(scene.send(&token).await.status(), StatusCode::UNAUTHORIZED);
                 sent += 1;
             }
+            if fetches().await > count {
+                return (sent, before);
+            }
             assert!(Instant::now() < until, "it never asked");
         }
-        sent
     };
-    wait_for_more_than(fetches().await).await;
-    let (before, began) = (fetches().await, Instant::now());
-    let sent = wait_for_more_than(before).await;
+    let (_, began) = wait_for_more_than(fetches().await).await;
+    let before = fetches().await;
+    let (sent, _) = wait_for_more_than(before).await;
     let elapsed = began.elapsed().as_secs_f64();
-    let asked = (fetches().await - before) as f64;
-    assert!(sent >= 100, "{sent} unknown key ids are too few to mean much");
-    // A look at the counter takes a moment, in which the pace may begin.
-    assert!(
-        asked <= (elapsed + 1.0) / PACE_SECONDS,
-        "{asked} fetches in {elapsed} s for {sent} unknown key ids"
-    );
+    let asked = fetches().await - before;
+    assert!(asked < sent, "{asked} fetches for {sent} unknown key ids");
+    // The slower the machine the more there may be.
+    assert!(asked as f64 <= elapsed / PACE_SECONDS, "{asked} fetches in {elapsed} s");
     scene.accept(&scene.tokens.access_token, "who has a good token").await;
 }
 
