@@ -27,11 +27,12 @@ use row::Row;
 
 /// More replicas on one machine than `up` starts.
 const MOST_REPLICAS: i64 = 16;
+const MOST_SECONDS: u64 = 600;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How long each row is loaded.
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_SECONDS))]
     seconds: u64,
     /// How many of every service and of the gateway, one row each.
     #[arg(long, default_value = "1,2,4", value_delimiter = ',', value_name = "N,N", value_parser = clap::value_parser!(u16).range(1..=MOST_REPLICAS))]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::row::Row;
+use super::row::{LOOKS, Row, Shares};
 use super::{Kind, Report};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;\
@@ -49,12 +49,13 @@ pub fn page(report: &Report) -> String {
     ];
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Latchkey: both ways of scaling</title>\
-         <style>{STYLE}</style><h1>Both ways of scaling</h1><p>{} s a row, {} cores.</p>{verdict}<ul>{}</ul>{}{}</html>\n",
+         <style>{STYLE}</style><h1>Both ways of scaling</h1><p>{} s a row, {} cores.</p>{verdict}<ul>{}</ul>{}{}{}</html>\n",
         report.seconds,
         report.cores,
         list(&report.skipped),
         charts.concat(),
         table(&report.rows),
+        shares(&report.rows),
     )
 }
 
@@ -133,16 +134,13 @@ fn number(value: f64) -> String {
 fn table(rows: &[Row]) -> String {
     let mut table =
         "<table><tr><th>What</th><th>Replicas</th><th>Requests/s</th><th>p50 ms</th><th>p99 ms</th>\
-                     <th>Calls a request</th><th>Store reads a request</th><th>Least share of a gateway</th>\
+                     <th>Calls a request</th><th>Store reads a request</th>\
                      <th>Failed when killed</th><th>Lost</th><th>Wrong refusals</th></tr>"
             .to_owned();
     for row in rows {
-        let gateways = row.shares.get("gateway").map(|shares| &shares.calls);
-        let total: u64 = gateways.map_or(0, |calls| calls.values().sum());
-        let least = gateways.and_then(|calls| calls.values().min()).copied().unwrap_or_default();
         let _ = write!(
             table,
-            "<tr><td>{}</td><td>{}</td><td>{:.0}</td><td>{:.1}</td><td>{:.1}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td>\
+            "<tr><td>{}</td><td>{}</td><td>{:.0}</td><td>{:.1}</td><td>{:.1}</td><td>{:.2}</td><td>{:.2}</td>\
              <td>{} of {}</td><td>{}</td><td>{}</td></tr>",
             row.kind.title(),
             row.replicas,
@@ -151,7 +149,6 @@ fn table(rows: &[Row]) -> String {
             row.p99_ms,
             row.calls_per_request,
             row.store_reads_per_request,
-            least as f64 / total.max(1) as f64,
             row.killed.failed,
             row.killed.requests,
             row.killed.lost,
@@ -159,4 +156,42 @@ fn table(rows: &[Row]) -> String {
         );
     }
     table + "</table>"
+}
+
+/// Every share of every service, those too that there were too few calls to judge.
+fn shares(rows: &[Row]) -> String {
+    let mut table = format!(
+        "<h2>How calls were shared</h2><p>The part that each replica answered. It is looked at up to {LOOKS} times, until the \
+         shares that are judged are even; the load goes on for as long again each time.</p>\
+         <table><tr><th>What</th><th>Replicas</th><th>auth</th><th>policy</th><th>session</th><th>gateway</th>\
+         <th>Looks: issuing</th><th>Looks: load</th></tr>"
+    );
+    for row in rows {
+        let _ = write!(table, "<tr><td>{}</td><td>{}</td>", row.kind.title(), row.replicas);
+        for service in ["auth", "policy", "session", "gateway"] {
+            let said = row.shares.get(service).map_or_else(String::new, Shares::said);
+            let _ = write!(table, "<td>{said}</td>");
+        }
+        let _ = write!(table, "<td>{}</td><td>{}</td></tr>", row.looks.issue, row.looks.load);
+    }
+    table + "</table>"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::judge::tests::{good, report};
+    use super::*;
+
+    #[test]
+    fn the_page_has_every_share_and_how_often_it_looked() {
+        let mut row = good(Kind::Tokens, 2);
+        row.looks.load = 3;
+        let few = row.shares.get_mut("policy").unwrap();
+        few.judged = false;
+        few.calls = [("policy-0".to_owned(), 3), ("policy-1".to_owned(), 1)].into();
+        let page = page(&report(None, vec![row]));
+        let even = "<td>0.50 0.50</td>";
+        let few = "<td>0.75 0.25 (of 4 calls, too few to judge)</td>";
+        assert!(page.contains(&format!("{even}{few}{even}{even}<td>1</td><td>3</td>")), "{page}");
+    }
 }

@@ -83,4 +83,4 @@ fn growth(rows: &[Row]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -24,7 +24,7 @@ const ENOUGH_CALLS: u64 = 50;
 const LEAST_SHARE: f64 = 0.7;
 /// Whoever is slow for a moment is given less in that moment. How often the load goes on for as long again, until such moments
 /// make no difference; calls that are not shared stay so, however long one looks.
-const LOOKS: usize = 5;
+pub const LOOKS: usize = 5;
 const PASSWORD: &str = "purple lantern under glacier";
 const BETWEEN_KILLS: Duration = Duration::from_millis(300);
 
@@ -50,7 +50,15 @@ pub struct Row {
     pub store_writes_per_request: f64,
     /// By service, by replica.
     pub shares: BTreeMap<&'static str, Shares>,
+    /// How often it was looked whether the calls were shared: of issuing, and of the load.
+    pub looks: Looks,
     pub killed: Killed,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Looks {
+    pub issue: usize,
+    pub load: usize,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -73,6 +81,17 @@ impl Shares {
         let shares = self.calls.iter().filter(|_| self.judged);
         let shares = shares.map(move |(replica, calls)| (replica.as_str(), *calls as f64 / total, least));
         shares.filter(|(_, share, least)| share < least)
+    }
+
+    /// Each replica's part, in their order.
+    pub fn said(&self) -> String {
+        let total = self.calls.values().sum::<u64>();
+        if total == 0 {
+            return "no calls".to_owned();
+        }
+        let parts = self.calls.values().map(|calls| format!("{:.2}", *calls as f64 / total as f64));
+        let parts = parts.collect::<Vec<_>>().join(" ");
+        if self.judged { parts } else { format!("{parts} (of {total} calls, too few to judge)") }
     }
 
     fn are_even(&self) -> bool {
@@ -128,8 +147,9 @@ pub async fn measure(kind: Kind, replicas: u16, seconds: u64, quota: Option<&Quo
         _ => (&[], &["session", "gateway"]),
     };
     let before_issue = Metrics::read(&client, &stack.file).await?;
-    let mut issued = Metrics::default();
+    let (mut issued, mut looks) = (Metrics::default(), Looks { issue: 0, load: 0 });
     for _ in 0..LOOKS {
+        looks.issue += 1;
         refresh_tokens = refresh_all(&client, &gateways, refresh_tokens, usize::from(replicas)).await?;
         issued = Metrics::read(&client, &stack.file).await?;
         if are_even(asked_early, &before_issue, &issued) {
@@ -143,6 +163,7 @@ pub async fn measure(kind: Kind, replicas: u16, seconds: u64, quota: Option<&Quo
     let before = Metrics::read(&client, &stack.file).await?;
     let end = async {
         for _ in 0..LOOKS {
+            looks.load += 1;
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             let now = Metrics::read(&client, &stack.file).await?;
             if are_even(asked_late, &before, &now) {
@@ -186,6 +207,7 @@ pub async fn measure(kind: Kind, replicas: u16, seconds: u64, quota: Option<&Quo
         store_reads_per_request: per_request(of_sessions("latchkey_session_lookups_total")),
         store_writes_per_request: per_request(of_sessions("latchkey_session_activity_writes_total")),
         shares: shares.collect(),
+        looks,
         killed,
     })
 }
@@ -308,4 +330,21 @@ async fn kill(client: &reqwest::Client, stack: &Stack, credentials: &[Credential
         wrong_refusals: seen.refused,
         lost,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(calls: &[u64]) -> String {
+        let named = calls.iter().enumerate().map(|(at, calls)| (format!("auth-{at}"), *calls));
+        Shares::new(named.collect()).said()
+    }
+
+    #[test]
+    fn every_share_is_said_and_which_are_of_too_few_calls() {
+        assert_eq!(shares(&[60, 40]), "0.60 0.40");
+        assert_eq!(shares(&[3, 1]), "0.75 0.25 (of 4 calls, too few to judge)");
+        assert_eq!(shares(&[0, 0]), "no calls");
+    }
 }

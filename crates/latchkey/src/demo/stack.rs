@@ -13,6 +13,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// `up` gives its own processes 60 s.
 const WITHIN: Duration = Duration::from_secs(90);
 
+/// A token is issued once for its row, which must not outlive it. And the load takes the whole machine: who waits for a core
+/// is slow, and not away.
+const SETTINGS: [(&str, &str); 4] = [
+    ("auth", "token.access_lifetime = \"2h\"\nstore = { timeout = \"3s\", read_wait = \"3s\" }\n"),
+    ("session", "store = { timeout = \"3s\", read_wait = \"3s\" }\n"),
+    ("policy", "store = { timeout = \"3s\", read_wait = \"3s\" }\n"),
+    ("gateway", "limits.check_timeout = \"3s\"\n"),
+];
+
 pub struct Stack {
     up: Child,
     folder: tempfile::TempDir,
@@ -22,6 +31,12 @@ pub struct Stack {
 impl Stack {
     pub async fn start(replicas: u16, stores: &[String]) -> Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder can be made")?;
+        let settings = folder.path().join("state/settings");
+        for (service, toml) in SETTINGS {
+            std::fs::create_dir_all(&settings)
+                .and_then(|()| std::fs::write(settings.join(format!("{service}.toml")), toml))
+                .context("a temporary file cannot be made")?;
+        }
         let said = folder.path().join("up.log");
         let log = File::create(&said).context("a temporary file cannot be made")?;
         let program = std::env::current_exe().context("this program's own path is unknown")?;
@@ -86,5 +101,20 @@ impl Stack {
             .context("the stack cannot be stopped")?;
         self.up.wait().await.context("the stack is lost")?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::{MOST_SECONDS, row::LOOKS};
+
+    #[test]
+    fn tokens_outlive_the_longest_row() {
+        let auth: toml::Table = SETTINGS[0].1.parse().unwrap();
+        let lifetime = auth["token"]["access_lifetime"].as_str().unwrap();
+        let load = Duration::from_secs(MOST_SECONDS * LOOKS as u64);
+        // Half an hour for everything else.
+        assert!(humantime::parse_duration(lifetime).unwrap() > load + Duration::from_secs(1_800));
     }
 }

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
-use super::super::row::{Killed, Shares};
+use super::super::row::{Killed, Looks, Shares};
 use super::*;
 
-fn good(kind: Kind, replicas: u16) -> Row {
+pub fn good(kind: Kind, replicas: u16) -> Row {
     let shares = ["auth", "session", "policy", "gateway"].map(|service| {
         let calls = (0..replicas).map(|replica| (format!("{service}-{replica}"), 100)).collect();
         (service, Shares { calls, judged: true })
@@ -23,21 +23,17 @@ fn good(kind: Kind, replicas: u16) -> Row {
         store_reads_per_request: if kind == Kind::Tokens { 0.0 } else { 1.0 },
         store_writes_per_request: 0.0,
         shares: BTreeMap::from(shares),
+        looks: Looks { issue: 1, load: 1 },
         killed: Killed { processes: vec![], requests: 10, failed: 3, wrong_refusals: 0, lost: 0 },
     }
 }
 
+pub fn report(cpu: Option<f64>, rows: Vec<Row>) -> Report {
+    Report { passed: false, problems: vec![], skipped: vec![], seconds: 1, cores: 2, cpu, note: None, rows }
+}
+
 fn judged(cpu: Option<f64>, rows: Vec<Row>) -> Vec<String> {
-    problems(&Report {
-        passed: false,
-        problems: vec![],
-        skipped: vec![],
-        seconds: 1,
-        cores: 2,
-        cpu,
-        note: None,
-        rows,
-    })
+    problems(&report(cpu, rows))
 }
 
 #[test]
