@@ -1,9 +1,11 @@
-//! Every container of ours, started by the real program with what it would get, paths in a temporary folder.
+//! Every container of ours, started by `latchkey serve`, which runs what the image's own binary runs, with what it would get, paths
+//! in a temporary folder.
 
 use std::fs::{self, Permissions};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use base64::Engine;
@@ -11,9 +13,12 @@ use base64::engine::general_purpose::STANDARD;
 use regex::Regex;
 use serde_json::Value;
 use servers::{Postgres, Sync};
+use tokio::time::Instant;
 
 use super::tools::*;
-use crate::stack::{program, text};
+use crate::stack::{SOON, program, text};
+
+const PROBES: [&str; 3] = ["startupProbe", "readinessProbe", "livenessProbe"];
 
 /// A container in the words of either format.
 struct Container {
@@ -98,9 +103,34 @@ impl Container {
                 let said = text(&output.stderr);
                 assert!(output.status.code() == Some(1) && said.contains("cannot be asked"), "{said}");
             }
-            "serve" => assert_eq!(self.arguments[1], "echo"),
+            "serve" => self.check_echo(),
             other => panic!("{other}: not checked"),
         }
+    }
+
+    /// Where echo listens in its container.
+    fn echo_listens(&self) -> &str {
+        let at = self.arguments.iter().position(|argument| argument == "--listen").unwrap();
+        &self.arguments[at + 1]
+    }
+
+    /// It has no configuration to check: it is started, at another address.
+    fn check_echo(&self) {
+        assert_eq!(self.arguments[1], "echo");
+        let here = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = program();
+        let there = self.echo_listens();
+        command.args(self.arguments.iter().map(|one| one.replace(there, &here.to_string())));
+        let mut echo = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let until = Instant::now() + SOON;
+        let mut is_there = TcpStream::connect(here).is_ok();
+        while !is_there && Instant::now() < until && echo.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(10));
+            is_there = TcpStream::connect(here).is_ok();
+        }
+        echo.kill().unwrap();
+        echo.wait().unwrap();
+        assert!(is_there, "{}: echo does not listen", self.name);
     }
 }
 
@@ -172,6 +202,24 @@ fn every_container_of_every_overlay_starts_and_listens_where_its_manifest_says()
         let secrets = secrets_of(name, folder.path());
         let (mut services, mut jobs) = (0, 0);
         for (container, spec) in kubernetes(&resources, &secrets) {
+            // What has no operations listener is asked whether its port is open.
+            let only = match container.name.as_str() {
+                "echo" => Some(port(container.echo_listens())),
+                "postgres" => Some(5432),
+                "redis" => Some(6379),
+                _ => None,
+            };
+            if let Some(only) = only {
+                let listens = &spec["ports"][0];
+                assert_eq!(listens["containerPort"], only, "{}", container.name);
+                for probe in PROBES {
+                    assert_eq!(
+                        spec[probe]["tcpSocket"]["port"], listens["name"],
+                        "{}: {probe}",
+                        container.name
+                    );
+                }
+            }
             if !container.is_ours() {
                 continue;
             }
@@ -200,9 +248,7 @@ fn every_container_of_every_overlay_starts_and_listens_where_its_manifest_says()
             };
             let operations =
                 listeners.iter().find(|(what, _)| what == "operations").map(|(_, at)| port(at)).unwrap();
-            for (probe, path) in
-                [("startupProbe", "/livez"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")]
-            {
+            for (probe, path) in PROBES.into_iter().zip(["/livez", "/readyz", "/livez"]) {
                 assert_eq!(spec[probe]["httpGet"]["path"], path, "{}: {probe}", container.name);
                 assert_eq!(named(&spec[probe]["httpGet"]["port"]), operations, "{}: {probe}", container.name);
             }

@@ -61,3 +61,15 @@ fn every_image_holds_a_program_that_the_build_makes() {
     assert_eq!(images, made);
     assert_eq!(dockerfile.matches("FROM runtime AS").count(), images.len(), "a stage that is not looked at");
 }
+
+/// What lets `latchkey serve` stand for the images' own binaries in the tests of containers.
+#[test]
+fn a_service_s_own_binary_runs_what_latchkey_serve_runs() {
+    let serve = fs::read_to_string(root().join("crates/latchkey/src/serve.rs")).unwrap();
+    for service in ["auth-service", "session-service", "policy-service", "gateway"] {
+        let main = fs::read_to_string(root().join(service).join("src/main.rs")).unwrap();
+        let own = service.replace('-', "_");
+        assert!(main.contains(&format!("    {own}::run({own}::Args::parse())\n}}")), "{service}");
+        assert!(serve.contains(&format!("{own}::run(args)")), "{service}");
+    }
+}
