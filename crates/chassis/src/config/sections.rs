@@ -43,7 +43,7 @@ where
 pub struct Server {
     /// Address and port.
     pub listen: SocketAddr,
-    /// After this a connection is asked to go (GOAWAY), so that callers spread again over all replicas.
+    /// After this a connection is asked to go (GOAWAY), so that callers spread again over all replicas. `Duration::MAX`: never.
     #[serde(with = "humantime_serde", default = "defaults::max_connection_age")]
     pub max_connection_age: Duration,
     /// How long calls in flight may take after that.

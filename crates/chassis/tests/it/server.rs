@@ -184,6 +184,14 @@ async fn an_old_connection_is_asked_to_go_and_then_cut_off() {
     tokio::time::timeout(Duration::from_secs(20), again).await.expect("the next ones connect again");
 }
 
+#[tokio::test]
+async fn a_connection_without_an_age_stays() {
+    let authority = Authority::new();
+    let never = |settings: &mut latchkey_chassis::config::Server| settings.max_connection_age = Duration::MAX;
+    let server = start_with(&authority.identity("auth"), own_address(), Duration::from_secs(10), never);
+    assert!(say(&server.channel(&authority.identity("gateway"))).await.is_ok());
+}
+
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
     frame.extend([kind, flags]);

@@ -133,7 +133,7 @@ async fn take_part(
         Watches { serving: serving.clone(), places: Places::default(), lifecycle: lifecycle.clone() };
     let handed_over = CancellationToken::new();
     let server = Server::new("feed", &identity, access(name), lifecycle.clone())
-        .settings(&config::Server::on(address))
+        .settings(&port(address))
         .admit(&admitted)
         .until(handed_over.clone())
         .service(FeedServiceServer::new(watches))
@@ -163,6 +163,11 @@ async fn take_part(
     // Connections go back to their pool by tasks of this thread, and whoever closes the pool wants them whole.
     tokio::time::sleep(GIVE_BACK).await;
     Ok(())
+}
+
+/// A connection has no age: one that is cut off takes a lease along that nobody has given back, and endings wait for it.
+fn port(address: SocketAddr) -> config::Server {
+    config::Server { max_connection_age: Duration::MAX, ..config::Server::on(address) }
 }
 
 /// Where others reach a listener: at its address, or at the one that this machine has towards them. Nothing is sent.

@@ -100,7 +100,7 @@ impl Connections {
         let mut draining = pin!(self.draining.cancelled());
         let age = spread(self.settings.max_connection_age);
         let mut leave = pin!(tokio::time::sleep(age));
-        let mut cut_off = pin!(tokio::time::sleep(age + self.settings.max_connection_grace));
+        let mut cut_off = pin!(tokio::time::sleep(age.saturating_add(self.settings.max_connection_grace)));
         let mut leaving = false;
         loop {
             tokio::select! {
@@ -128,7 +128,7 @@ impl Connections {
 fn spread(age: Duration) -> Duration {
     let mut random = [0_u8; 1];
     SystemEntropy.fill(&mut random);
-    age + age / 2560 * u32::from(u8::from_ne_bytes(random))
+    age.saturating_add(age / 2560 * u32::from(u8::from_ne_bytes(random)))
 }
 
 /// Runs each call as work of the life: draining waits for it, and the end cuts it off.
