@@ -23,6 +23,7 @@ pub enum Broken {
     GrantOvertakesChanges,
     AskWithoutRight,
     RecordDiesWithStream,
+    HelloForgetsRecords,
     BehindReplicaResets,
     TailOfAnotherHistory,
     // The watcher.
@@ -70,7 +71,7 @@ impl Variant {
 
 #[cfg(feature = "simulation")]
 impl Broken {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::AckAfterCommit,
         Self::MembersBeforeCommit,
         Self::RepeatEndAtOnce,
@@ -83,6 +84,7 @@ impl Broken {
         Self::GrantOvertakesChanges,
         Self::AskWithoutRight,
         Self::RecordDiesWithStream,
+        Self::HelloForgetsRecords,
         Self::BehindReplicaResets,
         Self::TailOfAnotherHistory,
         Self::LeaseFromReceipt,

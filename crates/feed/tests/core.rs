@@ -260,6 +260,65 @@ fn who_holds_confirmations_up_again_and_again_gets_no_grants_for_a_minute() {
     assert!(first_without >= 3, "{granted:?}");
 }
 
+fn has_ended(actions: &[replica::Action]) -> bool {
+    actions.iter().any(|action| matches!(action, replica::Action::Ended { .. }))
+}
+
+#[test]
+fn a_watcher_whose_connection_broke_holds_nothing_up_once_it_is_back() {
+    let hello = |watcher, position| FromWatcher::Hello { watcher, position: Some(position) };
+    for has_applied_it in [false, true] {
+        let mut served = Served::new(&[STREAM]);
+        assert_eq!(grants(&served.tick(now(500))), 1);
+        served.on(replica::Event::StreamClosed { stream: STREAM }, now(510));
+        assert!(!has_ended(&served.end(1, now(520))), "its lease may still be used");
+        let acked = served.replica.applied();
+        let said = served.receive(StreamId(8), hello(WatcherId(8), acked), now(530));
+        assert!(!has_ended(&said), "another watcher says nothing about it");
+        let (position, late) = if has_applied_it { (acked, false) } else { (Position::START, true) };
+        let itself = WatcherId(u128::from(STREAM.0));
+        let said = served.receive(StreamId(9), hello(itself, position), now(540));
+        assert_eq!(has_ended(&said), !late);
+        let said = served.receive(StreamId(9), FromWatcher::Renew { sequence: 2, acked }, now(550));
+        assert_eq!(has_ended(&said), late);
+        assert_eq!(served.replica.watchers(now(550).moment), (2, 1), "the lease is not over");
+    }
+}
+
+#[test]
+fn a_connection_that_broke_is_counted_against_nobody() {
+    let mut served = Served::new(&[STREAM]);
+    assert_eq!(grants(&served.tick(now(500))), 1);
+    served.on(replica::Event::StreamClosed { stream: STREAM }, now(510));
+    for number in 1..=4 {
+        served.end(number, now(520));
+    }
+    served.tick(now(1030));
+    let watcher = WatcherId(u128::from(STREAM.0));
+    served.receive(StreamId(9), FromWatcher::Hello { watcher, position: None }, now(1040));
+    let acked = served.replica.applied();
+    served.receive(StreamId(9), FromWatcher::Renew { sequence: 2, acked }, now(1050));
+    assert_eq!(grants(&served.tick(now(1600))), 1);
+}
+
+#[test]
+fn what_a_replica_has_not_sent_yet_is_counted_against_no_watcher() {
+    let mut served = Served::new(&[STREAM]);
+    assert_eq!(grants(&served.tick(now(500))), 1);
+    let asked = |number| replica::Event::ConfirmAsked {
+        request: replica::RequestId(number),
+        member: served.replica.member(),
+        position: position(1),
+        tail: Tail { after: position(1), entries: [].into() },
+    };
+    for event in [asked(1), asked(2), asked(3), replica::Event::Tick] {
+        // The log does not answer.
+        let at = if matches!(event, replica::Event::Tick) { 1030 } else { 510 };
+        served.replica.on(event, now(at));
+    }
+    assert_eq!(grants(&served.tick(now(1600))), 1);
+}
+
 #[test]
 fn a_replica_that_stops_hands_over_first() {
     let mut served = Served::new(&[STREAM]);

@@ -21,7 +21,10 @@ const STRIKES_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) watcher: WatcherId,
+    /// What the watcher has, whichever of its streams it said so on.
     pub(super) acked: u64,
+    /// When the first lease was granted.
+    pub(super) since: Moment,
     /// By this process's clock, which may be the faster one.
     pub(super) until: Moment,
 }
@@ -32,6 +35,8 @@ pub(super) struct Waiting {
     pub(super) waiter: Waiter,
     pub(super) position: Position,
     pub(super) since: Moment,
+    /// Since when the position is applied here, and so has been sent on every stream that was open then.
+    applied: Option<Moment>,
     struck: bool,
     /// The log was read since, and goes on from what is applied here.
     verified: bool,
@@ -71,7 +76,15 @@ impl Replica {
 
     pub(super) fn confirm(&mut self, waiter: Waiter, position: Position, now: Moment) {
         let number = self.calls.number().0;
-        self.waiting.push(Waiting { number, waiter, position, since: now, struck: false, verified: false });
+        self.waiting.push(Waiting {
+            number,
+            waiter,
+            position,
+            since: now,
+            applied: None,
+            struck: false,
+            verified: false,
+        });
         if self.history.includes(position, self.settings.variant) != Included::Yes
             && self.phase == Phase::Serving
         {
@@ -105,18 +118,21 @@ impl Replica {
         if self.waiting.is_empty() {
             return;
         }
-        self.strike_the_slow(now);
-        let slowest = self.slowest_acknowledgement();
-        let variant = self.settings.variant;
-        let patience = self.patience();
-        let mut done = Vec::new();
-        let history = &self.history;
-        self.waiting.retain(|waiting| {
-            let everywhere = match history.includes(waiting.position, variant) {
+        for waiting in &mut self.waiting {
+            let is_applied = match self.history.includes(waiting.position, self.settings.variant) {
                 Included::Yes => true,
                 Included::Unknown => waiting.verified,
                 Included::No => false,
-            } && slowest.is_none_or(|acked| acked >= waiting.position.number);
+            };
+            waiting.applied = if is_applied { waiting.applied.or(Some(now)) } else { None };
+        }
+        self.strike_the_slow(now);
+        let slowest = self.slowest_acknowledgement();
+        let patience = self.patience();
+        let mut done = Vec::new();
+        self.waiting.retain(|waiting| {
+            let everywhere =
+                waiting.applied.is_some() && slowest.is_none_or(|acked| acked >= waiting.position.number);
             let over = everywhere || waiting.since + patience <= now;
             if over {
                 done.push((waiting.waiter, everywhere));
@@ -136,7 +152,8 @@ impl Replica {
 
     pub(super) fn confirming_deadline(&self) -> Option<Moment> {
         let strike = self.waiting.iter().filter(|waiting| !waiting.struck);
-        let strike = strike.map(|waiting| waiting.since + self.settings.lease / 4).min();
+        let strike = strike.filter_map(|waiting| waiting.applied);
+        let strike = strike.map(|applied| applied + self.settings.lease / 4).min();
         let over = self.waiting.iter().map(|waiting| waiting.since + self.patience()).min();
         let record = if self.waiting.is_empty() && !matches!(self.phase, Phase::Stopping(_)) {
             None
@@ -161,16 +178,21 @@ impl Replica {
         self.records.values().map(|record| record.acked).min()
     }
 
-    /// Rule R10. A confirmation that waits for longer than a quarter of a lease counts once against each that holds it up.
+    /// Rule R10. A confirmation that waits for longer than a quarter of a lease counts once against each that holds it up:
+    /// that was sent the position so long ago, and whose connection stands.
     fn strike_the_slow(&mut self, now: Moment) {
         let patience = self.settings.lease / 4;
-        for waiting in &mut self.waiting {
-            if waiting.struck || waiting.since + patience > now {
+        for waiting in self.waiting.iter_mut().filter(|waiting| !waiting.struck) {
+            let Some(applied) = waiting.applied.filter(|applied| *applied + patience <= now) else {
                 continue;
-            }
+            };
             waiting.struck = true;
-            let slow = self.records.values().filter(|record| record.acked < waiting.position.number);
-            for watcher in slow.map(|record| record.watcher) {
+            let slow = self.records.iter().filter(|(id, record)| {
+                record.acked < waiting.position.number
+                    && record.since <= applied
+                    && self.streams.contains_key(id)
+            });
+            for watcher in slow.map(|(_, record)| record.watcher) {
                 let strikes = self.strikes.entry(watcher).or_default();
                 strikes.at.retain(|at| *at + STRIKES_WITHIN > now);
                 strikes.at.push(now);

@@ -75,6 +75,9 @@ impl Replica {
         if self.phase != Phase::Serving || self.streams.contains_key(&id) {
             return self.close(id);
         }
+        if self.settings.variant.is(Broken::HelloForgetsRecords) {
+            self.records.retain(|_, record| record.watcher != watcher);
+        }
         let state = State::Opening { position, meanwhile: Vec::new() };
         let is_newcomer = position.is_none();
         self.streams.insert(id, Stream { watcher, is_newcomer, state, renewal: None, told_to_leave: false });
@@ -119,6 +122,8 @@ impl Replica {
         }
         stream.state = State::Live { sent: position, acked: position.number, unacked: VecDeque::new() };
         send_changes(&mut self.actions, id, stream, &missed.into(), last);
+        let watcher = stream.watcher;
+        self.acknowledged(watcher, position);
         self.hasten_first_grant(id);
     }
 
@@ -177,9 +182,8 @@ impl Replica {
             if let Some(at) = unacked.iter().position(|sent| *sent == position) {
                 unacked.drain(..=at);
                 *acked = position.number;
-                if let Some(record) = self.records.get_mut(&id) {
-                    record.acked = position.number;
-                }
+                let watcher = stream.watcher;
+                self.acknowledged(watcher, position);
             } else if position.number > *acked {
                 self.stray_acknowledgements += 1;
             }
@@ -187,6 +191,13 @@ impl Replica {
         self.hasten_first_grant(id);
         if self.settings.variant.is(Broken::GrantWithoutBeat) {
             self.grant(id, sequence, now.wall, now.moment);
+        }
+    }
+
+    /// What a process has applied holds for each lease of its, whichever stream it came on.
+    fn acknowledged(&mut self, watcher: WatcherId, position: Position) {
+        for record in self.records.values_mut().filter(|record| record.watcher == watcher) {
+            record.acked = record.acked.max(position.number);
         }
     }
 
@@ -211,8 +222,9 @@ impl Replica {
             return;
         }
         let until = now + at_most(lease);
-        let record = self.records.entry(id).or_insert(Record { watcher: stream.watcher, acked, until });
-        record.acked = acked;
+        let new = Record { watcher: stream.watcher, acked, since: now, until };
+        let record = self.records.entry(id).or_insert(new);
+        record.acked = record.acked.max(acked);
         record.until = record.until.max(until);
         self.actions
             .push(Action::Send { stream: id, message: ToWatcher::Grant { sequence, lease, log_time } });
