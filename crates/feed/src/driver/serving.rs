@@ -4,6 +4,7 @@ mod view;
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -52,10 +53,27 @@ pub struct Serving {
 
 enum Told {
     Event(Event),
-    Opened { stream: StreamId, queue: mpsc::Sender<ToWatcher> },
+    Opened { stream: StreamId, open: Open },
     End { changes: Vec<Change>, mode: Mode, reply: oneshot::Sender<Outcome> },
     Asked { credential: Credential, reply: oneshot::Sender<Answer> },
     Confirm { member: MemberId, position: Position, tail: Tail, reply: oneshot::Sender<bool> },
+}
+
+/// A watcher's connection, as long as the replica holds it open.
+struct Open {
+    queue: mpsc::Sender<ToWatcher>,
+    /// Dropped along: whoever hears the watcher stops.
+    _closed: oneshot::Sender<Infallible>,
+}
+
+/// The other side of a connection of a watcher.
+pub struct Stream {
+    pub id: StreamId,
+    /// What the watcher is to hear. Its end closes the connection.
+    pub messages: mpsc::Receiver<ToWatcher>,
+    /// Resolves when the replica has closed the connection, whether or not the watcher has heard everything: what it says from
+    /// then on is not listened to.
+    pub closed: oneshot::Receiver<Infallible>,
 }
 
 /// What a replica works with.
@@ -112,13 +130,13 @@ impl Serving {
         confirmed.await.unwrap_or(false)
     }
 
-    /// A watcher's connection: what it says is passed to [`Serving::received`], what it is to hear comes out of the
-    /// receiver, whose end closes the connection.
-    pub fn open(&self) -> (StreamId, mpsc::Receiver<ToWatcher>) {
-        let stream = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
+    /// A watcher's connection: what it says is passed to [`Serving::received`].
+    pub fn open(&self) -> Stream {
+        let id = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
         let (queue, messages) = mpsc::channel(QUEUE);
-        self.tell(Told::Opened { stream, queue });
-        (stream, messages)
+        let (close, closed) = oneshot::channel();
+        self.tell(Told::Opened { stream: id, open: Open { queue, _closed: close } });
+        Stream { id, messages, closed }
     }
 
     pub fn received(&self, stream: StreamId, message: FromWatcher) {
@@ -183,7 +201,7 @@ struct Worker {
     parts: Parts,
     tasks: mpsc::UnboundedReceiver<Told>,
     under_way: FuturesUnordered<BoxFuture<'static, Event>>,
-    streams: HashMap<StreamId, mpsc::Sender<ToWatcher>>,
+    streams: HashMap<StreamId, Open>,
     replies: Replies,
     /// Streams that are gone, of which the machine has still to hear.
     closed: Vec<StreamId>,
@@ -214,9 +232,11 @@ impl Worker {
 
     fn told(&mut self, told: Told) {
         let event = match told {
+            // Said before its connection was closed: a Hello would open it again, to nobody.
+            Told::Event(Event::Received { stream, .. }) if !self.streams.contains_key(&stream) => return,
             Told::Event(event) => event,
-            Told::Opened { stream, queue } => {
-                self.streams.insert(stream, queue);
+            Told::Opened { stream, open } => {
+                self.streams.insert(stream, open);
                 return;
             }
             Told::End { changes, mode, reply } => {
@@ -298,8 +318,8 @@ impl Worker {
                 );
             }
             Action::Send { stream, message } => {
-                let Some(queue) = self.streams.get(&stream) else { return };
-                if queue.try_send(message).is_err() {
+                let Some(open) = self.streams.get(&stream) else { return };
+                if open.queue.try_send(message).is_err() {
                     self.streams.remove(&stream);
                     self.closed.push(stream);
                 }

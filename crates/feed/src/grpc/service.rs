@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -11,7 +10,7 @@ use chassis::{
     lifecycle::Lifecycle,
     status,
 };
-use futures_util::{Stream, StreamExt as _, future, stream};
+use futures_util::{StreamExt as _, future, stream, stream::BoxStream};
 use proto::feed::v1::{
     AskRequest, AskResponse, ConfirmRequest, ConfirmResponse, WatchRequest, WatchResponse,
     confirm_service_server::ConfirmService, feed_read_service_server::FeedReadService,
@@ -22,7 +21,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     StreamId,
-    driver::serving::Serving,
+    driver::serving::{Serving, Stream},
     replica::Answer,
     wire::{Invalid, parse_ask, parse_confirm, parse_from_watcher, to_watcher, verdict},
 };
@@ -62,7 +61,7 @@ pub(super) struct Reads(pub(super) Serving);
 
 pub(super) struct Confirms(pub(super) Serving);
 
-type Responses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+type Responses = BoxStream<'static, Result<WatchResponse, Status>>;
 
 #[tonic::async_trait]
 impl FeedService for Watches {
@@ -70,18 +69,23 @@ impl FeedService for Watches {
 
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Responses>, Status> {
         let place = self.places.take(caller(&request))?;
-        let (stream, mut messages) = self.serving.open();
+        let Stream { id, messages, closed } = self.serving.open();
         let (faults, fault) = oneshot::channel();
         let serving = self.serving.clone();
         self.lifecycle.spawn_work("watcher", async move {
-            let ended = hear(&serving, stream, request.into_inner()).await;
-            serving.closed(stream);
-            drop(place);
+            let ended = tokio::select! {
+                ended = hear(&serving, id, request.into_inner()) => ended,
+                _ = closed => Ok(()),
+            };
+            serving.closed(id);
             if let Err(status) = ended {
                 let _ = faults.send(status);
             }
         });
-        let messages = stream::poll_fn(move |context| messages.poll_recv(context));
+        // The place is taken until the last message is gone: what waits to be read takes memory.
+        let messages = stream::unfold((messages, place), |(mut messages, place)| async move {
+            messages.recv().await.map(|message| (message, (messages, place)))
+        });
         let fault = stream::once(fault).filter_map(|fault| future::ready(fault.ok().map(Err)));
         Ok(Response::new(Box::pin(messages.map(|message| Ok(to_watcher(&message))).chain(fault))))
     }

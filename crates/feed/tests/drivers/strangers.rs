@@ -16,6 +16,7 @@ use proto::feed::v1::{
     ConfirmRequest, WatchRequest, confirm_service_client::ConfirmServiceClient,
     feed_service_client::FeedServiceClient, watch_response::Message,
 };
+use tokio::sync::mpsc;
 use tonic::{Code, Request, Streaming};
 
 use crate::cluster::{self, Cluster, external, until};
@@ -69,6 +70,59 @@ async fn what_is_no_message_closes_its_stream_and_no_other() {
         .await;
     assert_eq!(asked.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(guard.judge(&cluster::token(1)), Some(Verdict::Live));
+    lifecycle.end();
+}
+
+/// How a stream ends that its watcher keeps open.
+async fn last(mut answers: Streaming<proto::feed::v1::WatchResponse>) -> Result<(), Code> {
+    loop {
+        match answers.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(status) => return Err(status.code()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_the_replica_closes_is_over_for_the_watcher_too() {
+    let cluster = Cluster::start(1).await;
+    let lifecycle = Lifecycle::new(Default::default());
+    let channel = to(&cluster, &lifecycle);
+    let twice = open(&channel, vec![hello(None), hello(None)]).await.unwrap();
+    assert_eq!(last(twice).await, Ok(()));
+    cluster.log.take_away();
+    let unreadable = open(&channel, vec![hello(None)]).await.unwrap();
+    assert_eq!(last(unreadable).await, Ok(()));
+    cluster.log.give_back();
+
+    lifecycle.end();
+}
+
+#[tokio::test]
+async fn one_that_acknowledges_nothing_is_cut_off_and_does_not_come_back_on_the_same_stream() {
+    let cluster = Cluster::start(1).await;
+    let serving = &cluster.replica(0).serving;
+    let lifecycle = Lifecycle::new(Default::default());
+    let (says, mut said) = mpsc::unbounded_channel();
+    says.send(hello(None)).unwrap();
+    let mut request = Request::new(stream::poll_fn(move |context| said.poll_recv(context)));
+    request.set_timeout(Duration::from_secs(60));
+    let mut client = FeedServiceClient::new(to(&cluster, &lifecycle));
+    let answers = client.watch(request).await.unwrap().into_inner();
+    let ended = |number| serving.end(vec![cluster::ending(number)], Mode::Durable);
+    ended(0).await;
+    until("it watches", || serving.view().watchers == 1).await;
+    for number in 1..=4100 {
+        ended(number).await;
+    }
+    // It has not read what it was sent either.
+    until("it is cut off", || serving.view().watchers == 0).await;
+    // Perhaps it has heard already that it is over.
+    let _ = says.send(hello(None));
+    assert_eq!(last(answers).await, Ok(()));
+    ended(4101).await;
+    assert_eq!(serving.view().watchers, 0);
     lifecycle.end();
 }
 
