@@ -96,7 +96,8 @@ pub trait Log: Send + Sync + 'static {
     async fn fence(&self, member: MemberId) -> Result<(), LogUnavailable>;
     async fn remove(&self, member: MemberId) -> Result<(), LogUnavailable>;
     async fn members(&self) -> Result<Vec<Member>, LogUnavailable>;
-    /// Removes entries whose `until` has come, never the newest entry.
+    /// Removes entries whose `until` has come by `wall`, never the newest entry. Whoever reads the log from then on does not
+    /// learn of them: `wall` must not be ahead of the log's own clock.
     async fn trim(&self, wall: Wall) -> Result<(), LogUnavailable>;
 
     /// What the core asked for, as its driver passes it on.

@@ -35,7 +35,7 @@ use crate::{
     log::{LogCall, LogReply},
     member::{Life, MemberId},
     message::{StreamId, WatcherId},
-    time::{Moment, Now},
+    time::{Moment, Now, Wall},
 };
 
 #[derive(Clone, Debug)]
@@ -61,6 +61,8 @@ pub struct Replica {
     right: Option<Moment>,
     /// When the last beat that succeeded was begun.
     beaten: Option<Moment>,
+    /// The log's wall clock, as the last beat brought it.
+    log_time: Option<Wall>,
     next_beat: Moment,
     /// When the last beat was begun, whatever became of it.
     began: Option<Moment>,
@@ -105,6 +107,7 @@ impl Replica {
             history: History::default(),
             right: None,
             beaten: None,
+            log_time: None,
             next_beat: now.moment,
             began: None,
             streams: BTreeMap::new(),
@@ -187,6 +190,11 @@ impl Replica {
     /// How old the news is that this replica certainly has: what was committed longer ago, it knows.
     pub fn staleness(&self, now: Moment) -> Option<Duration> {
         self.beaten.map(|began| now.since(began))
+    }
+
+    /// What the log's wall clock said at the last beat; `None` before the first. What is remembered is forgotten by it.
+    pub fn log_time(&self) -> Option<Wall> {
+        self.log_time
     }
 
     /// How many watchers are connected, and how many leases may still be valid.

@@ -223,7 +223,7 @@ impl Worker {
                     None => return,
                 },
                 () = sleep_until(self.core.deadline(), now) => self.on(Event::Tick),
-                _ = trim.tick() => self.trim(),
+                _ = trim.tick(), if self.core.is_ready() => self.trim(),
             }
         }
         // A call that is dropped half-way costs its connection. Each is limited in time.
@@ -351,8 +351,11 @@ impl Worker {
         }
     }
 
+    /// By the earlier clock, the log's or this machine's: one that is wrong must not remove what may still be needed.
     fn trim(&mut self) {
-        let (log, wall, limit) = (Arc::clone(&self.parts.log), (self.parts.clock)().wall, self.log_timeout());
+        let Some(log_time) = self.core.log_time() else { return };
+        let wall = (self.parts.clock)().wall.min(log_time);
+        let (log, limit) = (Arc::clone(&self.parts.log), self.log_timeout());
         self.under_way.push(
             async move {
                 if !matches!(tokio::time::timeout(limit, log.trim(wall)).await, Ok(Ok(()))) {

@@ -98,6 +98,7 @@ impl Replica {
                 for (stream, sequence) in renewals {
                     self.grant(stream, sequence, time, now.moment);
                 }
+                self.log_time = Some(time);
                 self.memory.expire(time);
             }
         }

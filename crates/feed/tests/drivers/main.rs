@@ -4,12 +4,17 @@
 mod cluster;
 mod strangers;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
+use chassis::clock::SystemClock;
 use cluster::{Cluster, LEASE, eventually, until};
 use latchkey_feed::{
-    Verdict, What,
-    replica::{Answer, Mode, Outcome},
+    Change, Life, Log as _, Member, Now, Position, Tag, Tail, Variant, Verdict, Wall, What,
+    driver::serving::{NotConfirmed, Parts, Peers, serve},
+    grpc::clock,
+    log::{Appended, MemoryLog},
+    replica::{Answer, Mode, Outcome, Settings},
 };
 
 #[tokio::test]
@@ -146,4 +151,47 @@ async fn a_guard_that_comes_late_learns_what_had_ended_before() {
     let too_many = (0..257).map(cluster::ending).collect();
     assert_eq!(serving.end(too_many, Mode::Durable).await, Outcome::Refused);
     assert!(guard.view().lease_left.is_some_and(|left| left <= LEASE));
+}
+
+/// There are none.
+struct Alone;
+
+#[async_trait]
+impl Peers for Alone {
+    async fn confirm(&self, _: &Member, _: Position, _: &Tail) -> Result<(), NotConfirmed> {
+        Err(NotConfirmed)
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_removes_nothing_from_the_log() {
+    let (none, hour) = (Duration::ZERO, Duration::from_secs(3600));
+    for (log_is_ahead, replica_is_ahead) in [(none, hour), (hour, none)] {
+        let real = clock(SystemClock::shared());
+        let now = real().wall;
+        let reads = Arc::clone(&real);
+        let log = Arc::new(MemoryLog::new(move || reads().wall + log_is_ahead));
+        let untils =
+            [Wall::from_unix_millis(1), now + Duration::from_secs(660), now + Duration::from_secs(660)];
+        for (number, until) in (1..).zip(untils) {
+            let change = Change { until, ..cluster::ending(number) };
+            log.append(&[Appended { tag: Tag(7), change }]).await.unwrap();
+        }
+        let (_serving, work) = serve(Parts {
+            settings: Settings { lease: LEASE, address: "here".to_owned(), variant: Variant::default() },
+            life: Life(1),
+            log: log.clone(),
+            peers: Arc::new(Alone),
+            clock: Arc::new(move || Now { wall: real().wall + replica_is_ahead, ..real() }),
+        });
+        let numbers = async || -> Vec<u64> {
+            let entries = log.snapshot().await.unwrap().entries;
+            entries.iter().map(|entry| entry.position.number).collect()
+        };
+        tokio::select! {
+            () = work => panic!("it has stopped"),
+            () = eventually("the log is trimmed", async || numbers().await.len() < 3) => {}
+        }
+        assert_eq!(numbers().await, [2, 3]);
+    }
 }
