@@ -129,8 +129,12 @@ async fn take_part(
         clock: Arc::clone(&clock),
     });
     show(&lifecycle.metrics().meter(), name, &serving, clock);
-    let watches =
-        Watches { serving: serving.clone(), places: Places::default(), lifecycle: lifecycle.clone() };
+    let watches = Watches {
+        serving: serving.clone(),
+        places: Places::default(),
+        lifecycle: lifecycle.clone(),
+        hello_within: settings.lease,
+    };
     let handed_over = CancellationToken::new();
     let server = Server::new("feed", &identity, access(name), lifecycle.clone())
         .settings(&port(address))

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use chassis::{
@@ -20,7 +21,7 @@ use tokio::sync::oneshot;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
-    StreamId,
+    FromWatcher, StreamId,
     driver::serving::{Serving, Stream},
     replica::Answer,
     wire::{Invalid, parse_ask, parse_confirm, parse_from_watcher, to_watcher, verdict},
@@ -55,6 +56,8 @@ pub(super) struct Watches {
     pub(super) serving: Serving,
     pub(super) places: Places,
     pub(super) lifecycle: Lifecycle,
+    /// A watcher that has not introduced itself by then is not waited for.
+    pub(super) hello_within: Duration,
 }
 
 pub(super) struct Reads(pub(super) Serving);
@@ -71,10 +74,10 @@ impl FeedService for Watches {
         let place = self.places.take(caller(&request))?;
         let Stream { id, messages, closed } = self.serving.open();
         let (faults, fault) = oneshot::channel();
-        let serving = self.serving.clone();
+        let (serving, hello_within) = (self.serving.clone(), self.hello_within);
         self.lifecycle.spawn_work("watcher", async move {
             let ended = tokio::select! {
-                ended = hear(&serving, id, request.into_inner()) => ended,
+                ended = hear(&serving, id, request.into_inner(), hello_within) => ended,
                 _ = closed => Ok(()),
             };
             serving.closed(id);
@@ -92,8 +95,22 @@ impl FeedService for Watches {
 }
 
 /// Passes on what a watcher says, until it goes. An error is its fault.
-async fn hear(serving: &Serving, stream: StreamId, mut says: Streaming<WatchRequest>) -> Result<(), Status> {
-    // Broken is as good as closed.
+async fn hear(
+    serving: &Serving,
+    stream: StreamId,
+    mut says: Streaming<WatchRequest>,
+    hello_within: Duration,
+) -> Result<(), Status> {
+    let first = match tokio::time::timeout(hello_within, says.message()).await {
+        Ok(Ok(Some(first))) => parse_from_watcher(first).map_err(refusal)?,
+        // Broken is as good as closed.
+        Ok(_) => return Ok(()),
+        Err(_elapsed) => return Err(no_hello()),
+    };
+    if !matches!(first, FromWatcher::Hello { .. }) {
+        return Err(no_hello());
+    }
+    serving.received(stream, first);
     while let Ok(Some(message)) = says.message().await {
         serving.received(stream, parse_from_watcher(message).map_err(refusal)?);
     }
@@ -122,6 +139,11 @@ impl ConfirmService for Confirms {
             false => Err(status::refusal(Code::Unavailable, "NOT_CONFIRMED", "not every lease is there yet")),
         }
     }
+}
+
+fn no_hello() -> Status {
+    tracing::warn!("a stream of changes without a Hello at its beginning");
+    status::refusal(Code::InvalidArgument, "NOT_THE_PROTOCOL", "a stream begins with Hello, within a lease")
 }
 
 fn refusal(invalid: Invalid) -> Status {

@@ -54,15 +54,12 @@ async fn what_is_no_message_closes_its_stream_and_no_other() {
         vec![WatchRequest { message: None }],
         vec![hello(None), WatchRequest { message: None }],
         vec![hello(Some(Position { number: 0, tag: Tag(9) }))],
+        // No Hello, or not first.
+        vec![],
+        vec![renew(1, Position::START)],
     ] {
-        let mut answers = open(&channel, says).await.unwrap();
-        let last = loop {
-            match answers.message().await {
-                Ok(Some(_)) => {}
-                other => break other,
-            }
-        };
-        assert_eq!(last.unwrap_err().code(), Code::InvalidArgument);
+        let answers = open(&channel, says).await.unwrap();
+        assert_eq!(last(answers).await, Err(Code::InvalidArgument));
     }
     let member = "nobody".to_owned();
     let asked = ConfirmServiceClient::new(channel)
