@@ -18,6 +18,8 @@ use proto::feed::v1;
 const LEASE: Duration = Duration::from_secs(2);
 /// Streams below are the liars'.
 const HONEST: u64 = 256;
+/// Random, and told to nobody but replicas: no liar has it.
+const HONEST_ID: WatcherId = WatcherId(u128::MAX);
 
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -68,7 +70,7 @@ impl World {
             now,
             log: Ledger::default(),
             replica: Replica::new(settings, Life(7), now),
-            honest: Watcher::new(of_honest, WatcherId(u128::MAX), now),
+            honest: Watcher::new(of_honest, HONEST_ID, now),
             to_replica: VecDeque::from([replica::Event::Started]),
             to_honest: VecDeque::from([watcher::Event::Started]),
             asked: 0,
@@ -85,6 +87,9 @@ impl World {
             Step::Bytes { stream, bytes } => {
                 let parsed = v1::WatchRequest::decode(&*bytes).ok().map(wire::parse_from_watcher);
                 let Some(Ok(message)) = parsed else { return };
+                if matches!(message, FromWatcher::Hello { watcher: HONEST_ID, .. }) {
+                    return;
+                }
                 (stream, message)
             }
             Step::Hello { stream, watcher, position } => {
