@@ -1,6 +1,6 @@
 //! What a guard and a service replica say to each other on a watch stream. Each direction is one ordered stream.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     change::{Entry, Position},
@@ -14,6 +14,12 @@ pub struct StreamId(pub u64);
 /// A guard process: random at its start, so that no two have the same. What one stream of it acknowledges holds for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherId(pub u128);
+
+impl fmt::Display for WatcherId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:032x}", self.0)
+    }
+}
 
 /// From guard to replica.
 #[derive(Clone, Debug, PartialEq, Eq)]

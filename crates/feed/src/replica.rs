@@ -26,7 +26,7 @@ use self::{
 };
 pub use self::{
     ending::{Mode, Outcome},
-    event::{Action, Answer, CallId, Event, Fill, RequestId},
+    event::{Action, Answer, CallId, Event, Fill, Misconduct, RequestId},
 };
 use crate::{
     broken::{Broken, Variant},
@@ -73,8 +73,6 @@ pub struct Replica {
     answering: Answering,
     ender: Ender,
     calls: Calls,
-    /// Acknowledgements of what was never sent.
-    stray_acknowledgements: u64,
     actions: Vec<Action>,
 }
 
@@ -117,7 +115,6 @@ impl Replica {
             answering: Answering::default(),
             ender: Ender::default(),
             calls: Calls::default(),
-            stray_acknowledgements: 0,
             actions: Vec::new(),
         }
     }
@@ -200,10 +197,6 @@ impl Replica {
     /// How many watchers are connected, and how many leases may still be valid.
     pub fn watchers(&self, now: Moment) -> (usize, usize) {
         (self.streams.len(), self.records.values().filter(|record| record.until > now).count())
-    }
-
-    pub fn stray_acknowledgements(&self) -> u64 {
-        self.stray_acknowledgements
     }
 
     fn log_replied(&mut self, call: CallId, reply: LogReply, now: Now) {

@@ -212,8 +212,8 @@ fn an_ending_waits_for_the_watcher_with_a_lease_and_for_nobody_else() {
     // What was never sent is not believed.
     let invented = Position { number: 1, tag: Tag(0) };
     let said = served.receive(STREAM, FromWatcher::Renew { sequence: 2, acked: invented }, now(610));
-    assert_eq!(said, []);
-    assert_eq!(served.replica.stray_acknowledgements(), 1);
+    let misconduct = replica::Misconduct::StrayAcknowledgement;
+    assert_eq!(said, [replica::Action::Note { stream: STREAM, misconduct }]);
     let said = served.receive(STREAM, FromWatcher::Renew { sequence: 3, acked }, now(620));
     let outcome = replica::Outcome::Done { position: acked, everywhere: true };
     assert_eq!(said, [replica::Action::Ended { request: replica::RequestId(1), outcome }]);
@@ -241,11 +241,13 @@ fn without_beats_a_replica_says_leave_and_loses_its_right() {
 #[test]
 fn who_holds_confirmations_up_again_and_again_gets_no_grants_for_a_minute() {
     let mut served = Served::new(&[STREAM]);
-    let mut granted = Vec::new();
+    let (mut granted, mut said) = (Vec::new(), Vec::new());
     for round in 0..40_u64 {
         let at = 500 + round * 500;
-        granted.push(grants(&served.tick(now(at))));
-        served.end(round + 1, now(at + 1));
+        let ticked = served.tick(now(at));
+        granted.push(grants(&ticked));
+        said.extend(ticked);
+        said.extend(served.end(round + 1, now(at + 1)));
         // It acknowledges, but only after most of a lease, and renews all the same.
         let acked = served.replica.applied();
         let renew = |sequence, acked| FromWatcher::Renew { sequence, acked };
@@ -258,6 +260,8 @@ fn who_holds_confirmations_up_again_and_again_gets_no_grants_for_a_minute() {
     let first_without = granted.iter().position(|count| *count == 0).unwrap();
     assert!(granted[first_without..].iter().all(|count| *count == 0), "{granted:?}");
     assert!(first_without >= 3, "{granted:?}");
+    let misconduct = replica::Misconduct::HeldBack;
+    assert!(said.contains(&replica::Action::Note { stream: STREAM, misconduct }));
 }
 
 fn has_ended(actions: &[replica::Action]) -> bool {

@@ -3,7 +3,7 @@
 mod view;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     convert::Infallible,
     sync::{
         Arc,
@@ -14,14 +14,17 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot, watch,
+};
 
-pub use self::view::View;
+pub use self::view::{Noted, View};
 use super::{Clock, sleep_until};
 use crate::{
     Change, Credential, FromWatcher, Life, Log, Member, MemberId, Position, Replica, StreamId, Tail,
-    ToWatcher,
-    replica::{Action, Answer, Event, Mode, Outcome, RequestId, Settings},
+    ToWatcher, WatcherId,
+    replica::{Action, Answer, Event, Misconduct, Mode, Outcome, RequestId, Settings},
 };
 
 /// Messages that may wait for one watcher's connection; one that reads no faster loses it.
@@ -61,6 +64,10 @@ enum Told {
 
 /// A watcher's connection, as long as the replica holds it open.
 struct Open {
+    /// The process's name, and the watcher's once it has said it: for the log.
+    caller: String,
+    watcher: Option<WatcherId>,
+    named: BTreeSet<Misconduct>,
     queue: mpsc::Sender<ToWatcher>,
     /// Dropped along: whoever hears the watcher stops.
     _closed: oneshot::Sender<Infallible>,
@@ -93,7 +100,7 @@ pub fn serve(parts: Parts) -> (Serving, impl Future<Output = ()> + Send) {
     let clock = Arc::clone(&parts.clock);
     let now = clock();
     let core = Replica::new(parts.settings.clone(), parts.life, now);
-    let (shown, view) = watch::channel(View::of(&core, now.moment));
+    let (shown, view) = watch::channel(View::of(&core, Noted::default(), now.moment));
     let worker = Worker {
         core,
         tasks,
@@ -101,6 +108,7 @@ pub fn serve(parts: Parts) -> (Serving, impl Future<Output = ()> + Send) {
         streams: HashMap::new(),
         replies: Replies::default(),
         closed: Vec::new(),
+        misconduct: Noted::default(),
         stopped: false,
         shown,
         parts,
@@ -130,12 +138,14 @@ impl Serving {
         confirmed.await.unwrap_or(false)
     }
 
-    /// A watcher's connection: what it says is passed to [`Serving::received`].
-    pub fn open(&self) -> Stream {
+    /// A connection of a watcher in the process that is called `caller`. What it says is passed to [`Serving::received`].
+    pub fn open(&self, caller: &str) -> Stream {
         let id = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
         let (queue, messages) = mpsc::channel(QUEUE);
         let (close, closed) = oneshot::channel();
-        self.tell(Told::Opened { stream: id, open: Open { queue, _closed: close } });
+        let (caller, named) = (caller.to_owned(), BTreeSet::new());
+        let open = Open { caller, watcher: None, named, queue, _closed: close };
+        self.tell(Told::Opened { stream: id, open });
         Stream { id, messages, closed }
     }
 
@@ -205,6 +215,7 @@ struct Worker {
     replies: Replies,
     /// Streams that are gone, of which the machine has still to hear.
     closed: Vec<StreamId>,
+    misconduct: Noted,
     stopped: bool,
     shown: watch::Sender<View>,
 }
@@ -232,8 +243,14 @@ impl Worker {
 
     fn told(&mut self, told: Told) {
         let event = match told {
-            // Said before its connection was closed: a Hello would open it again, to nobody.
-            Told::Event(Event::Received { stream, .. }) if !self.streams.contains_key(&stream) => return,
+            Told::Event(Event::Received { stream, message }) => {
+                // Said before its connection was closed: a Hello would open it again, to nobody.
+                let Some(open) = self.streams.get_mut(&stream) else { return };
+                if let FromWatcher::Hello { watcher, .. } = &message {
+                    open.watcher.get_or_insert(*watcher);
+                }
+                Event::Received { stream, message }
+            }
             Told::Event(event) => event,
             Told::Opened { stream, open } => {
                 self.streams.insert(stream, open);
@@ -277,7 +294,7 @@ impl Worker {
         let actions = self.core.on(event, now);
         if news {
             // Before anything is confirmed: who looks after an acknowledgement sees it.
-            let view = View::of(&self.core, now.moment);
+            let view = View::of(&self.core, self.misconduct, now.moment);
             self.shown.send_if_modified(|shown| std::mem::replace(shown, view) != view);
         }
         for action in actions {
@@ -319,7 +336,10 @@ impl Worker {
             }
             Action::Send { stream, message } => {
                 let Some(open) = self.streams.get(&stream) else { return };
-                if open.queue.try_send(message).is_err() {
+                if let Err(refused) = open.queue.try_send(message) {
+                    if matches!(refused, TrySendError::Full(_)) {
+                        self.note(stream, Misconduct::TooSlow);
+                    }
                     self.streams.remove(&stream);
                     self.closed.push(stream);
                 }
@@ -327,6 +347,7 @@ impl Worker {
             Action::Close { stream } => {
                 self.streams.remove(&stream);
             }
+            Action::Note { stream, misconduct } => self.note(stream, misconduct),
             Action::AnswerConfirm { request, confirmed } => {
                 if let Some(reply) = self.replies.confirmations.remove(&request) {
                     let _ = reply.send(confirmed);
@@ -348,6 +369,16 @@ impl Worker {
             }
             Action::AnswerFill { .. } => {}
             Action::Stopped => self.stopped = true,
+        }
+    }
+
+    /// Each is counted, and named once a stream: a watcher may do it again and again.
+    fn note(&mut self, stream: StreamId, misconduct: Misconduct) {
+        self.misconduct.add(misconduct);
+        let Some(open) = self.streams.get_mut(&stream) else { return };
+        if open.named.insert(misconduct) {
+            let watcher = open.watcher.map(|watcher| watcher.to_string());
+            tracing::warn!(caller = open.caller, watcher, what = misconduct.name(), "a watcher's misconduct");
         }
     }
 

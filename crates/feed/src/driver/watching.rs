@@ -64,6 +64,8 @@ pub struct View {
 impl<V: Clone + Send + Sync + 'static> Watching<V> {
     /// `id` is random. It knows nothing, and permits nothing, before [`Watching::run`].
     pub fn new(settings: Settings, id: WatcherId, clock: Clock) -> Arc<Self> {
+        // A replica that has something to say about it names it so.
+        tracing::info!(watcher = %id, "changes are watched");
         let core = RwLock::new(Watcher::new(settings, id, clock()));
         Arc::new(Self { core, clock, ahead: AtomicU64::new(0) })
     }

@@ -11,7 +11,7 @@ use chassis::{
     tls::Identity,
 };
 use futures_util::future::BoxFuture;
-use opentelemetry::metrics::Meter;
+use opentelemetry::{KeyValue, metrics::Meter};
 use proto::feed::v1::{
     confirm_service_server::ConfirmServiceServer, feed_read_service_server::FeedReadServiceServer,
     feed_service_server::FeedServiceServer,
@@ -31,7 +31,7 @@ use crate::{
         Clock,
         serving::{Parts, Serving, View, serve},
     },
-    replica::Settings,
+    replica::{Misconduct, Settings},
 };
 
 /// Opens the way to the log, within the runtime of the thread that will use it.
@@ -218,7 +218,15 @@ fn show(meter: &Meter, name: &'static str, serving: &Serving, clock: Clock) {
     gauge("right_seconds", "For how long this replica may still answer from memory.", |view, clock| {
         view.right.map_or(0.0, |right| right.since(clock().moment).as_secs_f64())
     });
-    gauge("stray_acknowledgements", "Acknowledgements of what was never sent.", |view, _| {
-        view.stray_acknowledgements as f64
-    });
+    let serving = serving.clone();
+    meter
+        .u64_observable_counter(format!("latchkey_{name}_feed_misconduct"))
+        .with_description("What watchers did that do not keep to the protocol or do not keep up.")
+        .with_callback(move |observer| {
+            let noted = serving.view().misconduct;
+            for what in Misconduct::EVERY {
+                observer.observe(noted.count(what), &[KeyValue::new("what", what.name())]);
+            }
+        })
+        .build();
 }

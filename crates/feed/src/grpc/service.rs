@@ -71,8 +71,9 @@ impl FeedService for Watches {
     type WatchStream = Responses;
 
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Responses>, Status> {
-        let place = self.places.take(caller(&request))?;
-        let Stream { id, messages, closed } = self.serving.open();
+        let caller = caller(&request);
+        let place = self.places.take(caller)?;
+        let Stream { id, messages, closed } = self.serving.open(caller);
         let (faults, fault) = oneshot::channel();
         let (serving, hello_within) = (self.serving.clone(), self.hello_within);
         self.lifecycle.spawn_work("watcher", async move {

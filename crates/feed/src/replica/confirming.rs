@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Phase, Replica, RequestId, call::Purpose, history::Included};
+use super::{Action, Misconduct, Phase, Replica, RequestId, call::Purpose, history::Included};
 use crate::{
     broken::Broken,
     change::Position,
@@ -192,13 +192,14 @@ impl Replica {
                     && record.since <= applied
                     && self.streams.contains_key(id)
             });
-            for watcher in slow.map(|(_, record)| record.watcher) {
-                let strikes = self.strikes.entry(watcher).or_default();
+            for (id, record) in slow {
+                let strikes = self.strikes.entry(record.watcher).or_default();
                 strikes.at.retain(|at| *at + STRIKES_WITHIN > now);
                 strikes.at.push(now);
                 if strikes.at.len() >= MAX_STRIKES {
                     strikes.at.clear();
                     strikes.held_back_until = Some(now + STRIKES_WITHIN);
+                    self.actions.push(Action::Note { stream: *id, misconduct: Misconduct::HeldBack });
                 }
             }
         }

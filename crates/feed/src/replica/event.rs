@@ -100,6 +100,11 @@ pub enum Action {
     Close {
         stream: StreamId,
     },
+    /// To be named in the log and counted.
+    Note {
+        stream: StreamId,
+        misconduct: Misconduct,
+    },
     /// Ask the peer to confirm.
     Confirm {
         call: CallId,
@@ -132,6 +137,38 @@ pub enum Action {
     },
     /// Everything is handed over: the process may exit.
     Stopped,
+}
+
+/// What no watcher does that keeps to the protocol and keeps up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Misconduct {
+    /// Its position is not in the log, or was trimmed long ago: it is told everything anew. So is every watcher after the log
+    /// has lost its tail.
+    UnknownPosition,
+    /// It said Hello again on one stream, which is closed.
+    SecondHello,
+    /// It acknowledged what it was never sent.
+    StrayAcknowledgement,
+    /// It held confirmations up again and again, and gets no grants for a while.
+    HeldBack,
+    /// Too much of what it was sent is unread or unacknowledged: its stream is closed.
+    TooSlow,
+}
+
+impl Misconduct {
+    pub const EVERY: [Self; 5] =
+        [Self::UnknownPosition, Self::SecondHello, Self::StrayAcknowledgement, Self::HeldBack, Self::TooSlow];
+
+    /// As it is written in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnknownPosition => "unknown_position",
+            Self::SecondHello => "second_hello",
+            Self::StrayAcknowledgement => "stray_acknowledgement",
+            Self::HeldBack => "held_back",
+            Self::TooSlow => "too_slow",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

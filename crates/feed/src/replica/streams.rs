@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Action, Phase, Replica, call::Purpose, confirming::Record, history::Included};
+use super::{Action, Misconduct, Phase, Replica, call::Purpose, confirming::Record, history::Included};
 use crate::{
     broken::Broken,
     change::{Entry, Position},
@@ -70,9 +70,17 @@ impl Replica {
         self.actions.push(Action::Close { stream });
     }
 
+    fn note(&mut self, stream: StreamId, misconduct: Misconduct) {
+        self.actions.push(Action::Note { stream, misconduct });
+    }
+
     /// Rule R4: the log is read after the Hello arrived, so that no watcher is ever ahead of what it is sent.
     fn hello(&mut self, id: StreamId, watcher: WatcherId, position: Option<Position>) {
-        if self.phase != Phase::Serving || self.streams.contains_key(&id) {
+        if self.streams.contains_key(&id) {
+            self.note(id, Misconduct::SecondHello);
+            return self.close(id);
+        }
+        if self.phase != Phase::Serving {
             return self.close(id);
         }
         if self.settings.variant.is(Broken::HelloForgetsRecords) {
@@ -96,7 +104,7 @@ impl Replica {
         };
         let Read::Current { head, entries } = read else {
             // Either the watcher's position leads nowhere, or ours does, which the next beat will find out.
-            return self.reset(id);
+            return self.start_anew(id, asked);
         };
         if !self.absorb(head, &entries) || self.applied().number < head.number {
             return self.close(id);
@@ -106,7 +114,7 @@ impl Replica {
         let Some(position) =
             asked.filter(|position| self.history.includes(*position, self.settings.variant) != Included::No)
         else {
-            return self.reset(id);
+            return self.start_anew(id, asked);
         };
         let mut missed: Vec<Entry> = entries;
         missed.append(meanwhile);
@@ -127,7 +135,15 @@ impl Replica {
         self.hasten_first_grant(id);
     }
 
-    /// Everything remembered, for a watcher whose position leads nowhere.
+    /// For a watcher that has no position, or whose position leads nowhere.
+    fn start_anew(&mut self, id: StreamId, position: Option<Position>) {
+        if position.is_some() {
+            self.note(id, Misconduct::UnknownPosition);
+        }
+        self.reset(id);
+    }
+
+    /// Everything remembered.
     fn reset(&mut self, id: StreamId) {
         let live: Arc<[Entry]> = self.memory.live().into();
         self.reset_with(id, &live);
@@ -170,6 +186,7 @@ impl Replica {
             }
         }
         for id in full {
+            self.note(id, Misconduct::TooSlow);
             self.close(id);
         }
     }
@@ -185,7 +202,7 @@ impl Replica {
                 let watcher = stream.watcher;
                 self.acknowledged(watcher, position);
             } else if position.number > *acked {
-                self.stray_acknowledgements += 1;
+                self.note(id, Misconduct::StrayAcknowledgement);
             }
         }
         self.hasten_first_grant(id);

@@ -142,6 +142,7 @@ impl World {
                 self.send_to_life(place, Place::Guard(guard), guard_life, lane, work);
             }
             Action::Close { stream: StreamId(id) } => self.tell_guard_closed(id),
+            Action::Note { .. } => {}
             Action::Confirm { call, member, position, tail } => {
                 let peer = member.address.parse().unwrap_or(REPLICAS);
                 let work = Work::ConfirmAsked { caller, call, member: member.id, position, tail };

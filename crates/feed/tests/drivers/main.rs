@@ -11,7 +11,7 @@ use chassis::clock::SystemClock;
 use cluster::{Cluster, LEASE, eventually, until};
 use latchkey_feed::{
     Change, Life, Log as _, Member, Now, Position, Tag, Tail, Variant, Verdict, Wall, What,
-    driver::serving::{NotConfirmed, Parts, Peers, serve},
+    driver::serving::{NotConfirmed, Noted, Parts, Peers, serve},
     grpc::clock,
     log::{Appended, MemoryLog},
     replica::{Answer, Mode, Outcome, Settings},
@@ -37,7 +37,7 @@ async fn what_is_acknowledged_everywhere_is_refused_everywhere() {
         }
     }
     assert_eq!(guards[0].view().remembered, 20);
-    assert_eq!(cluster.replica(0).serving.view().stray_acknowledgements, 0);
+    assert_eq!(cluster.replica(0).serving.view().misconduct, Noted::default());
 }
 
 #[tokio::test]

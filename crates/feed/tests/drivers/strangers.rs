@@ -6,10 +6,10 @@ use chassis::{
     grpc::client::{Channel, channel},
     lifecycle::Lifecycle,
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::join_all, stream};
 use latchkey_feed::{
     FromWatcher, Position, Tag, Verdict, WatcherId,
-    replica::{Mode, Outcome},
+    replica::{Misconduct, Mode, Outcome},
     wire::from_watcher,
 };
 use proto::feed::v1::{
@@ -88,6 +88,8 @@ async fn a_stream_that_the_replica_closes_is_over_for_the_watcher_too() {
     let channel = to(&cluster, &lifecycle);
     let twice = open(&channel, vec![hello(None), hello(None)]).await.unwrap();
     assert_eq!(last(twice).await, Ok(()));
+    let noted = || cluster.replica(0).serving.view().misconduct;
+    until("it is noted", || noted().count(Misconduct::SecondHello) == 1).await;
     cluster.log.take_away();
     let unreadable = open(&channel, vec![hello(None)]).await.unwrap();
     assert_eq!(last(unreadable).await, Ok(()));
@@ -120,6 +122,7 @@ async fn one_that_acknowledges_nothing_is_cut_off_and_does_not_come_back_on_the_
     assert_eq!(last(answers).await, Ok(()));
     ended(4101).await;
     assert_eq!(serving.view().watchers, 0);
+    assert_eq!(serving.view().misconduct.count(Misconduct::TooSlow), 1);
     lifecycle.end();
 }
 
@@ -141,6 +144,14 @@ async fn positions_that_lead_nowhere_get_everything_anew() {
         assert!(matches!(&said[1], Message::Live(live) if live.entries.len() == 2), "{said:?}");
         assert!(matches!(&said[2], Message::CaughtUp(_)), "{said:?}");
     }
+    // A newcomer has none.
+    let mut newcomer = open(&channel, vec![hello(None)]).await.unwrap();
+    assert!(matches!(newcomer.message().await.unwrap().unwrap().message.unwrap(), Message::Reset(_)));
+    until("they are noted", || serving.view().misconduct.count(Misconduct::UnknownPosition) == 2).await;
+    let metrics = cluster.replica(0).lifecycle.metrics().render();
+    let counts = |line: &&str| line.starts_with("latchkey_auth_feed_misconduct_total");
+    let noted = metrics.lines().filter(counts).filter(|line| line.contains(r#"what="unknown_position""#));
+    assert!(noted.clone().count() == 1 && noted.clone().all(|line| line.ends_with(" 2")), "{metrics}");
     lifecycle.end();
 }
 
@@ -167,7 +178,8 @@ async fn one_that_never_acknowledges_or_lies_costs_a_lease_and_then_gets_none() 
         }
     }
     lifecycle.spawn_work("reads", async move { while let Ok(Some(_)) = answers.message().await {} });
-    until("its lies are counted", || serving.view().stray_acknowledgements > 0).await;
+    let noted = |of| serving.view().misconduct.count(of);
+    until("its lies are counted", || noted(Misconduct::StrayAcknowledgement) > 0).await;
     // Each of the first waits its lease out: then it is not granted any more, and nothing waits for it.
     let mut slow = 0;
     for number in 0..8 {
@@ -179,5 +191,41 @@ async fn one_that_never_acknowledges_or_lies_costs_a_lease_and_then_gets_none() 
     }
     assert!((1..=6).contains(&slow), "{slow}");
     until("it has no lease", || serving.view().leases == 1).await;
+    assert!(noted(Misconduct::HeldBack) > 0);
     lifecycle.end();
+}
+
+#[tokio::test]
+async fn of_ten_thousand_watchers_of_one_name_so_many_have_a_place_and_the_rest_are_told() {
+    const MOST: usize = 2048;
+    let cluster = Cluster::start(1).await;
+    let guard = cluster.guard().await;
+    let serving = &cluster.replica(0).serving;
+    let lifecycle = Lifecycle::new(Default::default());
+    let (mut taken, mut refused) = (Vec::new(), 0);
+    // One connection carries 1,024 streams.
+    for _ in 0..10 {
+        let channel = to(&cluster, &lifecycle);
+        let opened = (0..1000).map(|_| open(&channel, vec![hello(None)]));
+        for opened in join_all(opened).await {
+            match opened {
+                Ok(answers) => taken.push(answers),
+                Err(status) => {
+                    assert_eq!(status.code(), Code::ResourceExhausted);
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(taken.len() + refused, 10_000);
+    assert!(taken.len() <= MOST, "{}", taken.len());
+    // Who has a place is served, and an ending does not wait for who asks for no lease.
+    let outcome = serving.end(vec![cluster::ending(1)], Mode::Everywhere).await;
+    assert!(matches!(outcome, Outcome::Done { everywhere: true, .. }), "{outcome:?}");
+    assert_ne!(guard.judge(&cluster::token(1)), Some(Verdict::Live));
+    let first = taken.first_mut().unwrap().message().await.unwrap().unwrap();
+    assert!(matches!(first.message.unwrap(), Message::Reset(_)));
+    lifecycle.end();
+    until("their places are free", || serving.view().watchers <= 1).await;
+    until("the guard has its lease", || guard.view().lease_left.is_some()).await;
 }

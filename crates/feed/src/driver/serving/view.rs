@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Moment, Position, Replica};
+use crate::{Moment, Position, Replica, replica::Misconduct};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
@@ -21,12 +21,27 @@ pub struct View {
     pub leases: usize,
     /// What was committed longer ago, it knows.
     pub staleness: Option<Duration>,
-    /// Acknowledgements of what was never sent.
-    pub stray_acknowledgements: u64,
+    pub misconduct: Noted,
+}
+
+/// How often watchers did what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted([u64; Misconduct::EVERY.len()]);
+
+impl Noted {
+    pub fn count(&self, of: Misconduct) -> u64 {
+        self.0.get(of as usize).copied().unwrap_or(0)
+    }
+
+    pub(super) fn add(&mut self, misconduct: Misconduct) {
+        if let Some(count) = self.0.get_mut(misconduct as usize) {
+            *count += 1;
+        }
+    }
 }
 
 impl View {
-    pub(super) fn of(core: &Replica, now: Moment) -> Self {
+    pub(super) fn of(core: &Replica, misconduct: Noted, now: Moment) -> Self {
         let (watchers, leases) = core.watchers(now);
         Self {
             is_ready: core.is_ready(),
@@ -37,7 +52,7 @@ impl View {
             watchers,
             leases,
             staleness: core.staleness(now),
-            stray_acknowledgements: core.stray_acknowledgements(),
+            misconduct,
         }
     }
 }
