@@ -160,13 +160,18 @@ async fn one_echo_application_is_enough() {
 
 #[tokio::test]
 async fn z01_a_process_that_hangs_costs_a_deadline_and_no_more() {
-    let mut story = Story::begin().await;
+    let story = Story::begin().await;
     story.stack.signal("policy-0", rustix::process::Signal::STOP);
-    let asked = tokio::time::timeout(SOON / 4, story.by_token("/app/documents/1")).await.expect("an answer");
+    // On a busy machine a thread of it may go on for a moment.
+    let asked = eventually("it hangs", async || {
+        let asked = tokio::time::timeout(SOON / 4, story.by_token("/app/documents/1")).await;
+        let asked = asked.expect("an answer");
+        (asked.status() != StatusCode::OK).then_some(asked)
+    })
+    .await;
     assert_unavailable(&asked, "a permission");
     story.token_is_good().await;
     story.stack.signal("policy-0", rustix::process::Signal::CONT);
-    let story = &mut story;
     eventually("it works again", async || {
         let status = story.by_token("/app/documents/1").await.status();
         assert!(status == 200 || status == 503, "{status}");
