@@ -1,5 +1,7 @@
 //! Taking things back: what an ending leaves in the feed, and that it is answered only when it holds everywhere.
 
+use std::time::Duration;
+
 use feed::{
     Change, Credential, Tag, Target, Verdict, Wall, What,
     credential::Stamp,
@@ -23,11 +25,20 @@ pub struct NotConfirmed;
 pub struct FeedUnavailable;
 
 impl Auth {
-    /// What goes into the log with the rows that change at `now`.
+    /// What goes into the log with the rows that change at `now`: of whatever carries an epoch, or a key's name.
     pub(super) fn ending(&self, now: OffsetDateTime) -> NewEnding {
+        self.ending_of(now, self.settings.longest_life)
+    }
+
+    /// As [`Auth::ending`], of a family: only access tokens carry it.
+    pub(super) fn ending_of_family(&self, now: OffsetDateTime) -> NewEnding {
+        self.ending_of(now, self.settings.access_lifetime)
+    }
+
+    fn ending_of(&self, now: OffsetDateTime, longest_life: Duration) -> NewEnding {
         let mut tag = [0; 8];
         self.entropy.fill(&mut tag);
-        let until = Bounds::DEFAULT.until(wall(now), self.settings.longest_life);
+        let until = Bounds::DEFAULT.until(wall(now), longest_life);
         NewEnding { at: now, until, tag: Tag(u64::from_be_bytes(tag)) }
     }
 
@@ -38,7 +49,7 @@ impl Auth {
 
     /// Ends one access token. It need not be known here: that it verifies is enough.
     pub(super) async fn end_token(&self, claims: &AccessClaims) -> Result<(), Failure> {
-        let until = Bounds::DEFAULT.until(wall(claims.exp), std::time::Duration::ZERO);
+        let until = Bounds::DEFAULT.until(wall(claims.exp), Duration::ZERO);
         let target = Target::new(What::Token, claims.jti.as_str());
         self.end(vec![Change { target, min: None, except: None, until }]).await
     }

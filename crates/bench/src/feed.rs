@@ -3,6 +3,7 @@
 
 mod memory;
 mod watchers;
+mod wire;
 
 use clap::Args;
 use serde::Serialize;
@@ -55,8 +56,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         rows.push(runtime.block_on(watchers::measure(*fewest, true, options.endings))?);
     }
     let looks = memory::measure(options.live)?;
+    let bytes = wire::measure();
     if options.json {
-        println!("{}", json!({ "acknowledged": rows, "memory": looks }));
+        println!("{}", json!({ "acknowledged": rows, "memory": looks, "wire": bytes }));
     } else {
         println!(
             "| watchers | acknowledged p50 ms | p99 ms | slowest ms | ≥ 100 ms |\n|---|---|---|---|---|"
@@ -77,6 +79,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             looks.ended_ns,
             looks.floor_ns,
             looks.ratio()
+        );
+        println!(
+            "on each watcher's stream: {} bytes an ending, {} each further one in the same message; {} bytes a renewal",
+            bytes.ending, bytes.further, bytes.renewal
         );
     }
     let (ratio, bytes) = (looks.ratio(), looks.bytes_each);

@@ -52,8 +52,13 @@ pub(super) fn id_key(id: &SessionId) -> String {
 
 /// The pointer from a secret to its session.
 pub(super) fn secret_key(secret: &SecretDigest) -> String {
-    let hex: String = secret.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("latchkey:session:secret:{hex}")
+    const PREFIX: &str = "latchkey:session:secret:";
+    let digit = |value: u8| char::from_digit(u32::from(value), 16);
+    let bytes = secret.as_bytes();
+    let mut key = String::with_capacity(PREFIX.len() + 2 * bytes.len());
+    key.push_str(PREFIX);
+    key.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten());
+    key
 }
 
 /// What a secret's pointer holds.

@@ -86,7 +86,8 @@ impl Connections {
         self.accepted.add(1, &[]);
         let service = service_fn(|request| {
             let (door, caller) = (self.door.clone(), caller.clone());
-            async move { door.answer(request, caller).await }
+            // Some kilobytes, which would be moved each time that somebody takes it over.
+            Box::pin(async move { door.answer(request, caller).await })
         });
         let mut connection = pin!(
             http2::Builder::new(Streams(self.lifecycle.clone()))
