@@ -17,18 +17,6 @@ pub(super) struct Id([u8; 16]);
 
 const DIGITS: usize = 26;
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-const NONE: u8 = 0xff;
-/// Of each byte, its value as a digit.
-const VALUES: [u8; 256] = {
-    let mut values = [NONE; 256];
-    let mut value = 0;
-    while value < ALPHABET.len() {
-        values[ALPHABET[value] as usize] = value as u8;
-        value += 1;
-    }
-    values
-};
-
 impl Id {
     /// `None` for anything that [`Id::write`] would not write.
     pub(super) fn parse(prefix: &str, text: &str) -> Option<Self> {
@@ -39,8 +27,7 @@ impl Id {
         }
         let mut bits = 0_u128;
         for digit in digits {
-            let value = VALUES.get(usize::from(*digit)).copied().filter(|value| *value != NONE)?;
-            bits = bits << 5 | u128::from(value);
+            bits = bits << 5 | u128::from(value_of(*digit)?);
         }
         Some(Self(bits.to_be_bytes()))
     }
@@ -51,6 +38,19 @@ impl Id {
         let digits = (0..DIGITS).rev().filter_map(digit).copied().map(char::from);
         prefix.chars().chain(digits).collect()
     }
+}
+
+fn value_of(digit: u8) -> Option<u8> {
+    let (first, value) = match digit {
+        b'0'..=b'9' => (b'0', 0),
+        b'a'..=b'h' => (b'a', 10),
+        b'j'..=b'k' => (b'j', 18),
+        b'm'..=b'n' => (b'm', 20),
+        b'p'..=b't' => (b'p', 22),
+        b'v'..=b'z' => (b'v', 27),
+        _ => return None,
+    };
+    Some(value + (digit - first))
 }
 
 #[derive(Clone, Debug)]
