@@ -15,13 +15,15 @@ impl Database {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             if self.pool.is_closed() {
-                return;
+                // The process stops. What supports it may not end before it does.
+                return std::future::pending().await;
             }
             if !readiness.has_been_ready() {
                 continue;
             }
             match self.look().await {
                 Ok(()) => readiness.ready(),
+                Err(_) if self.pool.is_closed() => {}
                 Err(error) => {
                     readiness.not_ready(format!("the database does not answer: {}", reason(&error)));
                 }

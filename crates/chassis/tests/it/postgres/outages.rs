@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use latchkey_chassis::lifecycle::Exit;
 use latchkey_chassis::postgres::Database;
 use tokio::sync::Barrier;
 
@@ -121,6 +122,19 @@ async fn an_outage_is_said_and_so_is_its_end() {
     place.server.restart();
     eventually(|| place.state().ok()).await;
     heals(&database).await;
+}
+
+/// A process that stops closes its store first, and that is no failure.
+#[tokio::test]
+async fn a_database_that_was_closed_is_not_lost() {
+    let (place, database) = Place::opened().await;
+    place.lifecycle.readiness("store").ready();
+    database.close().await;
+    // Longer than from one look to the next.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(place.state(), Ok(()));
+    place.lifecycle.trigger();
+    assert_eq!(place.lifecycle.run_until_stopped().await, Exit::Clean);
 }
 
 /// What will come; a machine under load is slow.
