@@ -25,20 +25,12 @@ pub struct NotConfirmed;
 pub struct FeedUnavailable;
 
 impl Auth {
-    /// What goes into the log with the rows that change at `now`: of whatever carries an epoch, or a key's name.
+    /// What goes into the log with the rows that change at `now`. Also a login's stays for as long as the longest life: its tokens
+    /// may have been issued under a longer `token.access_lifetime` than this replica has.
     pub(super) fn ending(&self, now: OffsetDateTime) -> NewEnding {
-        self.ending_of(now, self.settings.longest_life)
-    }
-
-    /// As [`Auth::ending`], of a family: only access tokens carry it.
-    pub(super) fn ending_of_family(&self, now: OffsetDateTime) -> NewEnding {
-        self.ending_of(now, self.settings.access_lifetime)
-    }
-
-    fn ending_of(&self, now: OffsetDateTime, longest_life: Duration) -> NewEnding {
         let mut tag = [0; 8];
         self.entropy.fill(&mut tag);
-        let until = Bounds::DEFAULT.until(wall(now), longest_life);
+        let until = Bounds::DEFAULT.until(wall(now), self.settings.longest_life);
         NewEnding { at: now, until, tag: Tag(u64::from_be_bytes(tag)) }
     }
 

@@ -325,20 +325,6 @@ async fn the_clock_of_the_tests_runs_between_its_jumps() {
     assert!(clock.boottime() > boot && boot <= SystemClock.boottime());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_ended_login_is_forgotten_with_its_last_access_token() {
-    let world = World::new().await;
-    let (_, tokens) = world.login().await;
-    world.revoke(&first_party(), &tokens.refresh_token).await.unwrap();
-    let remembered = || world.stack.running.auth.feed.view().remembered;
-    assert_eq!(remembered(), 1);
-    // As for a token: sessions, which live longer, do not carry it.
-    world.stack.advance(Duration::from_secs(16 * 60 + 1));
-    while remembered() > 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 /// Its refresh token may be useless long before its access token is.
 #[tokio::test]
 async fn a_login_that_was_idle_for_too_long_to_go_on_can_still_be_ended() {
