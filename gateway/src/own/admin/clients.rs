@@ -179,7 +179,7 @@ async fn remove(
     let id = subject::client(&own, asker, named).await?.id;
     leave_an_administrator(&own, asker, &Without::Subject(&Subject::client(id.clone()))).await?;
     let disabled = done(own.peers.auth.set_client_status(asker, &id, Standing::Disabled).await)?;
-    own.peers.policy.forget_subject(asker, Subject::client(id.clone())).await?;
+    own.peers.policy.forget_subject(asker, Subject::client(id.clone())).await.map_err(not_removed)?;
     disabled.map_err(not_removed)?;
     let _everywhere = done(own.peers.auth.delete_client(asker, &id).await)?;
     Ok(StatusCode::NO_CONTENT)

@@ -179,7 +179,7 @@ async fn remove(
     leave_an_administrator(&own, asker, &Without::Subject(&Subject::user(id.clone()))).await?;
     let disabled = done(own.peers.auth.set_user_status(asker, &id, Standing::Disabled).await)?;
     own.peers.sessions.end_subject(asker, &id).await?;
-    own.peers.policy.forget_subject(asker, Subject::user(id.clone())).await?;
+    own.peers.policy.forget_subject(asker, Subject::user(id.clone())).await.map_err(not_removed)?;
     disabled.map_err(not_removed)?;
     let _everywhere = done(own.peers.auth.delete_user(asker, &id).await)?;
     Ok(StatusCode::NO_CONTENT)
@@ -212,7 +212,7 @@ async fn end_sessions(
     Ok(Answer(EndedView { ended }))
 }
 
-/// What is said of a removal that waits for its endings.
+/// What is said of a removal that could not go on.
 pub(super) fn not_removed(failure: Failure) -> Problem {
     Problem::from(failure).detail("it is disabled and not removed yet; the same request goes on from there")
 }

@@ -293,6 +293,7 @@ async fn nobody_is_removed_before_what_was_taken_holds_everywhere() {
         let said = gateway.admin(Method::DELETE, "/v1/admin/users/mallory", Value::Null).await;
         assert_eq!((said.status.as_u16(), said.code()), (202, "not_everywhere".into()), "{step}");
         assert!(!gateway.world.live("hers"));
+        assert!(said.json()["detail"].as_str().unwrap().contains("not removed yet"), "{step}");
         assert!(gateway.world.password("mallory").is_some(), "{step}: the same request can go on");
     }
     gateway.world.leave_unheard("auth.delete_user");
