@@ -1,8 +1,9 @@
 //! How a user is called. What the user typed is kept; uniqueness and look-up go by a folded key.
 //!
 //! The key is NFC of the case-folded NFC form, so that `Ǆ`, `José` in either composition and `STRASSE` / `straße` are one
-//! name each. Folding is upper-casing and then lower-casing character by character: without a table of its own it
-//! joins what full case folding joins (`ß` and `ss`, the three sigmas) and does not depend on a locale.
+//! name each. Folding is lower-casing, upper-casing and lower-casing again, character by character: without a table of
+//! its own it joins what full case folding joins (`ẞ`, `ß` and `ss`, the three sigmas) and does not depend on a locale.
+//! Lower-casing comes first because `ẞ` is its own upper case.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -67,7 +68,12 @@ impl Username {
 
 /// Without regard to case and composition.
 pub fn fold(text: &str) -> String {
-    text.nfc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
+    text.nfc()
+        .flat_map(char::to_lowercase)
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .nfc()
+        .collect()
 }
 
 /// Controls, and the formatting characters with which one name could be made to look like another.
@@ -91,6 +97,7 @@ mod tests {
             ("alice", "ALICE"),
             ("José", "JOSE\u{301}"),
             ("straße", "STRASSE"),
+            ("straße", "STRA\u{1e9e}E"),
             ("ΣΊΣΥΦΟΣ", "σίσυφος"),
             ("ŉ", "ŉ"),
         ] {
@@ -122,6 +129,17 @@ mod tests {
         }
         assert!(Username::parse(&"é".repeat(64)).is_ok());
         assert!(Username::parse(&"e\u{301}".repeat(64)).is_ok(), "counted after composition");
+    }
+
+    #[test]
+    fn no_character_differs_from_itself_in_another_case() {
+        // Planes 0 and 1 have every character that has a case.
+        for c in '\0'..='\u{1ffff}' {
+            let key = fold(&c.to_string());
+            for other in [key.clone(), c.to_lowercase().collect(), c.to_uppercase().collect()] {
+                assert_eq!(fold(&other), key, "U+{:04X} and {other:?}", u32::from(c));
+            }
+        }
     }
 
     proptest! {
