@@ -45,6 +45,38 @@ impl Postgres {
         server
     }
 
+    /// A copy of this one that follows it, until it is [promoted](Postgres::promote). Where `is_waited_for`, this one answers
+    /// no commit from now on that the copy has not got.
+    pub fn standby(&self, is_waited_for: bool) -> Postgres {
+        let (folder, port) = (folder(), self.port.to_string());
+        let copied = as_owner_of(folder.path())
+            .arg(binaries().join("pg_basebackup"))
+            .args(["-h", "127.0.0.1", "-U", "latchkey", "-R", "-c", "fast", "--no-sync", "-p", &port, "-D"])
+            .arg(folder.path().join("data"))
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let mut standby = Postgres { process: None, port: 0, sync: self.sync, folder };
+        standby.restart();
+        if is_waited_for {
+            self.psql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+            self.psql("SELECT pg_reload_conf()");
+        }
+        let follows = if is_waited_for { "sync" } else { "async" };
+        for _ in 0..3_000 {
+            if self.psql("SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'") == follows {
+                return standby;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("the standby does not follow: {}", self.psql("SELECT * FROM pg_stat_replication"));
+    }
+
+    /// A standby becomes a primary of its own. The one that it followed is not told.
+    pub fn promote(&self) {
+        assert_eq!(self.psql("SELECT pg_promote()"), "t");
+    }
+
     /// Where it is. Not quite a constant: a restart keeps the port, unless somebody else has taken it.
     pub fn url(&self) -> String {
         format!("postgres://latchkey@127.0.0.1:{}/latchkey", self.port)

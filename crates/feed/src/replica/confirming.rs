@@ -1,7 +1,7 @@
 //! Confirmations: a replica says "done" for an ending once it has applied it, and so has every watcher whose lease from it
 //! may still be valid.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Action, Misconduct, Phase, Replica, RequestId, call::Purpose, history::Included};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     change::Position,
     log::{LogCall, Read},
     member::MemberId,
-    message::WatcherId,
+    message::{StreamId, WatcherId},
     time::{Moment, Now, waited_out},
 };
 
@@ -192,14 +192,17 @@ impl Replica {
                     && record.since <= applied
                     && self.streams.contains_key(id)
             });
-            for (id, record) in slow {
-                let strikes = self.strikes.entry(record.watcher).or_default();
+            // One that has two streams here is one all the same.
+            let slow: BTreeMap<WatcherId, StreamId> =
+                slow.map(|(id, record)| (record.watcher, *id)).collect();
+            for (watcher, id) in slow {
+                let strikes = self.strikes.entry(watcher).or_default();
                 strikes.at.retain(|at| *at + STRIKES_WITHIN > now);
                 strikes.at.push(now);
                 if strikes.at.len() >= MAX_STRIKES {
                     strikes.at.clear();
                     strikes.held_back_until = Some(now + STRIKES_WITHIN);
-                    self.actions.push(Action::Note { stream: *id, misconduct: Misconduct::HeldBack });
+                    self.actions.push(Action::Note { stream: id, misconduct: Misconduct::HeldBack });
                 }
             }
         }

@@ -31,17 +31,17 @@ identity = \"none\"
 ";
 /// Nobody is to be waited for long who stands still.
 const IMPATIENT: &str = "[limits]\ncheck_timeout = \"1s\"\n";
-const EXACT: &str = "/app/token/x";
-const AVAILABLE: &str = "/app/available/x";
+pub const EXACT: &str = "/app/token/x";
+pub const AVAILABLE: &str = "/app/available/x";
 
-async fn with_routes(builder: Builder, database: &str) -> Stack {
+pub async fn with_routes(builder: Builder, database: &str) -> Stack {
     let stack = begin(builder.settings("gateway", IMPATIENT), database).await;
     stack.add_routes(ROUTES, AVAILABLE).await;
     stack
 }
 
 /// Served or told to come back, until it is `wanted`.
-async fn becomes(gateway: &str, path: &str, tokens: &Tokens, wanted: u16) {
+pub async fn becomes(gateway: &str, path: &str, tokens: &Tokens, wanted: u16) {
     eventually(&format!("{path} is {wanted}"), async || {
         let answer = by_token(gateway, path, tokens).await;
         let status = answer.status().as_u16();
@@ -53,7 +53,7 @@ async fn becomes(gateway: &str, path: &str, tokens: &Tokens, wanted: u16) {
 }
 
 /// Never let in, and refused as soon as it can be told.
-async fn is_refused(gateway: &str, path: &str, tokens: &Tokens, wanted: u16) {
+pub async fn is_refused(gateway: &str, path: &str, tokens: &Tokens, wanted: u16) {
     eventually(&format!("{path} is {wanted}"), async || {
         let status = by_token(gateway, path, tokens).await.status().as_u16();
         assert!(status == wanted || status == 503, "{path}: {status}");
@@ -62,7 +62,7 @@ async fn is_refused(gateway: &str, path: &str, tokens: &Tokens, wanted: u16) {
     .await;
 }
 
-async fn is_stale(gateway: &str, tokens: &Tokens) {
+pub async fn is_stale(gateway: &str, tokens: &Tokens) {
     let answer = by_token(gateway, AVAILABLE, tokens).await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.headers()["x-latchkey-stale"], "true");

@@ -1,36 +1,44 @@
 //! A connection between two processes that a test can cut: bytes then go neither way and nobody is told, which is what a broken
-//! network looks like from both sides.
+//! network looks like from both sides. It can also be slow, one way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
-/// All that lead through it are cut and mended together.
+/// All that lead through it are cut and mended together, and are as slow as it is.
 pub struct Cable {
-    is_cut: Arc<watch::Sender<bool>>,
-    _tasks: JoinSet<()>,
+    state: Arc<watch::Sender<State>>,
+    tasks: JoinSet<()>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    is_cut: bool,
+    /// What is sent towards the far end arrives so much later.
+    late: Duration,
 }
 
 impl Cable {
     pub fn new() -> Self {
-        Self { is_cut: Arc::new(watch::Sender::new(false)), _tasks: JoinSet::new() }
+        Self { state: Arc::default(), tasks: JoinSet::new() }
     }
 
     /// The URL at which the one at `url` is reached through this cable.
     pub async fn through(&mut self, url: &str) -> String {
         let (scheme, there) = url.split_once("://").unwrap();
-        let (there, is_cut) = (there.to_owned(), Arc::clone(&self.is_cut));
+        let (there, state) = (there.to_owned(), Arc::clone(&self.state));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let here = listener.local_addr().unwrap();
-        self._tasks.spawn(async move {
+        self.tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
-                let (there, is_cut) = (there.clone(), is_cut.subscribe());
-                connections.spawn(connection(near, there, is_cut));
+                connections.spawn(connection(near, there.clone(), state.subscribe()));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -38,32 +46,66 @@ impl Cable {
     }
 
     pub fn cut(&self) {
-        self.is_cut.send_replace(true);
+        self.state.send_modify(|state| state.is_cut = true);
     }
 
     pub fn mend(&self) {
-        self.is_cut.send_replace(false);
+        self.state.send_replace(State::default());
+    }
+
+    /// Whatever is sent to the far end arrives so much later; what comes back is not delayed.
+    pub fn delay(&self, late: Duration) {
+        self.state.send_modify(|state| state.late = late);
     }
 }
 
-async fn connection(near: TcpStream, there: String, mut is_cut: watch::Receiver<bool>) {
-    if is_cut.wait_for(|is_cut| !is_cut).await.is_err() {
+async fn connection(near: TcpStream, there: String, mut state: watch::Receiver<State>) {
+    if state.wait_for(|state| !state.is_cut).await.is_err() {
         return;
     }
     let Ok(far) = TcpStream::connect(there).await else { return };
     let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
-    // One that ends takes the other along.
+    let (sent, arrives) = mpsc::unbounded_channel();
+    // One that ends takes the others along.
     tokio::select! {
-        () = carry(from_near, to_far, is_cut.clone()) => {}
-        () = carry(from_far, to_near, is_cut) => {}
+        () = take_in(from_near, sent, state.clone()) => {}
+        () = hand_on(arrives, to_far, state.clone()) => {}
+        () = carry_back(from_far, to_near, state) => {}
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut is_cut: watch::Receiver<bool>) {
+type Piece = (Instant, Vec<u8>);
+
+/// Each piece, with when it is to arrive.
+async fn take_in(mut from: OwnedReadHalf, to: mpsc::UnboundedSender<Piece>, state: watch::Receiver<State>) {
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
+        let late = state.borrow().late;
+        if to.send((Instant::now() + late, bytes[..read].to_vec())).is_err() {
+            return;
+        }
+    }
+}
+
+async fn hand_on(
+    mut pieces: mpsc::UnboundedReceiver<Piece>,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+) {
+    while let Some((at, bytes)) = pieces.recv().await {
+        sleep_until(at).await;
         // What was on its way stays there until the cable is mended.
-        if is_cut.wait_for(|is_cut| !is_cut).await.is_err() || to.write_all(&bytes[..read]).await.is_err() {
+        if state.wait_for(|state| !state.is_cut).await.is_err() || to.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn carry_back(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
+    let mut bytes = vec![0; 16 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
+        if state.wait_for(|state| !state.is_cut).await.is_err() || to.write_all(&bytes[..read]).await.is_err()
+        {
             return;
         }
     }

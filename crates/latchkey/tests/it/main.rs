@@ -6,6 +6,7 @@ mod away;
 mod bad_starts;
 mod cable;
 mod command_line;
+mod cut_off;
 mod demo;
 mod deploy;
 mod documents;

@@ -1,0 +1,253 @@
+//! Scenarios of the feed's specification, on real processes: an auth-service that is cut off from its database, left on a primary
+//! that is none any more, or stopped in the middle of an ending; a gateway that acknowledges late. Once an ending is
+//! acknowledged no gateway lets in what ended, and beside that something does: a route that says `stale_for`, or a database that
+//! did not wait for its standby.
+
+use std::fs;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use rustix::process::Signal;
+use serde_json::json;
+use servers::{Postgres, Sync};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::away::{AVAILABLE, EXACT, becomes, is_refused, is_stale, with_routes};
+use crate::cable::Cable;
+use crate::stack::{Builder, PASSWORD, Stack, Tokens, client, eventually};
+use crate::taken_back::{SHORT, acknowledged, by_token, ended, log_out};
+
+/// gateway-0 knows auth-0 only, gateway-1 auth-1.
+async fn apart(stack: &mut Stack) {
+    for replica in 0..2 {
+        stack
+            .reconfigure(&format!("gateway-{replica}"), |table| {
+                for section in ["peers", "feeds"] {
+                    let all = table[section]["auth"]["endpoints"].as_array_mut().unwrap();
+                    let only = all[replica].clone();
+                    *all = vec![only];
+                }
+            })
+            .await;
+    }
+}
+
+/// Each of these gateways lets it in on either route.
+async fn is_let_in(gateways: &[String], tokens: &Tokens) {
+    for gateway in gateways {
+        becomes(gateway, EXACT, tokens, 200).await;
+        becomes(gateway, AVAILABLE, tokens, 200).await;
+    }
+}
+
+/// A login, at a gateway whose auth-service may have to be found again.
+async fn surely_token(gateway: &str) -> Tokens {
+    let body = json!({ "identifier": "alice", "password": PASSWORD, "mode": "token" });
+    eventually("a login", async || {
+        let answer = client().post(format!("{gateway}/v1/login")).json(&body).send().await.ok()?;
+        answer.error_for_status().ok()?.json().await.ok()
+    })
+    .await
+}
+
+/// So many times that it would be seen if it happened now and then. Together: each may wait for somebody who says nothing.
+async fn never_lets_in(gateway: &str, tokens: &Tokens) {
+    let mut asked = JoinSet::new();
+    for _ in 0..20 {
+        let request = client().get(format!("{gateway}{EXACT}")).bearer_auth(&tokens.access_token);
+        asked.spawn(async move { request.send().await.unwrap().status().as_u16() });
+    }
+    while let Some(status) = asked.join_next().await {
+        assert!(matches!(status, Ok(401 | 503)), "{status:?}");
+    }
+}
+
+/// auth-0's way to its database, and the others' way to ask it whether an ending holds there.
+struct Ways {
+    database: Cable,
+    neighbours: Cable,
+}
+
+impl Ways {
+    async fn of_auth_0(stack: &mut Stack, server: &Postgres) -> Ways {
+        let (mut database, mut neighbours) = (Cable::new(), Cable::new());
+        let here = format!("127.0.0.1:{}", server.port());
+        let through = database.through(&format!("tcp://{here}")).await;
+        let store = server.url().replace(&here, through.trim_start_matches("tcp://"));
+        let config = fs::read_to_string(stack.state_dir().join("config/gateway-0.toml")).unwrap();
+        let config: toml::Table = config.parse().unwrap();
+        let feed = config["feeds"]["auth"]["endpoints"][0].as_str().unwrap();
+        let feed = neighbours.through(feed).await;
+        stack
+            .reconfigure("auth-0", |table| {
+                table["store"]["url"] = store.into();
+                table["feed"].as_table_mut().unwrap().insert("advertise".to_owned(), feed.into());
+            })
+            .await;
+        Ways { database, neighbours }
+    }
+}
+
+/// Its neighbours still tell it what ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_auth_service_that_is_cut_off_from_its_database_grants_no_lease() {
+    let server = Postgres::start(Sync::Off);
+    let mut stack = with_routes(Builder::new().settings("auth", SHORT), &server.url()).await;
+    let ways = Ways::of_auth_0(&mut stack, &server).await;
+    apart(&mut stack).await;
+    let (stays, ends) = (stack.token("alice", PASSWORD).await, stack.token("alice", PASSWORD).await);
+    let gateways = stack.file.gateways.clone();
+    is_let_in(&gateways, &stays).await;
+    is_let_in(&gateways, &ends).await;
+    ways.database.cut();
+    ended(&gateways[1], &ends).await;
+    never_lets_in(&gateways[0], &ends).await;
+    becomes(&gateways[0], EXACT, &stays, 503).await;
+    becomes(&gateways[1], EXACT, &stays, 200).await;
+    ways.database.mend();
+    is_refused(&gateways[0], EXACT, &ends, 401).await;
+    becomes(&gateways[0], EXACT, &stays, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_auth_service_that_hears_from_nobody_grants_no_lease() {
+    let server = Postgres::start(Sync::Off);
+    let mut stack = with_routes(Builder::new().settings("auth", SHORT), &server.url()).await;
+    let ways = Ways::of_auth_0(&mut stack, &server).await;
+    apart(&mut stack).await;
+    let (stays, ends) = (stack.token("alice", PASSWORD).await, stack.token("alice", PASSWORD).await);
+    let gateways = stack.file.gateways.clone();
+    is_let_in(&gateways, &stays).await;
+    is_let_in(&gateways, &ends).await;
+    ways.database.cut();
+    ways.neighbours.cut();
+    ended(&gateways[1], &ends).await;
+    never_lets_in(&gateways[0], &ends).await;
+    is_stale(&gateways[0], &ends).await;
+    ways.database.mend();
+    ways.neighbours.mend();
+    is_refused(&gateways[0], EXACT, &ends, 401).await;
+    // Until it has a lease it serves what is stale.
+    eventually("it is told", async || {
+        let status = by_token(&gateways[0], AVAILABLE, &ends).await.status();
+        (status == StatusCode::UNAUTHORIZED).then_some(())
+    })
+    .await;
+    becomes(&gateways[0], EXACT, &stays, 200).await;
+}
+
+/// A stack whose auth-services have a database of their own, whose standby became a primary that auth-1 has gone to. auth-0
+/// does not know and is not told. Also a token that both gateways had let in, and that auth-1 has said to have ended.
+async fn with_two_primaries(is_waited_for: bool) -> (Stack, Tokens, [Postgres; 3], Ways) {
+    let (shared, deposed) = (Postgres::start(Sync::Off), Postgres::start(Sync::Off));
+    let store = format!("[store]\nurl = \"{}\"\n", deposed.url());
+    let builder = Builder::new().settings("auth", &format!("{SHORT}{store}"));
+    let mut stack = with_routes(builder, &shared.url()).await;
+    let ways = Ways::of_auth_0(&mut stack, &deposed).await;
+    apart(&mut stack).await;
+    let promoted = deposed.standby(is_waited_for);
+    let ends = stack.token("alice", PASSWORD).await;
+    let gateways = stack.file.gateways.clone();
+    is_let_in(&gateways, &ends).await;
+    ways.neighbours.cut();
+    promoted.promote();
+    let config = stack.state_dir().join("config/auth-1.toml");
+    let moved = fs::read_to_string(&config).unwrap().replace(&deposed.url(), &promoted.url());
+    fs::write(&config, moved).unwrap();
+    // Asked to stop it would first say so in a database that answers nothing.
+    stack.kill("auth-1");
+    stack.replaced("auth-1").await;
+    ended(&gateways[1], &ends).await;
+    (stack, ends, [shared, deposed, promoted], ways)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_auth_service_on_a_primary_that_is_none_any_more_grants_no_lease() {
+    let (stack, ends, _servers, _ways) = with_two_primaries(true).await;
+    let gateways = &stack.file.gateways;
+    never_lets_in(&gateways[0], &ends).await;
+    is_stale(&gateways[0], &ends).await;
+    is_refused(&gateways[1], EXACT, &ends, 401).await;
+}
+
+/// What is not promised, and why a standby must be waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_did_not_wait_for_its_standby_goes_on_granting() {
+    let (stack, ends, _servers, _ways) = with_two_primaries(false).await;
+    let gateways = &stack.file.gateways;
+    becomes(&gateways[0], EXACT, &ends, 200).await;
+    is_refused(&gateways[1], EXACT, &ends, 401).await;
+}
+
+/// Each round a little later.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_auth_service_that_stands_still_in_the_middle_of_an_ending_costs_nothing_but_time() {
+    let server = Postgres::start(Sync::Off);
+    let mut stack = with_routes(Builder::new().settings("auth", SHORT), &server.url()).await;
+    apart(&mut stack).await;
+    let gateways = stack.file.gateways.clone();
+    for round in 0..4 {
+        let ends = surely_token(&gateways[0]).await;
+        is_let_in(&gateways, &ends).await;
+        let (gateway, its) = (gateways[0].clone(), ends.clone());
+        let mut first = JoinSet::new();
+        first.spawn(async move { log_out(&gateway, &its).await.status() });
+        sleep(Duration::from_millis(2 * round)).await;
+        stack.signal("auth-0", Signal::STOP);
+        ended(&gateways[1], &ends).await;
+        never_lets_in(&gateways[0], &ends).await;
+        never_lets_in(&gateways[1], &ends).await;
+        stack.signal("auth-0", Signal::CONT);
+        acknowledged(first.join_next().await.unwrap().unwrap());
+        for gateway in &gateways {
+            is_refused(gateway, EXACT, &ends, 401).await;
+        }
+    }
+}
+
+const LEASE: Duration = Duration::from_secs(4);
+const LATE: Duration = Duration::from_millis(3_800);
+/// So many steps until it is as late as that: all at once would look like silence.
+const STEPS: u32 = 40;
+
+/// gateway-1 hears its feed through a cable.
+async fn hears_through(cable: &mut Cable, stack: &mut Stack) {
+    let config = fs::read_to_string(stack.state_dir().join("config/gateway-1.toml")).unwrap();
+    let config: toml::Table = config.parse().unwrap();
+    let mut urls = Vec::new();
+    for url in config["feeds"]["auth"]["endpoints"].as_array().unwrap() {
+        urls.push(toml::Value::from(cable.through(url.as_str().unwrap()).await));
+    }
+    stack.reconfigure("gateway-1", |table| table["feeds"]["auth"]["endpoints"] = urls.into()).await;
+}
+
+/// An answer that comes sooner than the acknowledgement of gateway-1 can travel has not waited for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_acknowledges_late_holds_up_a_few_endings_and_then_none() {
+    let server = Postgres::start(Sync::Off);
+    let lease = format!("[feed]\nlease = \"{}s\"\n", LEASE.as_secs());
+    let mut stack = with_routes(Builder::new().settings("auth", &lease), &server.url()).await;
+    let mut cable = Cable::new();
+    hears_through(&mut cable, &mut stack).await;
+    let gateways = stack.file.gateways.clone();
+    let stays = stack.token("alice", PASSWORD).await;
+    is_let_in(&gateways, &stays).await;
+    for step in 1..=STEPS {
+        cable.delay(LATE * step / STEPS);
+        sleep(LEASE / 10).await;
+    }
+    let is_held_back =
+        |stack: &Stack| (0..2).any(|at| stack.log(&format!("auth-{at}")).contains("held_back"));
+    let mut took = Vec::new();
+    while !(is_held_back(&stack) && took.last().is_some_and(|took| *took < LATE / 2)) {
+        let ends = stack.token("alice", PASSWORD).await;
+        becomes(&gateways[0], EXACT, &ends, 200).await;
+        let asked = Instant::now();
+        ended(&gateways[0], &ends).await;
+        took.push(asked.elapsed());
+        never_lets_in(&gateways[1], &ends).await;
+        assert!(took.len() < 20, "{took:?}");
+    }
+    assert!(took[0] > LATE / 2, "it was not felt: {took:?}");
+}
