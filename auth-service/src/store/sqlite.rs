@@ -30,7 +30,7 @@ impl SqliteStore {
 
     /// The feed's log, which is in the same file.
     pub fn log(&self, clock: Clock) -> SqliteLog {
-        SqliteLog::new(self.0.writer().clone(), self.0.readers().clone(), move || clock().wall)
+        SqliteLog::new(self.0.writer().clone(), self.0.readers().clone(), move || clock.now().wall)
     }
 
     /// Finishes what is under way and closes the file.

@@ -12,7 +12,22 @@ use std::{future::pending, sync::Arc, time::Duration};
 use crate::time::{Moment, Now};
 
 /// Reads both clocks. The monotonic one must go on while the machine is suspended (`CLOCK_BOOTTIME`).
-pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
+pub trait ReadClock: Send + Sync {
+    fn now(&self) -> Now;
+
+    /// The monotonic one alone, which is asked with each request.
+    fn moment(&self) -> Moment {
+        self.now().moment
+    }
+}
+
+impl<F: Fn() -> Now + Send + Sync> ReadClock for F {
+    fn now(&self) -> Now {
+        self()
+    }
+}
+
+pub type Clock = Arc<dyn ReadClock>;
 
 /// A timer cannot be had for more than this at once; waking early costs nothing.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);

@@ -16,19 +16,26 @@ pub use member::{Membership, OpenLog, StartError, start};
 pub use service::access;
 
 use crate::{
-    driver::Clock,
+    driver::{Clock, ReadClock},
     time::{Moment, Now, Wall},
 };
 
 /// The process's clock, as the feed reads it.
 pub fn clock(clock: SharedClock) -> Clock {
-    Arc::new(move || {
-        let millis = clock.now().unix_timestamp_nanos() / 1_000_000;
-        Now {
-            moment: Moment::from_origin(clock.boottime()),
-            wall: Wall::from_unix_millis(u64::try_from(millis).unwrap_or(0)),
-        }
-    })
+    Arc::new(Process(clock))
+}
+
+struct Process(SharedClock);
+
+impl ReadClock for Process {
+    fn now(&self) -> Now {
+        let millis = self.0.now().unix_timestamp_nanos() / 1_000_000;
+        Now { moment: self.moment(), wall: Wall::from_unix_millis(u64::try_from(millis).unwrap_or(0)) }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::from_origin(self.0.boottime())
+    }
 }
 
 /// 128 random bits.

@@ -63,6 +63,8 @@ pub struct Replica {
     beaten: Option<Moment>,
     /// The log's wall clock, as the last beat brought it.
     log_time: Option<Wall>,
+    /// By how much this machine's was behind it then.
+    behind: Duration,
     next_beat: Moment,
     /// When the last beat was begun, whatever became of it.
     began: Option<Moment>,
@@ -106,6 +108,7 @@ impl Replica {
             right: None,
             beaten: None,
             log_time: None,
+            behind: Duration::ZERO,
             next_beat: now.moment,
             began: None,
             streams: BTreeMap::new(),

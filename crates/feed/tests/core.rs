@@ -144,6 +144,8 @@ fn old_answers_are_given_only_by_who_had_a_lease_and_for_so_long() {
 struct Served {
     replica: Replica,
     log: latchkey_feed::Ledger,
+    /// By how much the log's wall clock is ahead of the replica's.
+    ahead: Duration,
 }
 
 impl Served {
@@ -151,7 +153,7 @@ impl Served {
         let settings =
             replica::Settings { lease: LEASE, address: "here".to_owned(), variant: Variant::default() };
         let replica = Replica::new(settings, Life(1), now(0));
-        let mut served = Self { replica, log: latchkey_feed::Ledger::default() };
+        let mut served = Self { replica, log: latchkey_feed::Ledger::default(), ahead: Duration::ZERO };
         served.on(replica::Event::Started, now(0));
         for stream in watchers {
             let hello = FromWatcher::Hello { watcher: WatcherId(u128::from(stream.0)), position: None };
@@ -167,7 +169,7 @@ impl Served {
             for action in self.replica.on(event, now) {
                 match action {
                     replica::Action::CallLog { call, log_call } => {
-                        let reply = self.log.call(&log_call, now.wall);
+                        let reply = self.log.call(&log_call, now.wall + self.ahead);
                         events.push(replica::Event::LogReplied { call, reply });
                     }
                     other => said.push(other),
@@ -262,6 +264,44 @@ fn who_holds_confirmations_up_again_and_again_gets_no_grants_for_a_minute() {
     assert!(first_without >= 3, "{granted:?}");
     let misconduct = replica::Misconduct::HeldBack;
     assert!(said.contains(&replica::Action::Note { stream: STREAM, misconduct }));
+}
+
+/// A process that opens another connection before it gives the first up has both for a moment.
+#[test]
+fn a_watcher_with_two_streams_holds_up_once() {
+    let mut served = Served::new(&[STREAM]);
+    let hello = FromWatcher::Hello { watcher: WatcherId(u128::from(STREAM.0)), position: None };
+    served.receive(StreamId(9), hello, now(3));
+    served.receive(StreamId(9), FromWatcher::Renew { sequence: 1, acked: Position::START }, now(4));
+    let mut held_back = 0;
+    for round in 0..3 {
+        let at = 500 + round * 500;
+        let mut said = served.tick(now(at));
+        assert_eq!(grants(&said), 2, "round {round}");
+        said.extend(served.end(round + 1, now(at + 1)));
+        for stream in [STREAM, StreamId(9)] {
+            let renew = FromWatcher::Renew { sequence: round + 2, acked: Position::START };
+            said.extend(served.receive(stream, renew, now(at + 2)));
+        }
+        let is_held_back = |action: &&replica::Action| {
+            matches!(action, replica::Action::Note { misconduct: replica::Misconduct::HeldBack, .. })
+        };
+        held_back += said.iter().filter(is_held_back).count();
+    }
+    assert_eq!(held_back, 0, "two were held up for long enough");
+    let said = served.tick(now(2_010));
+    assert_eq!(said.iter().filter(|action| matches!(action, replica::Action::Note { .. })).count(), 1);
+}
+
+#[test]
+fn what_a_machine_ends_whose_clock_is_behind_is_remembered_by_the_log_s() {
+    let mut served = Served::new(&[]);
+    served.ahead = Duration::from_secs(1800);
+    served.tick(now(500));
+    served.end(1, now(510));
+    let remembered: Vec<Wall> =
+        served.replica.memory().live().iter().map(|entry| entry.change.until).collect();
+    assert_eq!(remembered, [entry(1).change.until + served.ahead]);
 }
 
 fn has_ended(actions: &[replica::Action]) -> bool {

@@ -7,8 +7,9 @@ use anyhow::{Context, bail};
 use crate::run::{root, succeeds, tools};
 
 /// Debian packages by the program that shows they are there.
-const TEST_PACKAGES: [(&str, &str); 8] = [
+const TEST_PACKAGES: [(&str, &str); 9] = [
     ("curl", "curl"),
+    ("faketime", "faketime"),
     ("openssl", "openssl"),
     ("node", "nodejs"),
     ("npm", "npm"),

@@ -49,7 +49,7 @@ impl Entries {
         };
         let mut tag = [0; 8];
         self.entropy.fill(&mut tag);
-        let wall = feed::grpc::clock(self.clock.clone())().wall;
+        let wall = feed::grpc::clock(self.clock.clone()).now().wall;
         let until = Bounds::DEFAULT.until(wall, self.longest_token);
         let change = Change { target, min: Some(revision.0), except: None, until };
         Some(Appended { tag: Tag(u64::from_be_bytes(tag)), change })

@@ -41,7 +41,7 @@ impl SqliteStore {
     /// The feed's log, which is in the same file.
     pub fn log(&self) -> SqliteLog {
         let clock = feed::grpc::clock(self.1.clock.clone());
-        SqliteLog::new(self.0.writer().clone(), self.0.readers().clone(), move || clock().wall)
+        SqliteLog::new(self.0.writer().clone(), self.0.readers().clone(), move || clock.now().wall)
     }
 }
 

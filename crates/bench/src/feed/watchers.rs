@@ -35,8 +35,8 @@ const SLOW: Duration = Duration::from_millis(100);
 
 pub(super) async fn measure(count: usize, with_a_slow_one: bool, endings: usize) -> anyhow::Result<Row> {
     let lifecycle = Lifecycle::new(Shutdown { settle: Duration::ZERO, drain: Duration::from_secs(5) });
-    let now = clock(SystemClock::shared());
-    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(move || now().wall));
+    let read = clock(SystemClock::shared());
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(move || read.now().wall));
     let mut replicas = Vec::new();
     for _ in 0..REPLICAS {
         replicas.push(replica(&log, &lifecycle).await?);
@@ -73,7 +73,7 @@ pub(super) async fn measure(count: usize, with_a_slow_one: bool, endings: usize)
     }
     let mut took = Vec::with_capacity(endings);
     for (number, (_, serving)) in (0..endings).zip(replicas.iter().cycle()) {
-        let until = (clock(SystemClock::shared()))().wall + Duration::from_secs(3600);
+        let until = clock(SystemClock::shared()).now().wall + Duration::from_secs(3600);
         let target = Target::new(What::Token, format!("{number:026}"));
         let began = Instant::now();
         let outcome =

@@ -98,7 +98,7 @@ pub struct Parts {
 pub fn serve(parts: Parts) -> (Serving, impl Future<Output = ()> + Send) {
     let (told, tasks) = mpsc::unbounded_channel();
     let clock = Arc::clone(&parts.clock);
-    let now = clock();
+    let now = clock.now();
     let core = Replica::new(parts.settings.clone(), parts.life, now);
     let (shown, view) = watch::channel(View::of(&core, Noted::default(), now.moment));
     let worker = Worker {
@@ -165,7 +165,7 @@ impl Serving {
     /// Whether an answer that was read from the service's database before this call may be given: the database was the one
     /// that changes are written to, less than a lease ago (rule R8). What has changed since then is not acknowledged.
     pub fn has_right(&self) -> bool {
-        self.view().right.is_some_and(|right| (self.clock)().moment < right)
+        self.view().right.is_some_and(|right| self.clock.moment() < right)
     }
 
     /// How the replica stands, as of a moment ago.
@@ -225,7 +225,7 @@ impl Worker {
         let mut trim = tokio::time::interval(TRIM_EVERY);
         self.on(Event::Started);
         while !self.stopped {
-            let now = (self.parts.clock)().moment;
+            let now = self.parts.clock.moment();
             tokio::select! {
                 biased;
                 Some(event) = self.under_way.next(), if !self.under_way.is_empty() => self.on(event),
@@ -290,7 +290,7 @@ impl Worker {
             event,
             Event::LogReplied { .. } | Event::ConfirmAsked { .. } | Event::Tick | Event::Terminate
         );
-        let now = (self.parts.clock)();
+        let now = self.parts.clock.now();
         let actions = self.core.on(event, now);
         if news {
             // Before anything is confirmed: who looks after an acknowledgement sees it.
@@ -385,7 +385,7 @@ impl Worker {
     /// By the earlier clock, the log's or this machine's: one that is wrong must not remove what may still be needed.
     fn trim(&mut self) {
         let Some(log_time) = self.core.log_time() else { return };
-        let wall = (self.parts.clock)().wall.min(log_time);
+        let wall = self.parts.clock.now().wall.min(log_time);
         let (log, limit) = (Arc::clone(&self.parts.log), self.log_timeout());
         self.under_way.push(
             async move {

@@ -66,7 +66,7 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
     pub fn new(settings: Settings, id: WatcherId, clock: Clock) -> Arc<Self> {
         // A replica that has something to say about it names it so.
         tracing::info!(watcher = %id, "changes are watched");
-        let core = RwLock::new(Watcher::new(settings, id, clock()));
+        let core = RwLock::new(Watcher::new(settings, id, clock.now()));
         Arc::new(Self { core, clock, ahead: AtomicU64::new(0) })
     }
 
@@ -74,14 +74,14 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
     pub fn judge(&self, credential: &Credential) -> Option<Verdict> {
         let core = self.read();
         // After the lock: what is applied from here on is acknowledged only after this answer.
-        let permit = core.permit((self.clock)().moment)?;
+        let permit = core.permit(self.clock.moment())?;
         Some(core.judge(&permit, credential))
     }
 
     /// As [`Watcher::fetch`]. `None`: there is no lease, so nothing is cached and nobody joins.
     pub fn fetch(&self, target: &Target) -> Option<Fetch<V>> {
         let mut core = self.write();
-        let permit = core.permit((self.clock)().moment)?;
+        let permit = core.permit(self.clock.moment())?;
         Some(core.fetch(&permit, target))
     }
 
@@ -92,7 +92,7 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
 
     /// Whether a route that prefers old answers to none may still give them.
     pub fn may_serve_stale(&self, stale_for: Duration) -> bool {
-        self.read().may_serve_stale(stale_for, (self.clock)().moment)
+        self.read().may_serve_stale(stale_for, self.clock.moment())
     }
 
     /// As [`crate::Endings::roles_version`].
@@ -113,7 +113,7 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
 
     pub fn view(&self) -> View {
         let core = self.read();
-        let now = (self.clock)().moment;
+        let now = self.clock.moment();
         let lease_left = core.lease_end().map(|end| end.since(now)).filter(|left| !left.is_zero());
         View {
             lease_left,
@@ -171,7 +171,7 @@ impl<V: Clone + Send + Sync + 'static> Worker<V> {
     async fn watch(&mut self) {
         self.on(Event::Started);
         loop {
-            let now = (self.watching.clock)().moment;
+            let now = self.watching.clock.moment();
             let deadline = self.watching.read().deadline();
             tokio::select! {
                 biased;
@@ -189,7 +189,7 @@ impl<V: Clone + Send + Sync + 'static> Worker<V> {
     fn on(&mut self, event: Event) {
         let actions = {
             let mut core = self.watching.write();
-            let now = (self.watching.clock)();
+            let now = self.watching.clock.now();
             let actions = core.on(event, now);
             let ahead = core.judging_time(now).apart(now.wall);
             self.watching.ahead.store(u64::try_from(ahead.as_millis()).unwrap_or(0), Ordering::Relaxed);

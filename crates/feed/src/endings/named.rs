@@ -105,7 +105,11 @@ impl Named {
     }
 
     pub(super) fn has(&self, id: Id) -> bool {
-        !self.by_id.is_empty() && self.find(id).is_some()
+        self.find(id).is_some()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
     }
 
     /// Forgets what was to be remembered until then: within the second after.

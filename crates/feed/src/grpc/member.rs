@@ -216,7 +216,7 @@ fn show(meter: &Meter, name: &'static str, serving: &Serving, clock: Clock) {
     gauge("watchers", "Connections of guards.", |view, _| view.watchers as f64);
     gauge("leases", "Leases that guards may still answer under.", |view, _| view.leases as f64);
     gauge("right_seconds", "For how long this replica may still answer from memory.", |view, clock| {
-        view.right.map_or(0.0, |right| right.since(clock().moment).as_secs_f64())
+        view.right.map_or(0.0, |right| right.since(clock.moment()).as_secs_f64())
     });
     let serving = serving.clone();
     meter

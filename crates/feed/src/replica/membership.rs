@@ -99,6 +99,7 @@ impl Replica {
                     self.grant(stream, sequence, time, now.moment);
                 }
                 self.log_time = Some(time);
+                self.behind = time.since(now.wall);
                 self.memory.expire(time);
             }
         }

@@ -30,7 +30,7 @@ pub const LEASE: Duration = Duration::from_secs(1);
 
 pub fn ending(number: usize) -> Change {
     let target = Target::new(What::Token, format!("tok_{number}"));
-    let until = (clock(SystemClock::shared()))().wall + Duration::from_secs(3600);
+    let until = clock(SystemClock::shared()).now().wall + Duration::from_secs(3600);
     Change { target, min: None, except: None, until }
 }
 
@@ -80,8 +80,9 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start(count: usize) -> Self {
-        let now = clock(SystemClock::shared());
-        let log = Arc::new(Away { log: MemoryLog::new(move || now().wall), is_away: AtomicBool::new(false) });
+        let read = clock(SystemClock::shared());
+        let log =
+            Arc::new(Away { log: MemoryLog::new(move || read.now().wall), is_away: AtomicBool::new(false) });
         let mut replicas = Vec::new();
         for _ in 0..count {
             replicas.push(replica(&log).await);

@@ -168,9 +168,9 @@ async fn a_clock_that_is_ahead_removes_nothing_from_the_log() {
     let (none, hour) = (Duration::ZERO, Duration::from_secs(3600));
     for (log_is_ahead, replica_is_ahead) in [(none, hour), (hour, none)] {
         let real = clock(SystemClock::shared());
-        let now = real().wall;
+        let now = real.now().wall;
         let reads = Arc::clone(&real);
-        let log = Arc::new(MemoryLog::new(move || reads().wall + log_is_ahead));
+        let log = Arc::new(MemoryLog::new(move || reads.now().wall + log_is_ahead));
         let untils =
             [Wall::from_unix_millis(1), now + Duration::from_secs(660), now + Duration::from_secs(660)];
         for (number, until) in (1..).zip(untils) {
@@ -182,7 +182,7 @@ async fn a_clock_that_is_ahead_removes_nothing_from_the_log() {
             life: Life(1),
             log: log.clone(),
             peers: Arc::new(Alone),
-            clock: Arc::new(move || Now { wall: real().wall + replica_is_ahead, ..real() }),
+            clock: Arc::new(move || Now { wall: real.now().wall + replica_is_ahead, ..real.now() }),
         });
         let numbers = async || -> Vec<u64> {
             let entries = log.snapshot().await.unwrap().entries;

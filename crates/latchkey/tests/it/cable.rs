@@ -20,6 +20,8 @@ pub struct Cable {
 #[derive(Clone, Copy, Default)]
 struct State {
     is_cut: bool,
+    /// What comes back stays there; what is sent arrives.
+    is_mute: bool,
     /// What is sent towards the far end arrives so much later.
     late: Duration,
 }
@@ -47,6 +49,11 @@ impl Cable {
 
     pub fn cut(&self) {
         self.state.send_modify(|state| state.is_cut = true);
+    }
+
+    /// The far end hears, and is not heard.
+    pub fn mute(&self) {
+        self.state.send_modify(|state| state.is_mute = true);
     }
 
     pub fn mend(&self) {
@@ -104,7 +111,8 @@ async fn hand_on(
 async fn carry_back(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
-        if state.wait_for(|state| !state.is_cut).await.is_err() || to.write_all(&bytes[..read]).await.is_err()
+        if state.wait_for(|state| !state.is_cut && !state.is_mute).await.is_err()
+            || to.write_all(&bytes[..read]).await.is_err()
         {
             return;
         }

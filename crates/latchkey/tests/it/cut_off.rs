@@ -6,6 +6,7 @@
 use std::fs;
 use std::time::Duration;
 
+use chassis::clock::{Clock as _, SystemClock};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::json;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::away::{AVAILABLE, EXACT, becomes, is_refused, is_stale, with_routes};
 use crate::cable::Cable;
 use crate::stack::{Builder, PASSWORD, Stack, Tokens, client, eventually};
-use crate::taken_back::{SHORT, acknowledged, by_token, ended, log_out};
+use crate::taken_back::{SHORT, acknowledged, begin, by_token, ended, log_out};
 
 /// gateway-0 knows auth-0 only, gateway-1 auth-1.
 async fn apart(stack: &mut Stack) {
@@ -250,4 +251,96 @@ async fn a_gateway_that_acknowledges_late_holds_up_a_few_endings_and_then_none()
         assert!(took.len() < 20, "{took:?}");
     }
     assert!(took[0] > LATE / 2, "it was not felt: {took:?}");
+}
+
+/// auth-0 hears policy-service through a cable, and gateway-0 has its tokens from auth-0.
+async fn asks_policy_through_a_cable(stack: &mut Stack) -> Cable {
+    let mut cable = Cable::new();
+    let config = fs::read_to_string(stack.state_dir().join("config/auth-0.toml")).unwrap();
+    let config: toml::Table = config.parse().unwrap();
+    let mut urls = Vec::new();
+    for url in config["peers"]["policy"]["endpoints"].as_array().unwrap() {
+        urls.push(toml::Value::from(cable.through(url.as_str().unwrap()).await));
+    }
+    stack.reconfigure("auth-0", |table| table["peers"]["policy"]["endpoints"] = urls.into()).await;
+    apart(stack).await;
+    cable
+}
+
+/// Refreshes over a cable whose answers are held back while `meanwhile` is done. `None`: it took so long that auth-service gave up.
+async fn refreshed_while(
+    cable: &Cable,
+    gateway: &str,
+    tokens: &Tokens,
+    meanwhile: impl AsyncFnOnce(),
+) -> Option<Tokens> {
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "first-party"),
+        ("refresh_token", &tokens.refresh_token),
+    ];
+    let request = client().post(format!("{gateway}/oauth2/token")).form(&form).send();
+    cable.mute();
+    let change = async {
+        // It asks for the roles as they are before the change.
+        sleep(Duration::from_millis(200)).await;
+        meanwhile().await;
+        cable.mend();
+    };
+    let (answer, ()) = tokio::join!(request, change);
+    answer.unwrap().error_for_status().ok()?.json().await.ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_made_while_a_role_changes_has_the_role_of_after() {
+    let server = Postgres::start(Sync::Off);
+    let mut stack = with_routes(Builder::new(), &server.url()).await;
+    let cable = asks_policy_through_a_cable(&mut stack).await;
+    stack.cli(&["role", "add", "app-admin", "document:read"]);
+    let gateways = stack.file.gateways.clone();
+    for (verb, expected) in [("add", 200), ("remove", 403)].repeat(2) {
+        let opposite = if verb == "add" { "remove" } else { "add" };
+        let tokens = eventually("it is made meanwhile", async || {
+            let tokens = surely_token(&gateways[0]).await;
+            let change = async || drop(stack.cli(&["grant", verb, "alice", "app-admin"]));
+            let made = refreshed_while(&cable, &gateways[0], &tokens, change).await;
+            if made.is_none() {
+                stack.cli(&["grant", opposite, "alice", "app-admin"]);
+            }
+            made
+        })
+        .await;
+        for gateway in &gateways {
+            let status = by_token(gateway, "/app/admin/x", &tokens).await.status();
+            assert_eq!(status.as_u16(), expected, "{verb}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_took_longer_to_make_than_it_lives_is_good_for_nothing() {
+    let server = Postgres::start(Sync::Off);
+    let builder = Builder::new().settings("auth", "[token]\naccess_lifetime = \"1s\"\n");
+    let builder = builder.settings("gateway", "[token]\nleeway = \"0s\"\n");
+    let mut stack = begin(builder, &server.url()).await;
+    let cable = asks_policy_through_a_cable(&mut stack).await;
+    let gateways = stack.file.gateways.clone();
+    let made = eventually("it is made", async || {
+        let tokens = surely_token(&gateways[0]).await;
+        // It counts in whole seconds: so that the next but one begins while it is made.
+        let into_second = SystemClock.now().millisecond();
+        sleep(Duration::from_millis((1_800 - u64::from(into_second)) % 1_000)).await;
+        let pause = async || sleep(Duration::from_millis(1_200)).await;
+        refreshed_while(&cable, &gateways[0], &tokens, pause).await
+    })
+    .await;
+    for gateway in &gateways {
+        assert_eq!(by_token(gateway, EXACT, &made).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    // Made without a pause it is good, for a moment.
+    eventually("it is let in", async || {
+        let tokens = surely_token(&gateways[0]).await;
+        (by_token(&gateways[0], EXACT, &tokens).await.status() == StatusCode::OK).then_some(())
+    })
+    .await;
 }

@@ -5,6 +5,7 @@ mod administrator;
 mod away;
 mod bad_starts;
 mod cable;
+mod clocks;
 mod command_line;
 mod cut_off;
 mod demo;

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::stack::{Builder, PASSWORD, Stack, client, eventually, program};
 
 /// A process beside the stack, of the same files.
-struct Beside(Child);
+pub struct Beside(Child);
 
 impl Drop for Beside {
     fn drop(&mut self) {
@@ -19,7 +19,12 @@ impl Drop for Beside {
 }
 
 /// Starts `service` with the configuration of `like`, less its addresses, and with what `change` does to it.
-fn serve(stack: &Stack, service: &str, like: &str, change: impl FnOnce(&mut Table)) -> Beside {
+pub fn serve(
+    stack: &Stack,
+    (service, like): (&str, &str),
+    variables: &[(&str, &str)],
+    change: impl FnOnce(&mut Table),
+) -> Beside {
     let text = fs::read_to_string(stack.state_dir().join(format!("config/{like}.toml"))).unwrap();
     let mut configuration: Table = text.parse().unwrap();
     change(&mut configuration);
@@ -28,10 +33,11 @@ fn serve(stack: &Stack, service: &str, like: &str, change: impl FnOnce(&mut Tabl
     let log = fs::File::create(file.with_extension("log")).unwrap();
     let mut command = program();
     command.args(["serve", service, "--config"]).arg(&file).current_dir(stack.folder());
+    command.envs(variables.iter().copied());
     Beside(command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
 }
 
-fn listen(configuration: &mut Table, section: &str) -> u16 {
+pub fn listen(configuration: &mut Table, section: &str) -> u16 {
     let port = free_port();
     let section = configuration.entry(section).or_insert_with(|| Table::new().into());
     section.as_table_mut().unwrap().insert("listen".into(), format!("127.0.0.1:{port}").into());
@@ -40,7 +46,7 @@ fn listen(configuration: &mut Table, section: &str) -> u16 {
 
 fn second_session_service(stack: &Stack) -> (Beside, u16) {
     let mut port = 0;
-    let beside = serve(stack, "session", "session-0", |configuration| {
+    let beside = serve(stack, ("session", "session-0"), &[], |configuration| {
         port = listen(configuration, "server");
         listen(configuration, "operations");
     });
@@ -52,7 +58,7 @@ async fn asked(port: u16, path: &str) -> Option<(u16, String)> {
     Some((answer.status().as_u16(), answer.text().await.ok()?))
 }
 
-async fn until(operations: u16, status: u16, line: &str) -> String {
+pub async fn until(operations: u16, status: u16, line: &str) -> String {
     eventually(&format!("{status} with {line}"), async || {
         let (seen, text) = asked(operations, "/readyz?verbose").await?;
         (seen == status && text.contains(line)).then_some(text)
@@ -65,7 +71,7 @@ async fn a_gateway_that_sees_two_memories_is_not_ready_and_says_why_until_there_
     let mut stack = Builder::new().arguments(&["--sessions", "memory"]).start().await;
     let (second, second_port) = second_session_service(&stack);
     let (mut public, mut operations) = (0, 0);
-    let _gateway = serve(&stack, "gateway", "gateway-0", |configuration| {
+    let _gateway = serve(&stack, ("gateway", "gateway-0"), &[], |configuration| {
         (public, operations) = (listen(configuration, "server"), listen(configuration, "operations"));
         configuration.remove("internal");
         let endpoints = configuration["peers"]["session"]["endpoints"].as_array_mut().unwrap();
