@@ -63,8 +63,7 @@ pub struct Replica {
     beaten: Option<Moment>,
     /// The log's wall clock, as the last beat brought it.
     log_time: Option<Wall>,
-    /// By how much this machine's was behind it then.
-    behind: Duration,
+    clocks_apart: bool,
     next_beat: Moment,
     /// When the last beat was begun, whatever became of it.
     began: Option<Moment>,
@@ -108,7 +107,7 @@ impl Replica {
             right: None,
             beaten: None,
             log_time: None,
-            behind: Duration::ZERO,
+            clocks_apart: false,
             next_beat: now.moment,
             began: None,
             streams: BTreeMap::new(),
@@ -195,6 +194,12 @@ impl Replica {
     /// What the log's wall clock said at the last beat; `None` before the first. What is remembered is forgotten by it.
     pub fn log_time(&self) -> Option<Wall> {
         self.log_time
+    }
+
+    /// Whether this machine's wall clock and the log's were, at the last beat, further apart than endings are remembered for
+    /// longer: what is ended here may be forgotten before it has expired.
+    pub fn clocks_apart(&self) -> bool {
+        self.clocks_apart
     }
 
     /// How many watchers are connected, and how many leases may still be valid.

@@ -47,11 +47,6 @@ impl Wall {
     pub fn apart(self, other: Self) -> Duration {
         Duration::from_millis(self.0.abs_diff(other.0))
     }
-
-    /// Zero if `earlier` is later.
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
-    }
 }
 
 impl Add<Duration> for Wall {

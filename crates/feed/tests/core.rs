@@ -294,14 +294,14 @@ fn a_watcher_with_two_streams_holds_up_once() {
 }
 
 #[test]
-fn what_a_machine_ends_whose_clock_is_behind_is_remembered_by_the_log_s() {
-    let mut served = Served::new(&[]);
-    served.ahead = Duration::from_secs(1800);
-    served.tick(now(500));
-    served.end(1, now(510));
-    let remembered: Vec<Wall> =
-        served.replica.memory().live().iter().map(|entry| entry.change.until).collect();
-    assert_eq!(remembered, [entry(1).change.until + served.ahead]);
+fn a_replica_whose_clock_is_far_from_the_log_s_knows_it() {
+    let (mut served, mut at) = (Served::new(&[]), 0);
+    for (ahead, is_apart) in [(0, false), (599, false), (601, true), (0, false)] {
+        served.ahead = Duration::from_secs(ahead);
+        at += 500;
+        served.tick(now(at));
+        assert_eq!(served.replica.clocks_apart(), is_apart, "{ahead}");
+    }
 }
 
 fn has_ended(actions: &[replica::Action]) -> bool {

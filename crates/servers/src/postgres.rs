@@ -72,6 +72,18 @@ impl Postgres {
         panic!("the standby does not follow: {}", self.psql("SELECT * FROM pg_stat_replication"));
     }
 
+    /// Resolves when a standby has what is committed on `primary` now.
+    pub fn follows(&self, primary: &Postgres) {
+        let committed = primary.psql("SELECT pg_current_wal_lsn()");
+        for _ in 0..3_000 {
+            if self.psql(&format!("SELECT pg_last_wal_replay_lsn() >= '{committed}'")) == "t" {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("the standby does not get as far as {committed}");
+    }
+
     /// A standby becomes a primary of its own. The one that it followed is not told.
     pub fn promote(&self) {
         assert_eq!(self.psql("SELECT pg_promote()"), "t");
@@ -220,8 +232,10 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        // What is killed leaves its shared memory behind. Told to stop at once it puts that away, whatever is under way.
         if self.process.is_some() {
-            self.kill();
+            self.resume();
+            self.end(Signal::QUIT);
         }
     }
 }

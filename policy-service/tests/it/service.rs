@@ -1,5 +1,7 @@
 //! What callers do with the service, over the wire.
 
+use std::time::Duration;
+
 use chassis::lifecycle::Exit;
 use proto::policy::v1 as wire;
 use tonic::Code;
@@ -200,6 +202,22 @@ async fn lists_are_read_page_by_page() {
 
     let asked = wire::ListGrantsRequest { role: "b".to_owned(), ..Default::default() };
     assert_eq!(gateway.reads.list_grants(call(asked)).await.unwrap().into_inner().grants.len(), 2);
+}
+
+/// Callers notice a little later that it is not ready any more.
+#[tokio::test]
+async fn until_it_refuses_connections_it_answers() {
+    let stack = Stack::start().await;
+    let mut auth = stack.client("auth");
+    let asked = wire::GetSubjectRolesRequest { subject: user(1), at_least: 0 };
+    auth.reads.get_subject_roles(call(asked.clone())).await.unwrap();
+    stack.lifecycle.trigger();
+    for _ in 0..20 {
+        auth.reads.get_subject_roles(call(asked.clone())).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(auth);
+    assert_eq!(stack.lifecycle.run_until_stopped().await, Exit::Clean);
 }
 
 #[tokio::test]

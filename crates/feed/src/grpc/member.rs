@@ -144,8 +144,7 @@ async fn take_part(
         .service(FeedReadServiceServer::new(Reads(serving.clone())))
         .service(ConfirmServiceServer::new(Confirms(serving.clone())))
         .serve(listener);
-    let (stopping, draining) = (lifecycle.stopping(), lifecycle.draining());
-    let told = serving.clone();
+    let (draining, told) = (lifecycle.draining(), serving.clone());
     let views = serving.views();
     // Nobody may wait for it any more: the process stops.
     let _ = started.send(serving);
@@ -156,14 +155,13 @@ async fn take_part(
         }
         handed_over.cancel();
     };
+    // Not as soon as the process begins to stop: until it refuses connections it is asked, and goes on having the right to answer.
     let stop = async {
-        stopping.cancelled().await;
+        draining.cancelled().await;
         told.terminate();
     };
     let (served, (), ()) = tokio::join!(server, replica, stop);
     served?;
-    // Handed over sooner than the process drains: before that, to have ended would be to have failed.
-    draining.cancelled().await;
     // Connections go back to their pool by tasks of this thread, and whoever closes the pool wants them whole.
     tokio::time::sleep(GIVE_BACK).await;
     Ok(())
@@ -192,9 +190,13 @@ fn reachable(listens: SocketAddr) -> std::io::Result<SocketAddr> {
 /// Never ends.
 async fn say_ready(mut views: tokio::sync::watch::Receiver<View>, readiness: &Readiness) {
     loop {
-        match views.borrow_and_update().is_ready {
-            true => readiness.ready(),
-            false => readiness.not_ready("the log of changes has not answered a beat yet"),
+        let View { is_ready, clocks_apart, .. } = *views.borrow_and_update();
+        match (is_ready, clocks_apart) {
+            (false, _) => readiness.not_ready("the log of changes has not answered a beat yet"),
+            (true, true) => {
+                readiness.not_ready("this machine's clock and the database's are more than 10 minutes apart")
+            }
+            (true, false) => readiness.ready(),
         }
         if views.changed().await.is_err() {
             std::future::pending::<()>().await;

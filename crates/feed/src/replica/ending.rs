@@ -104,11 +104,7 @@ struct Left {
 }
 
 impl Replica {
-    pub(super) fn end(&mut self, request: RequestId, mut changes: Vec<Change>, mode: Mode) {
-        // Whoever ends counts from this machine's clock, and what is remembered is forgotten by the log's.
-        for change in &mut changes {
-            change.until = change.until + self.behind;
-        }
+    pub(super) fn end(&mut self, request: RequestId, changes: Vec<Change>, mode: Mode) {
         if changes.len() > MAX_APPEND || !changes.iter().all(Change::is_well_formed) {
             self.actions.push(Action::Ended { request, outcome: Outcome::Refused });
         } else if changes.is_empty() {

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     broken::Broken,
+    issuer::Bounds,
     log::{Beat, LogCall, Snapshot},
     member::{Member, MemberId},
     message::ToWatcher,
@@ -99,7 +100,7 @@ impl Replica {
                     self.grant(stream, sequence, time, now.moment);
                 }
                 self.log_time = Some(time);
-                self.behind = time.since(now.wall);
+                self.clocks_apart = time.apart(now.wall) > Bounds::DEFAULT.clocks_apart;
                 self.memory.expire(time);
             }
         }

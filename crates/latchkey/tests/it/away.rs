@@ -235,7 +235,7 @@ async fn a_gateway_that_is_cut_off_is_the_only_one_that_waits() {
     }
 }
 
-async fn has_lease(stack: &Stack, gateway: &str) {
+pub async fn has_lease(stack: &Stack, gateway: &str) {
     let readyz = format!("{}/readyz", stack.file.operations[gateway]);
     eventually("it has its leases", async || {
         let answer = client().get(&readyz).send().await.ok()?;

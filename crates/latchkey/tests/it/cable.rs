@@ -73,11 +73,14 @@ async fn connection(near: TcpStream, there: String, mut state: watch::Receiver<S
     let Ok(far) = TcpStream::connect(there).await else { return };
     let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
     let (sent, arrives) = mpsc::unbounded_channel();
-    // One that ends takes the others along.
+    // What was sent before the end arrives before it.
+    let carry = async {
+        tokio::join!(take_in(from_near, sent, state.clone()), hand_on(arrives, to_far, state.clone()));
+    };
+    // One way that ends takes the other along.
     tokio::select! {
-        () = take_in(from_near, sent, state.clone()) => {}
-        () = hand_on(arrives, to_far, state.clone()) => {}
-        () = carry_back(from_far, to_near, state) => {}
+        () = carry => {}
+        () = carry_back(from_far, to_near, state.clone()) => {}
     }
 }
 

@@ -1,7 +1,7 @@
 //! Scenarios of the feed's specification, on real processes: an auth-service that is cut off from its database, left on a primary
-//! that is none any more, or stopped in the middle of an ending; a gateway that acknowledges late. Once an ending is
-//! acknowledged no gateway lets in what ended, and beside that something does: a route that says `stale_for`, or a database that
-//! did not wait for its standby.
+//! that is none any more, or stopped when it was asked to end something; a gateway that acknowledges late; tokens that are made while
+//! something changes. Once an ending is acknowledged no gateway lets in what ended. Where nothing else shows that it could, a
+//! route that says `stale_for` does, or a database that did not wait for its standby.
 
 use std::fs;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use servers::{Postgres, Sync};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::away::{AVAILABLE, EXACT, becomes, is_refused, is_stale, with_routes};
+use crate::away::{AVAILABLE, EXACT, becomes, has_lease, is_refused, is_stale, with_routes};
 use crate::cable::Cable;
 use crate::stack::{Builder, PASSWORD, Stack, Tokens, client, eventually};
 use crate::taken_back::{SHORT, acknowledged, begin, by_token, ended, log_out};
@@ -152,6 +152,7 @@ async fn with_two_primaries(is_waited_for: bool) -> (Stack, Tokens, [Postgres; 3
     let gateways = stack.file.gateways.clone();
     is_let_in(&gateways, &ends).await;
     ways.neighbours.cut();
+    promoted.follows(&deposed);
     promoted.promote();
     let config = stack.state_dir().join("config/auth-1.toml");
     let moved = fs::read_to_string(&config).unwrap().replace(&deposed.url(), &promoted.url());
@@ -183,7 +184,7 @@ async fn a_primary_that_did_not_wait_for_its_standby_goes_on_granting() {
 
 /// Each round a little later.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_auth_service_that_stands_still_in_the_middle_of_an_ending_costs_nothing_but_time() {
+async fn an_auth_service_that_stands_still_when_it_was_asked_for_an_ending_costs_nothing_but_time() {
     let server = Postgres::start(Sync::Off);
     let mut stack = with_routes(Builder::new().settings("auth", SHORT), &server.url()).await;
     apart(&mut stack).await;
@@ -223,7 +224,8 @@ async fn hears_through(cable: &mut Cable, stack: &mut Stack) {
     stack.reconfigure("gateway-1", |table| table["feeds"]["auth"]["endpoints"] = urls.into()).await;
 }
 
-/// An answer that comes sooner than the acknowledgement of gateway-1 can travel has not waited for it.
+/// An answer that comes sooner than the acknowledgement of gateway-1 can travel has not waited for it. On a machine that is too slow
+/// gateway-1 gives its connection up before anything is held up: then it begins anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_acknowledges_late_holds_up_a_few_endings_and_then_none() {
     let server = Postgres::start(Sync::Off);
@@ -231,26 +233,37 @@ async fn a_gateway_that_acknowledges_late_holds_up_a_few_endings_and_then_none()
     let mut stack = with_routes(Builder::new().settings("auth", &lease), &server.url()).await;
     let mut cable = Cable::new();
     hears_through(&mut cable, &mut stack).await;
-    let gateways = stack.file.gateways.clone();
-    let stays = stack.token("alice", PASSWORD).await;
-    is_let_in(&gateways, &stays).await;
-    for step in 1..=STEPS {
-        cable.delay(LATE * step / STEPS);
-        sleep(LEASE / 10).await;
+    for _ in 0..3 {
+        has_lease(&stack, "gateway-1").await;
+        for step in 1..=STEPS {
+            cable.delay(LATE * step / STEPS);
+            sleep(LEASE / 10).await;
+        }
+        let (mut took, mut in_a_row) = (Vec::new(), 0);
+        while took.len() < 12 && in_a_row < 3 {
+            let one = ending_in(&stack).await;
+            in_a_row = if one < LATE / 2 { in_a_row + 1 } else { 0 };
+            took.push(one);
+        }
+        cable.mend();
+        assert_eq!(in_a_row, 3, "{took:?}");
+        if took.len() > 3 {
+            return;
+        }
     }
-    let is_held_back =
-        |stack: &Stack| (0..2).any(|at| stack.log(&format!("auth-{at}")).contains("held_back"));
-    let mut took = Vec::new();
-    while !(is_held_back(&stack) && took.last().is_some_and(|took| *took < LATE / 2)) {
-        let ends = stack.token("alice", PASSWORD).await;
-        becomes(&gateways[0], EXACT, &ends, 200).await;
-        let asked = Instant::now();
-        ended(&gateways[0], &ends).await;
-        took.push(asked.elapsed());
-        never_lets_in(&gateways[1], &ends).await;
-        assert!(took.len() < 20, "{took:?}");
-    }
-    assert!(took[0] > LATE / 2, "it was not felt: {took:?}");
+    panic!("nothing was held up");
+}
+
+/// How long it took to be acknowledged at gateway-0. gateway-1 does not let it in from then on.
+async fn ending_in(stack: &Stack) -> Duration {
+    let gateways = &stack.file.gateways;
+    let ends = stack.token("alice", PASSWORD).await;
+    becomes(&gateways[0], EXACT, &ends, 200).await;
+    let asked = Instant::now();
+    ended(&gateways[0], &ends).await;
+    let took = asked.elapsed();
+    never_lets_in(&gateways[1], &ends).await;
+    took
 }
 
 /// auth-0 hears policy-service through a cable, and gateway-0 has its tokens from auth-0.
@@ -298,7 +311,7 @@ async fn a_token_that_is_made_while_a_role_changes_has_the_role_of_after() {
     let cable = asks_policy_through_a_cable(&mut stack).await;
     stack.cli(&["role", "add", "app-admin", "document:read"]);
     let gateways = stack.file.gateways.clone();
-    for (verb, expected) in [("add", 200), ("remove", 403)].repeat(2) {
+    for verb in ["add", "remove"].repeat(2) {
         let opposite = if verb == "add" { "remove" } else { "add" };
         let tokens = eventually("it is made meanwhile", async || {
             let tokens = surely_token(&gateways[0]).await;
@@ -311,8 +324,10 @@ async fn a_token_that_is_made_while_a_role_changes_has_the_role_of_after() {
         })
         .await;
         for gateway in &gateways {
-            let status = by_token(gateway, "/app/admin/x", &tokens).await.status();
-            assert_eq!(status.as_u16(), expected, "{verb}");
+            match verb {
+                "add" => becomes(gateway, "/app/admin/x", &tokens, 200).await,
+                _ => is_refused(gateway, "/app/admin/x", &tokens, 403).await,
+            }
         }
     }
 }

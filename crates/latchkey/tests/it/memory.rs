@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use servers::free_port;
 use toml::{Table, Value};
 
@@ -13,6 +15,14 @@ pub struct Beside(Child);
 
 impl Drop for Beside {
     fn drop(&mut self) {
+        // Asked first: what it has loaded may have something to put away.
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        for _ in 0..500 {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

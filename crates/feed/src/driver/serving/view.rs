@@ -8,6 +8,8 @@ use crate::{Moment, Position, Replica, replica::Misconduct};
 pub struct View {
     /// Whether it can answer for anything at all: from its first beat on.
     pub is_ready: bool,
+    /// As [`Replica::clocks_apart`].
+    pub clocks_apart: bool,
     /// Until when it may answer from memory.
     pub right: Option<Moment>,
     pub applied: Position,
@@ -45,6 +47,7 @@ impl View {
         let (watchers, leases) = core.watchers(now);
         Self {
             is_ready: core.is_ready(),
+            clocks_apart: core.clocks_apart(),
             right: core.right(),
             applied: core.applied(),
             remembered: core.memory().len(),
