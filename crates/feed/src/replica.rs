@@ -273,7 +273,7 @@ impl Replica {
         let goes_on = self.history.includes(tail.after, variant) == Included::Yes
             || variant.is(Broken::TailOfAnotherHistory);
         let last = tail.entries.last().map_or(tail.after, |entry| entry.position);
-        if self.phase == Phase::Serving
+        if matches!(self.phase, Phase::Serving | Phase::Stopping(_))
             && tail.is_unbroken()
             && goes_on
             && self.history.agrees(last, &tail.entries, variant)

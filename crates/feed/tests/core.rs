@@ -5,7 +5,7 @@ use std::time::Duration;
 use latchkey_feed::{
     Change, Credential, Entry, FromWatcher, Life, LogCall, LogReply, Moment, Now, Position, Replica,
     StreamId, Tag, Tail, Target, ToWatcher, Variant, Verdict, Wall, Watcher, WatcherId, What,
-    log::{Beat, Placed, Snapshot},
+    log::{Appended, Beat, Placed, Snapshot},
     member::Member,
     replica, watcher,
 };
@@ -373,6 +373,28 @@ fn a_replica_that_stops_hands_over_first() {
     let said = served.receive(STREAM, FromWatcher::Release, now(700));
     assert_eq!(said, [replica::Action::Stopped]);
     assert_eq!(served.log.members(), []);
+}
+
+/// Until its row is gone the others wait for it.
+#[test]
+fn a_replica_that_hands_over_still_confirms() {
+    let mut served = Served::new(&[STREAM]);
+    served.tick(now(500));
+    served.on(replica::Event::Terminate, now(600));
+    let appended = Appended { tag: Tag(5), change: entry(1).change };
+    let LogReply::Appended(Placed { last, .. }) =
+        served.log.call(&LogCall::Append(vec![appended]), now(605).wall)
+    else {
+        panic!("it is appended")
+    };
+    let (request, member) = (replica::RequestId(3), served.replica.member());
+    let tail = Tail { after: last, entries: [].into() };
+    let said = served.on(replica::Event::ConfirmAsked { request, member, position: last, tail }, now(610));
+    assert_eq!(sent(&said, |message| matches!(message, ToWatcher::Changes { .. })), 1);
+    let answer = replica::Action::AnswerConfirm { request, confirmed: true };
+    assert!(!said.contains(&answer), "the watcher has it not yet");
+    let said = served.receive(STREAM, FromWatcher::Renew { sequence: 2, acked: last }, now(620));
+    assert!(said.contains(&answer), "{said:?}");
 }
 
 #[test]

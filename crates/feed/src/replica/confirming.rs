@@ -85,8 +85,9 @@ impl Replica {
             struck: false,
             verified: false,
         });
+        // Also while it hands over: until its row is gone, others wait for what it says.
         if self.history.includes(position, self.settings.variant) != Included::Yes
-            && self.phase == Phase::Serving
+            && matches!(self.phase, Phase::Serving | Phase::Stopping(_))
         {
             self.call_log(Purpose::CatchUp(number), LogCall::Read { after: self.applied() });
         }
