@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use latchkey_feed::{
-    Change, Credential, Entry, FromWatcher, Life, LogCall, LogReply, Moment, Now, Position, Replica,
-    StreamId, Tag, Tail, Target, ToWatcher, Variant, Verdict, Wall, Watcher, WatcherId, What,
+    Change, Credential, Entry, FromWatcher, Life, LogCall, LogReply, MemberId, Moment, Now, Position,
+    Replica, StreamId, Tag, Tail, Target, ToWatcher, Variant, Verdict, Wall, Watcher, WatcherId, What,
     log::{Appended, Beat, Placed, Snapshot},
     member::Member,
     replica, watcher,
@@ -395,6 +395,24 @@ fn a_replica_that_hands_over_still_confirms() {
     assert!(!said.contains(&answer), "the watcher has it not yet");
     let said = served.receive(STREAM, FromWatcher::Renew { sequence: 2, acked: last }, now(620));
     assert!(said.contains(&answer), "{said:?}");
+}
+
+#[test]
+fn nobody_waits_for_a_replica_that_has_removed_itself() {
+    let mut served = Served::new(&[]);
+    let id = MemberId { life: Life(2), registration: 1 };
+    let other = Member { id, address: "there".to_owned(), lease: LEASE, fenced: false };
+    served.log.call(&LogCall::Register(other), now(5).wall);
+    served.tick(now(500));
+    let said = served.end(1, now(600));
+    let asked = said.iter().find_map(|action| match action {
+        replica::Action::Confirm { call, .. } => Some(*call),
+        _ => None,
+    });
+    assert!(!has_ended(&said));
+    served.log.call(&LogCall::Remove(id), now(605).wall);
+    let said = served.on(replica::Event::ConfirmFailed { call: asked.unwrap() }, now(610));
+    assert!(has_ended(&said), "{said:?}");
 }
 
 #[test]

@@ -89,6 +89,8 @@ struct Wait {
     give_up: Moment,
     /// The members were read after the commit: `left` is complete.
     counted: bool,
+    /// They were read once more, because one did not confirm.
+    counted_again: bool,
     left: BTreeMap<MemberId, Left>,
     /// Whose confirmation is under way.
     asked: BTreeSet<MemberId>,
@@ -196,6 +198,7 @@ impl Replica {
             since: now.moment,
             give_up,
             counted: false,
+            counted_again: false,
             left: BTreeMap::new(),
             asked: BTreeSet::new(),
             confirmed: BTreeSet::new(),
@@ -301,6 +304,11 @@ impl Replica {
         wait.asked.remove(&member);
         if let Some(left) = wait.left.get_mut(&member) {
             left.ask_again = Some(now.moment + left.member.lease / 16);
+        }
+        // One that stopped has first had its leases given back and its row removed: nobody has to wait for it.
+        let early = self.settings.variant.is(Broken::MembersBeforeCommit);
+        if wait.counted && !early && !std::mem::replace(&mut wait.counted_again, true) {
+            self.call_log(Purpose::Members(request), LogCall::Members);
         }
     }
 
