@@ -189,14 +189,21 @@ fn reachable(listens: SocketAddr) -> std::io::Result<SocketAddr> {
 
 /// Never ends.
 async fn say_ready(mut views: tokio::sync::watch::Receiver<View>, readiness: &Readiness) {
+    let mut were_apart = false;
     loop {
         let View { is_ready, clocks_apart, .. } = *views.borrow_and_update();
-        match (is_ready, clocks_apart) {
-            (false, _) => readiness.not_ready("the log of changes has not answered a beat yet"),
-            (true, true) => {
-                readiness.not_ready("this machine's clock and the database's are more than 10 minutes apart")
+        match is_ready {
+            true => readiness.ready(),
+            false => readiness.not_ready("the log of changes has not answered a beat yet"),
+        }
+        if clocks_apart != std::mem::replace(&mut were_apart, clocks_apart) {
+            match clocks_apart {
+                true => tracing::error!(
+                    "this machine's clock and the database's are more than 10 minutes apart: what is ended here may be \
+                     forgotten before it has expired"
+                ),
+                false => tracing::info!("this machine's clock and the database's agree again"),
             }
-            (true, false) => readiness.ready(),
         }
         if views.changed().await.is_err() {
             std::future::pending::<()>().await;
