@@ -306,6 +306,7 @@ impl Replica {
             left.ask_again = Some(now.moment + left.member.lease / 16);
         }
         // One that stopped has first had its leases given back and its row removed: nobody has to wait for it.
+        // Reading them again would mend the broken rule.
         let early = self.settings.variant.is(Broken::MembersBeforeCommit);
         if wait.counted && !early && !std::mem::replace(&mut wait.counted_again, true) {
             self.call_log(Purpose::Members(request), LogCall::Members);

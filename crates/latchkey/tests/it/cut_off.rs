@@ -90,17 +90,24 @@ impl Ways {
     }
 }
 
+/// A stack whose auth-0 can be cut off, its gateways, and two tokens that both of them let in.
+async fn to_be_cut_off(server: &Postgres) -> (Stack, Ways, Vec<String>, [Tokens; 2]) {
+    let mut stack = with_routes(Builder::new().settings("auth", SHORT), &server.url()).await;
+    let ways = Ways::of_auth_0(&mut stack, server).await;
+    apart(&mut stack).await;
+    let tokens = [stack.token("alice", PASSWORD).await, stack.token("alice", PASSWORD).await];
+    let gateways = stack.file.gateways.clone();
+    for token in &tokens {
+        is_let_in(&gateways, token).await;
+    }
+    (stack, ways, gateways, tokens)
+}
+
 /// Its neighbours still tell it what ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auth_service_that_is_cut_off_from_its_database_grants_no_lease() {
     let server = Postgres::start(Sync::Off);
-    let mut stack = with_routes(Builder::new().settings("auth", SHORT), &server.url()).await;
-    let ways = Ways::of_auth_0(&mut stack, &server).await;
-    apart(&mut stack).await;
-    let (stays, ends) = (stack.token("alice", PASSWORD).await, stack.token("alice", PASSWORD).await);
-    let gateways = stack.file.gateways.clone();
-    is_let_in(&gateways, &stays).await;
-    is_let_in(&gateways, &ends).await;
+    let (_stack, ways, gateways, [stays, ends]) = to_be_cut_off(&server).await;
     ways.database.cut();
     ended(&gateways[1], &ends).await;
     never_lets_in(&gateways[0], &ends).await;
@@ -114,13 +121,7 @@ async fn an_auth_service_that_is_cut_off_from_its_database_grants_no_lease() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auth_service_that_hears_from_nobody_grants_no_lease() {
     let server = Postgres::start(Sync::Off);
-    let mut stack = with_routes(Builder::new().settings("auth", SHORT), &server.url()).await;
-    let ways = Ways::of_auth_0(&mut stack, &server).await;
-    apart(&mut stack).await;
-    let (stays, ends) = (stack.token("alice", PASSWORD).await, stack.token("alice", PASSWORD).await);
-    let gateways = stack.file.gateways.clone();
-    is_let_in(&gateways, &stays).await;
-    is_let_in(&gateways, &ends).await;
+    let (_stack, ways, gateways, [stays, ends]) = to_be_cut_off(&server).await;
     ways.database.cut();
     ways.neighbours.cut();
     ended(&gateways[1], &ends).await;
