@@ -24,15 +24,17 @@
 //! first, the former one is ended second, and only then is the login answered: if it breaks off in between, its caller
 //! knows no secret of the new session, and the former one is as if the login had not been.
 //!
-//! A Cluster needs nothing else of this layout than that pointers and buckets be asked where they are, which for looking a
-//! session up is one call here. What a failover
-//! loses there it may lose in one bucket or pointer and not in another, which is why endings do not trust pointers.
+//! A Cluster needs nothing else of this layout than that pointers and buckets be asked where they are; the script that looks
+//! up a former secret asks both. What a failover loses there it may lose in one bucket or pointer and not in another, which
+//! is why endings do not trust pointers.
 
 mod error;
 mod fitness;
 mod keys;
 mod link;
+mod lookups;
 mod open;
+mod record;
 mod reply;
 mod scripts;
 mod settings;
@@ -48,6 +50,7 @@ use time::OffsetDateTime;
 use self::error::Failure;
 use self::keys::{Bucket, id_key, parse_target, secret_key};
 use self::link::Link;
+use self::lookups::Lookups;
 use super::row::{attributes_text, milliseconds};
 use super::{
     Activity, AttributesSet, Created, Ended, Ending, Found, Listing, NewSession, Rotated, Rotation,
@@ -65,6 +68,7 @@ const ACTIVITY_BATCH: usize = 500;
 #[derive(Clone)]
 pub struct RedisStore {
     link: Link,
+    lookups: Lookups,
 }
 
 #[async_trait]
@@ -77,13 +81,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn find(&self, secret: SecretDigest, now: OffsetDateTime) -> Result<Option<Found>, StoreError> {
-        self.link
-            .run("find", |mut to| async move {
-                let mut script = scripts::FIND.key(secret_key(&secret));
-                script.arg(milliseconds(now)).arg(secret.as_bytes());
-                reply::found(script.invoke_async(&mut to).await?)
-            })
-            .await
+        self.link.run("find", |mut to| async move { self.lookups.find(&mut to, secret, now).await }).await
     }
 
     async fn get(&self, id: &SessionId, now: OffsetDateTime) -> Result<Option<Session>, StoreError> {

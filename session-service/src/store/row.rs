@@ -116,7 +116,7 @@ pub(super) fn attributes_text(attributes: &Attributes) -> Result<String, StoreEr
     serde_json::to_string(&encoded).map_err(corrupt)
 }
 
-fn attributes(text: &str) -> Result<Attributes, StoreError> {
+pub(super) fn attributes(text: &str) -> Result<Attributes, StoreError> {
     let encoded: BTreeMap<String, String> = serde_json::from_str(text).map_err(corrupt)?;
     let mut entries = BTreeMap::new();
     for (name, value) in encoded {
@@ -125,14 +125,14 @@ fn attributes(text: &str) -> Result<Attributes, StoreError> {
     Attributes::new(entries).map_err(corrupt)
 }
 
-fn moment(milliseconds: i64) -> Result<OffsetDateTime, StoreError> {
+pub(super) fn moment(milliseconds: i64) -> Result<OffsetDateTime, StoreError> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).map_err(corrupt)
 }
 
-fn session_id(text: &str) -> Result<SessionId, StoreError> {
+pub(super) fn session_id(text: &str) -> Result<SessionId, StoreError> {
     SessionId::parse(text).ok_or_else(|| corrupt("a session id that is none"))
 }
 
-fn subject(text: &str) -> Result<Subject, StoreError> {
+pub(super) fn subject(text: &str) -> Result<Subject, StoreError> {
     Subject::parse(text).ok_or_else(|| corrupt("a subject that is none"))
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::store::StoreError;
 
 /// Why something asked of Redis has no answer.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub(super) enum Failure {
     #[error(transparent)]
     Redis(#[from] RedisError),
@@ -20,12 +20,16 @@ pub(super) enum Failure {
     #[error("not asked: {0}")]
     Down(Arc<str>),
     #[error(transparent)]
-    Impossible(Box<dyn Error + Send + Sync>),
+    Impossible(Arc<dyn Error + Send + Sync>),
 }
 
 impl Failure {
     pub(super) fn impossible(what: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
-        Failure::Impossible(what.into())
+        Failure::Impossible(what.into().into())
+    }
+
+    pub(super) fn unknown() -> Failure {
+        Failure::impossible("an answer that Redis does not give")
     }
 
     /// Whether the connection, or the server as it is now, is good for nothing: everything else would fail too.
@@ -59,7 +63,7 @@ const USELESS: [&str; 4] = ["LOADING", "MASTERDOWN", "NOAUTH", "READONLY"];
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> StoreError {
         match failure {
-            Failure::Impossible(source) => StoreError::Corrupt(source),
+            Failure::Impossible(source) => StoreError::Corrupt(Box::new(source)),
             failure => StoreError::Unavailable(Box::new(failure)),
         }
     }
@@ -69,7 +73,7 @@ impl From<StoreError> for Failure {
     /// Of rows that cannot be.
     fn from(error: StoreError) -> Failure {
         match error {
-            StoreError::Corrupt(source) | StoreError::Unavailable(source) => Failure::Impossible(source),
+            StoreError::Corrupt(source) | StoreError::Unavailable(source) => Failure::impossible(source),
         }
     }
 }

@@ -31,6 +31,11 @@ impl Bucket {
         format!("latchkey:{{session-{}}}", self.0)
     }
 
+    /// As the scripts make it.
+    pub(super) fn session_key(self, id: &SessionId) -> String {
+        format!("{}:session:{id}", self.key())
+    }
+
     /// What a pointer to it holds.
     pub(super) fn text(self) -> String {
         self.0.to_string()

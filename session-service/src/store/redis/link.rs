@@ -71,6 +71,11 @@ impl Link {
         Link(Arc::new(Inner { client, timeout, state, lost: Notify::new() }))
     }
 
+    /// How long an answer is waited for.
+    pub(super) fn timeout(&self) -> Duration {
+        self.0.timeout
+    }
+
     /// Does `work` until the deadline. `operation` is what traces call it.
     pub(super) async fn run<T, F>(
         &self,
@@ -91,7 +96,7 @@ impl Link {
         traces::storing("redis", operation, done).await
     }
 
-    fn connection(&self) -> Result<(MultiplexedConnection, u64), Failure> {
+    pub(super) fn connection(&self) -> Result<(MultiplexedConnection, u64), Failure> {
         match &*self.state() {
             State::Up { connection, number, .. } => Ok((connection.clone(), *number)),
             State::Down { reason, .. } => Err(Failure::Down(Arc::clone(reason))),
@@ -107,6 +112,8 @@ impl Link {
         }
         match failure {
             Some(Failure::Late(_)) => *late += 1,
+            // Of a connection that is gone: it says nothing about this one.
+            Some(Failure::Down(_)) => return,
             Some(failure) if failure.is_of_the_server() => {
                 let reason = failure.to_string();
                 self.open(&mut state, &reason);

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::fitness::Unfit;
 use super::link::{ASK_EVERY, Link};
+use super::lookups::lookups;
 use super::{RedisSettings, RedisStore};
 
 /// Why a server cannot be the store.
@@ -53,6 +54,8 @@ impl RedisStore {
             sleep(ASK_EVERY).await;
         }
         lifecycle.spawn_support("redis", link.clone().keep(readiness));
-        Ok(RedisStore { link })
+        let (lookups, answering) = lookups();
+        lifecycle.spawn_support("redis lookups", answering.keep(link.clone()));
+        Ok(RedisStore { link, lookups })
     }
 }

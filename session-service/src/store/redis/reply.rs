@@ -1,45 +1,17 @@
 //! What scripts answer, as what the store's callers know. An answer that no script gives is a store that holds what cannot be.
 
+use std::str::{FromStr, from_utf8};
+
 use redis::Value;
 
 use super::error::Failure;
+use super::record;
 use crate::domain::{EndReason, SealedSuccessor, Session};
-use crate::store::row::{EndedRow, SessionRow};
+use crate::store::row::EndedRow;
 use crate::store::{AttributesSet, Created, Ended, Found, Rotated, Swept};
 
-/// As the scripts' `FIELDS` have it.
-pub(super) fn session(value: Value) -> Result<Session, Failure> {
-    let [
-        id,
-        subject,
-        username,
-        epoch,
-        methods,
-        authenticated_at,
-        user_agent,
-        client_address,
-        created_at,
-        last_active_at,
-        absolute_expires_at,
-        attributes_version,
-        attributes,
-    ] = items(value)?;
-    let row = SessionRow {
-        id: text(id)?,
-        subject: text(subject)?,
-        username: text(username)?,
-        epoch: number(&text(epoch)?)?,
-        methods: text(methods)?,
-        authenticated_at: number(&text(authenticated_at)?)?,
-        user_agent: text(user_agent)?,
-        client_address: text(client_address)?,
-        created_at: number(&text(created_at)?)?,
-        last_active_at: number(&text(last_active_at)?)?,
-        absolute_expires_at: number(&text(absolute_expires_at)?)?,
-        attributes_version: number(&text(attributes_version)?)?,
-        attributes: text(attributes)?,
-    };
-    Ok(Session::try_from(row)?)
+fn session(value: Value) -> Result<Session, Failure> {
+    record::session(&array(value)?)
 }
 
 pub(super) fn session_if_any(value: Value) -> Result<Option<Session>, Failure> {
@@ -66,7 +38,7 @@ pub(super) fn created(value: Value) -> Result<Created, Failure> {
         ("spent", None) => Ok(Created::ProofSpent),
         ("limit", None) => Ok(Created::LimitReached),
         ("stored", Some(sessions)) => Ok(Created::Stored { ended: ended(sessions)? }),
-        _ => Err(unknown()),
+        _ => Err(Failure::unknown()),
     }
 }
 
@@ -79,7 +51,7 @@ pub(super) fn ended(value: Value) -> Result<Vec<Ended>, Failure> {
             let reason = EndReason::ALL.into_iter().find(|known| known.as_str() == reason);
             let row =
                 EndedRow { id: text(id)?, subject: text(subject)?, last_active_at: integer(last_active_at)? };
-            Ok(row.ended(reason.ok_or_else(unknown)?)?)
+            Ok(row.ended(reason.ok_or_else(Failure::unknown)?)?)
         })
         .collect()
 }
@@ -88,19 +60,19 @@ pub(super) fn rotated(value: Value) -> Result<Rotated, Failure> {
     match integer(value)? {
         0 => Ok(Rotated::NotCurrent),
         1 => Ok(Rotated::Done),
-        _ => Err(unknown()),
+        _ => Err(Failure::unknown()),
     }
 }
 
 pub(super) fn attributes_set(value: Value) -> Result<AttributesSet, Failure> {
     let mut parts = array(value)?.into_iter();
     let said = text(parts.next().unwrap_or_default())?;
-    let version = parts.next().map(|version| number(&text(version)?)).transpose()?;
+    let version = parts.next().map(|version| number(&version)).transpose()?;
     match (said.as_str(), version) {
         ("missing", None) => Ok(AttributesSet::NotFound),
         ("mismatch", Some(current)) => Ok(AttributesSet::VersionMismatch { current }),
         ("done", Some(version)) => Ok(AttributesSet::Done { version }),
-        _ => Err(unknown()),
+        _ => Err(Failure::unknown()),
     }
 }
 
@@ -115,15 +87,15 @@ pub(super) fn bytes_if_any(value: Value) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 pub(super) fn integer(value: Value) -> Result<i64, Failure> {
-    if let Value::Int(number) = value { Ok(number) } else { Err(unknown()) }
+    if let Value::Int(number) = value { Ok(number) } else { Err(Failure::unknown()) }
 }
 
 pub(super) fn array(value: Value) -> Result<Vec<Value>, Failure> {
-    if let Value::Array(items) = value { Ok(items) } else { Err(unknown()) }
+    if let Value::Array(items) = value { Ok(items) } else { Err(Failure::unknown()) }
 }
 
 pub(super) fn items<const N: usize>(value: Value) -> Result<[Value; N], Failure> {
-    array(value)?.try_into().map_err(|_| unknown())
+    array(value)?.try_into().map_err(|_| Failure::unknown())
 }
 
 pub(super) fn text(value: Value) -> Result<String, Failure> {
@@ -134,17 +106,18 @@ fn bytes(value: Value) -> Result<Vec<u8>, Failure> {
     match value {
         Value::BulkString(bytes) => Ok(bytes),
         Value::SimpleString(text) => Ok(text.into_bytes()),
-        _ => Err(unknown()),
+        _ => Err(Failure::unknown()),
     }
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, Failure>
+pub(super) fn number<T: FromStr>(value: &Value) -> Result<T, Failure>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    text.parse().map_err(Failure::impossible)
+    str(value)?.parse().map_err(Failure::impossible)
 }
 
-fn unknown() -> Failure {
-    Failure::impossible("an answer that no script gives")
+pub(super) fn str(value: &Value) -> Result<&str, Failure> {
+    let Value::BulkString(bytes) = value else { return Err(Failure::unknown()) };
+    from_utf8(bytes).map_err(Failure::impossible)
 }

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use super::error::Failure;
 use super::keys::{Bucket, id_key, pointer_ttl, secret_key, target_text, ttl};
+use super::record::origin_text;
 use super::{by_id, by_secret, reply, scripts};
 use crate::domain::{AtLimit, EndReason, SecretDigest, SessionId};
 use crate::store::row::milliseconds;
@@ -61,15 +62,8 @@ pub(super) async fn create(
     for activity in &new.activity {
         script.arg(activity.id.as_str()).arg(milliseconds(activity.at));
     }
-    let origin = &session.origin;
-    let methods = serde_json::to_string(&origin.methods).map_err(Failure::impossible)?;
-    script.arg("id").arg(session.id.as_str());
     script.arg("secret").arg(new.secret.as_bytes()).arg("rotation").arg(0);
-    script.arg("subject").arg(origin.subject.as_str()).arg("username").arg(&origin.username);
-    script.arg("epoch").arg(origin.epoch).arg("methods").arg(methods);
-    script.arg("authenticated_at").arg(milliseconds(origin.authenticated_at));
-    script.arg("user_agent").arg(&origin.user_agent).arg("client_address").arg(&origin.client_address);
-    script.arg("created_at").arg(milliseconds(session.created_at));
+    script.arg("subject").arg(session.origin.subject.as_str()).arg("origin").arg(origin_text(session)?);
     script.arg("last_active_at").arg(milliseconds(session.last_active_at));
     script.arg("absolute_expires_at").arg(milliseconds(session.absolute_expires_at));
     script.arg("attributes_version").arg(session.attributes_version).arg("attributes").arg(attributes);

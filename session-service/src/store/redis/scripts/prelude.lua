@@ -26,11 +26,8 @@ local function read(id)
   }
 end
 
--- A session as it is answered. reply.rs knows the order.
-local FIELDS = {
-  'id', 'subject', 'username', 'epoch', 'methods', 'authenticated_at', 'user_agent', 'client_address', 'created_at',
-  'last_active_at', 'absolute_expires_at', 'attributes_version', 'attributes',
-}
+-- A session as it is answered, as record.rs has it.
+local FIELDS = { 'subject', 'origin', 'last_active_at', 'absolute_expires_at', 'attributes_version', 'attributes' }
 local function record(id) return redis.call('HMGET', session_key(id), unpack(FIELDS)) end
 
 local function is_open(session, now) return session and not session.ended and now < session.expires end

@@ -12,12 +12,31 @@ fn settings(server: &Redis) -> RedisSettings {
     RedisSettings::new(&server.url(), None, PROMPT).unwrap()
 }
 
-async fn get(store: &Store) -> Result<bool, String> {
-    match store.get(&id(1), at(1)).await {
-        Ok(session) => Ok(session.is_some()),
-        Err(StoreError::Unavailable(source)) => Err(source.to_string()),
-        Err(error) => panic!("{error:?}"),
+/// The two ways in which a session is read: a call of its own, and a lookup that goes together with others.
+#[derive(Clone, Copy)]
+enum Read {
+    ById,
+    BySecret,
+}
+
+impl Read {
+    const BOTH: [Read; 2] = [Read::ById, Read::BySecret];
+
+    /// Whether session 1 is there.
+    async fn ask(self, store: &Store) -> Result<bool, String> {
+        let said = match self {
+            Read::ById => store.get(&id(1), at(1)).await.map(|session| session.is_some()),
+            Read::BySecret => store.find(secret(1).digest(), at(1)).await.map(|found| found.is_some()),
+        };
+        said.map_err(|error| match error {
+            StoreError::Unavailable(source) => source.to_string(),
+            error => panic!("{error:?}"),
+        })
     }
+}
+
+async fn get(store: &Store) -> Result<bool, String> {
+    Read::ById.ask(store).await
 }
 
 /// What the condition `store` says, until `is_it`.
@@ -43,34 +62,38 @@ async fn f08_a_server_that_was_killed_is_said_at_once_and_found_again() {
     let (mut server, life) = (Redis::start_with(&["appendfsync always"]), life());
     let store = prompt_on(&server, &life).await;
     create(&store, login(1, "usr_1", START)).await;
-    server.kill();
-    // Ten times as many calls as could wait for a deadline each, if any did.
-    let said = all_at_once((0..500).map(|_| {
-        let store = store.clone();
-        async move { get(&store).await }
-    }))
-    .await;
-    assert!(said.iter().all(Result::is_err), "nobody hears of a session that it is not there");
-    let reason = until(&life, Result::is_err).await.unwrap_err();
-    assert!(reason.contains("refused"), "{reason}");
-    server.restart();
-    until(&life, Result::is_ok).await.unwrap();
-    assert_eq!(get(&store).await, Ok(true));
+    for read in Read::BOTH {
+        server.kill();
+        // Ten times as many calls as could wait for a deadline each, if any did.
+        let said = all_at_once((0..500).map(|_| {
+            let store = store.clone();
+            async move { read.ask(&store).await }
+        }))
+        .await;
+        assert!(said.iter().all(Result::is_err), "nobody hears of a session that it is not there");
+        let reason = until(&life, |state| state.as_ref().is_err_and(|said| said.contains("refused"))).await;
+        assert!(reason.is_err());
+        server.restart();
+        until(&life, Result::is_ok).await.unwrap();
+        assert_eq!(read.ask(&store).await, Ok(true));
+    }
 }
 
 /// Callers with deadlines shorter than ours.
 #[tokio::test]
 async fn f09_those_who_leave_before_the_deadline_have_waited_in_vain_too() {
-    let (server, life) = (Redis::start(), life());
-    // The look at the server finds out by itself, later than these.
-    let store: Store = Arc::new(store_on(&server, &life, Duration::from_secs(8)).await);
-    server.freeze();
-    for _ in 0..3 {
-        let left = tokio::time::timeout(Duration::from_millis(2_050), store.get(&id(1), at(1))).await;
-        assert!(left.is_err());
+    for read in Read::BOTH {
+        let (server, life) = (Redis::start(), life());
+        // The look at the server finds out by itself, later than these.
+        let store: Store = Arc::new(store_on(&server, &life, Duration::from_secs(8)).await);
+        server.freeze();
+        for _ in 0..3 {
+            let left = tokio::time::timeout(Duration::from_millis(2_050), read.ask(&store)).await;
+            assert!(left.is_err());
+        }
+        let said = read.ask(&store).await.unwrap_err();
+        assert!(said.starts_with("not asked"), "{said}");
     }
-    let said = get(&store).await.unwrap_err();
-    assert!(said.starts_with("not asked"), "{said}");
 }
 
 #[tokio::test]
@@ -78,21 +101,23 @@ async fn f09_a_frozen_server_is_waited_for_by_few_and_not_for_long() {
     let (server, life) = (Redis::start(), life());
     let store = prompt_on(&server, &life).await;
     create(&store, login(1, "usr_1", START)).await;
-    server.freeze();
-    let mut waited = 0;
-    while !get(&store).await.unwrap_err().starts_with("not asked") {
-        waited += 1;
+    for read in Read::BOTH {
+        server.freeze();
+        let mut waited = 0;
+        while !read.ask(&store).await.unwrap_err().starts_with("not asked") {
+            waited += 1;
+        }
+        assert!(waited <= 3, "{waited} calls waited, and then still nobody knew");
+        for _ in 0..1_000 {
+            let said = read.ask(&store).await.unwrap_err();
+            assert!(said.starts_with("not asked"), "{said}");
+        }
+        let told = until(&life, Result::is_err).await.unwrap_err();
+        assert!(told.contains("no answer within 500ms"), "{told}");
+        server.resume();
+        until(&life, Result::is_ok).await.unwrap();
+        assert_eq!(read.ask(&store).await, Ok(true));
     }
-    assert!(waited <= 3, "{waited} calls waited, and then still nobody knew");
-    for _ in 0..1_000 {
-        let said = get(&store).await.unwrap_err();
-        assert!(said.starts_with("not asked"), "{said}");
-    }
-    let told = until(&life, Result::is_err).await.unwrap_err();
-    assert!(told.contains("no answer within 500ms"), "{told}");
-    server.resume();
-    until(&life, Result::is_ok).await.unwrap();
-    assert_eq!(get(&store).await, Ok(true));
 }
 
 #[tokio::test]

@@ -139,17 +139,16 @@ async fn a_server_that_became_a_replica_is_noticed_by_looking() {
 #[tokio::test]
 async fn a_user_that_lacks_a_right() {
     let (server, _life, store) = with_session_1(&[]).await;
-    told(&server, "ACL SETUSER default -evalsha");
+    told(&server, "ACL SETUSER default -evalsha -hmget");
     let said = ask_everything(&store).await;
     all_unavailable(&said.reads, "NoPerm");
     all_unavailable(&said.writes, "NoPerm");
-    told(&server, "ACL SETUSER default +evalsha");
+    told(&server, "ACL SETUSER default +evalsha +hmget");
     is_untouched(&store).await;
     // Without a pointer nothing can be looked for; that does not mean that there is nothing.
     told(&server, "ACL SETUSER default -get");
     let said = ask_everything(&store).await;
-    all_unavailable(&said.reads[..1], "can't run this command");
-    all_unavailable(&said.reads[1..2], "NoPerm");
+    all_unavailable(&said.reads[..2], "NoPerm");
 }
 
 #[tokio::test]
@@ -223,14 +222,25 @@ async fn keys_that_hold_what_cannot_be() {
     let session = format!("{bucket}:session:{}", id(1));
     let corrupt =
         |said: Result<(), StoreError>| assert!(matches!(said, Err(StoreError::Corrupt(_))), "{said:?}");
-    for (field, value, good) in
-        [("methods", "pwd", r#"'["pwd","otp"]'"#), ("epoch", "-1", "1"), ("authenticated_at", "x", "1")]
-    {
-        assert_eq!(server.command(&format!("HSET {session} {field} {value}")).unwrap(), ":0");
+    let mut to = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let bad = [
+        ("origin", "{}"),
+        ("origin", "usr_1"),
+        ("subject", ""),
+        ("last_active_at", "x"),
+        ("absolute_expires_at", "9999999999999.5"),
+        ("attributes_version", "-1"),
+        ("attributes", "[]"),
+    ];
+    for (field, value) in bad {
+        let good: String = redis::cmd("HGET").arg(&session).arg(field).query_async(&mut to).await.unwrap();
+        let set = redis::cmd("HSET").arg(&session).arg(field).clone();
+        let (): () = set.clone().arg(value).query_async(&mut to).await.unwrap();
         corrupt(store.get(&id(1), at(1)).await.map(drop));
         corrupt(store.find(secret(1).digest(), at(1)).await.map(drop));
-        assert_eq!(server.command(&format!("HSET {session} {field} {good}")).unwrap(), ":0");
+        let (): () = set.clone().arg(good).query_async(&mut to).await.unwrap();
         assert!(store.get(&id(1), at(1)).await.unwrap().is_some(), "{field}");
+        assert_eq!(found(&store, 1, at(3)).await, Some(id(1)), "{field}");
     }
     told(&server, &format!("SET latchkey:session:id:{} 99", id(1)));
     corrupt(store.get(&id(1), at(1)).await.map(drop));
@@ -246,4 +256,42 @@ async fn keys_that_hold_what_cannot_be() {
     assert!(matches!(store.sweep(sweep).await, Err(StoreError::Unavailable(_))));
     assert_eq!(found(&store, 1, at(3)).await, Some(id(1)));
     assert_eq!(found(&store, 900, at(3)).await, None);
+}
+
+/// Lookups go to the server together, and are answered apart.
+#[tokio::test]
+async fn a_key_that_cannot_be_read_is_in_nobody_elses_way() {
+    let (server, _life, store) = with_session_1(&[]).await;
+    create(&store, login(2, "usr_1", START)).await;
+    create(&store, login(3, "usr_1", START)).await;
+    let digest: String = secret(2).digest().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let keys =
+        [format!("latchkey:session:secret:{digest}"), format!("latchkey:{{session-12}}:session:{}", id(3))];
+    for key in keys {
+        assert_eq!(server.command(&format!("DEL {key}")).unwrap(), ":1");
+        assert_eq!(server.command(&format!("LPUSH {key} 1")).unwrap(), ":1");
+    }
+    let find = |number| store.find(secret(number).digest(), at(1));
+    let (first, second, third, nobody) = tokio::join!(find(1), find(2), find(3), find(4));
+    assert_eq!(first.unwrap().unwrap().session.id, id(1));
+    for said in [second, third] {
+        let Err(StoreError::Unavailable(source)) = said else { panic!("{said:?}") };
+        assert!(source.to_string().contains("WRONGTYPE"), "{source}");
+    }
+    assert!(nobody.unwrap().is_none());
+}
+
+/// What makes it cheap: Redis runs nothing, it reads.
+#[tokio::test]
+async fn a_current_secret_needs_no_script() {
+    let (server, _life, store) = with_session_1(&[]).await;
+    let mut to = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    told(&server, "CONFIG RESETSTAT");
+    for number in [1, 1, 2] {
+        assert_eq!(found(&store, number, at(1)).await.is_some(), number == 1);
+    }
+    let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut to).await.unwrap();
+    let calls = |command: &str| info.contains(&format!("cmdstat_{command}:calls="));
+    assert!(info.contains("cmdstat_get:calls=3,") && info.contains("cmdstat_hmget:calls=2,"), "{info}");
+    assert!(!calls("evalsha"), "{info}");
 }
