@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use token::{AccessClaims, Algorithm, Expect, KeyId, Refused};
+use token::{Algorithm, Expect, KeySet, Refused};
 
 use super::{Auth, Failure, authenticate_client::ClientCredentials, keys::Ring};
 use crate::domain::{
@@ -87,7 +87,8 @@ async fn access_token(
     token: &str,
     now: OffsetDateTime,
 ) -> Result<Option<Active>, Failure> {
-    let Some((claims, key)) = auth.verified(&client.audiences, token, now).await? else { return Ok(None) };
+    let verify = |keys: &KeySet, expect: &Expect| token::verify_access_with_key(token, keys, expect, now);
+    let Some((claims, key)) = auth.verified(&client.audiences, now, verify).await? else { return Ok(None) };
     if auth.is_void(&claims, key.as_str()).await? {
         return Ok(None);
     }
@@ -105,33 +106,32 @@ async fn access_token(
 }
 
 impl Auth {
-    /// The claims and the key that signed them, if the token is ours, unexpired, and for one of these audiences.
-    pub(super) async fn verified<'a>(
+    /// What `verify` says of a token for one of these audiences; `None` if it is not ours, or not believed.
+    pub(super) async fn verified<'a, T>(
         &self,
         audiences: impl IntoIterator<Item = &'a Audience> + Clone,
-        token: &str,
         now: OffsetDateTime,
-    ) -> Result<Option<(AccessClaims, KeyId)>, Failure> {
-        match self.verified_by(&*self.keys.ring()?, audiences.clone(), token, now) {
+        verify: impl Fn(&KeySet, &Expect) -> Result<T, Refused>,
+    ) -> Result<Option<T>, Failure> {
+        match self.verified_by(&*self.keys.ring()?, audiences.clone(), &verify) {
             // Another replica may sign with it since a moment ago.
             Err(Refused::KeyUnknown) => {
                 self.keys.look_for_strange(now).await?;
-                Ok(self.verified_by(&*self.keys.ring()?, audiences, token, now).ok())
+                Ok(self.verified_by(&*self.keys.ring()?, audiences, &verify).ok())
             }
             verified => Ok(verified.ok()),
         }
     }
 
-    fn verified_by<'a>(
+    fn verified_by<'a, T>(
         &self,
         ring: &Ring,
         audiences: impl IntoIterator<Item = &'a Audience>,
-        token: &str,
-        now: OffsetDateTime,
-    ) -> Result<(AccessClaims, KeyId), Refused> {
+        verify: impl Fn(&KeySet, &Expect) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
         for audience in audiences {
             let Some(expect) = self.expect(audience.as_str()) else { continue };
-            match token::verify_access_with_key(token, ring.set(), &expect, now) {
+            match verify(ring.set(), &expect) {
                 Err(Refused::Audience) => {}
                 decided => return decided,
             }

@@ -143,6 +143,59 @@ async fn j23_a_revoked_access_token_is_refused_from_the_answer_on_and_no_other()
     world.is_good(&token::open(&next.access_token, keys).unwrap()).await;
 }
 
+/// By the clock of the replica that is asked it has expired. By a guard's, with its leeway, it has not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_has_expired_only_here_is_ended_all_the_same() {
+    // The second is what clocks may differ by, with what a guard may be lenient by.
+    for late in [Duration::from_secs(1), Duration::from_secs(10 * 60 + 29)] {
+        let world = World::new().await;
+        let token = world.client_token().await;
+        let claims = world.stack.verify(&token, AUDIENCE).await.unwrap();
+        let left = (claims.exp - world.stack.place.clock.now()).unsigned_abs();
+        world.stack.advance(left + late);
+        assert_eq!(world.guard.judge(&credential(&claims)), Some(Verdict::Live));
+        world.revoke(&world.reports, &token).await.unwrap();
+        assert_eq!(world.guard.judge(&credential(&claims)), Some(Verdict::Ended(What::Token)), "{late:?}");
+    }
+}
+
+/// Whoever is told that nothing was to be done has waited as if something had been: also for what others are ending.
+#[tokio::test(flavor = "multi_thread")]
+async fn o14_what_is_not_there_waits_for_every_guard_too() {
+    for kind in ["another client's", "unknown", "forged", "no token"] {
+        let (deaf, cut) = tokio::sync::oneshot::channel::<()>();
+        let stack = Stack::start_with(&[LEASE]).await;
+        let guard = guard_until(&stack, async { drop(cut.await) }).await;
+        let (_, reports) = stack.create_client("reports", &[AUDIENCE], &[]).await.unwrap();
+        let token = match kind {
+            "another client's" => {
+                let (_, other) = stack.create_client("other", &[AUDIENCE], &[]).await.unwrap();
+                stack.client_token(other, "", "").await.unwrap().access_token
+            }
+            "unknown" => format!("lkr_{}", "A".repeat(43)),
+            "forged" => "eyJhbGciOiJFUzI1NiJ9.e30.e30".into(),
+            _ => "nothing".into(),
+        };
+        let ending = stack.client_token(reports.clone(), "", "").await.unwrap().access_token;
+        deaf.send(()).unwrap();
+        while stack.running.auth.feed.view().watchers > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let revoke = async |token: String| {
+            let message = wire::RevokeRequest { client: Some(reports.clone()), token };
+            stack.tokens().revoke(stack.call().request(message)).await.unwrap();
+            assert!(guard.view().lease_left.is_none(), "{kind}: answered under a lease");
+        };
+        // While one waits for the guard, which will not say that it has heard.
+        tokio::join!(revoke(ending), async {
+            while stack.running.auth.feed.view().remembered == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            revoke(token).await;
+        });
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn j23_a_login_that_ended_takes_its_access_tokens_along() {
     let world = World::new().await;

@@ -60,13 +60,17 @@ pub struct AccessClaims {
     pub amr: Vec<String>,
 }
 
-/// To whom an access token was once issued. Deliberately nothing that a request could be judged by: the token may
-/// have expired long ago.
+/// As what an access token was once issued, and to whom: for ending it, or its login. No request can be judged by it: the
+/// token may have expired long ago, and what it allowed is not here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
+    /// Its identifier, claim `jti`.
+    pub token: String,
     pub subject: String,
+    pub client: String,
     /// As [`AccessClaims::fam`].
     pub family: Option<String>,
+    pub expires_at: OffsetDateTime,
 }
 
 /// Claims of a login proof: audience `session`, short-lived, single use.

@@ -42,12 +42,13 @@ pub fn verify_proof(
     verify(jws, keys, expect, TYP_PROOF, now).map(|(claims, _)| claims)
 }
 
-/// To whom an access token was issued, whether or not it has expired: for ending the login that it came from, which
-/// outlives it. Everything but the time must hold as for [`verify_access`].
+/// As what an access token was issued, whether or not it has expired: for ending it, which somebody else's clock may still
+/// find good, or the login that it came from, which outlives it. Everything but the time must hold as for
+/// [`verify_access`].
 pub fn verify_issued(jws: &str, keys: &KeySet, expect: &Expect) -> Result<Issued, Refused> {
     let (claims, _) = signed(jws, keys, expect, TYP_ACCESS)?;
-    let AccessClaims { sub, fam, .. } = parsed(claims)?;
-    Ok(Issued { subject: sub, family: fam })
+    let AccessClaims { jti, sub, client_id, fam, exp, .. } = parsed(claims)?;
+    Ok(Issued { token: jti, subject: sub, client: client_id, family: fam, expires_at: exp })
 }
 
 fn verify<C: DeserializeOwned>(

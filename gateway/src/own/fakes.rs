@@ -217,8 +217,8 @@ impl Tokens for World {
 
     async fn issued(&self, token: &str) -> Result<Issued, Refusal> {
         let token = token.replace("expired:", "token:");
-        let Principal { id, family, .. } = self.verify(&token, AT).await?;
-        Ok(Issued { subject: id, family })
+        let Principal { id, client_id, family, expires_at, .. } = self.verify(&token, AT).await?;
+        Ok(Issued { token: "tok_1".into(), subject: id, client: client_id, family, expires_at })
     }
 
     /// What is before four dots at the end; there is no time for `overloaded`.

@@ -253,7 +253,7 @@ async fn end_former_tokens(
     match own.cookies.token(headers) {
         Presented::None => return Ok(Vec::new()),
         Presented::One(token) => match own.tokens.issued(token).await {
-            Ok(Issued { subject, family: Some(family) }) => {
+            Ok(Issued { subject, family: Some(family), .. }) => {
                 let asker = Asker::new(caller.request_id.as_str());
                 // The login that this is part of is not done yet: what is not known to hold is an outage.
                 own.peers.auth.end_family(asker, &family, &subject).await.map_err(

@@ -450,11 +450,18 @@ fn to_whom_a_token_was_issued_outlasts_it() {
     let told = |header: &Value, members: Value| {
         verify_issued(&signed(header, &with(claims(), members)), &KEYS, &expect())
     };
-    let alice = |family: Option<&str>| Issued { subject: "usr_1".into(), family: family.map(str::to_owned) };
-    let past = json!({ "exp": NOW.unix_timestamp() - 86_400, "fam": "fam_1" });
+    let alice = |family: Option<&str>, expires_at| Issued {
+        token: "j1".into(),
+        subject: "usr_1".into(),
+        client: "first-party".into(),
+        family: family.map(str::to_owned),
+        expires_at,
+    };
+    let yesterday = NOW - Duration::from_secs(86_400);
+    let past = json!({ "exp": yesterday.unix_timestamp(), "fam": "fam_1" });
     assert_eq!(judge_claims(past.clone()), Err(Refused::Expired));
-    assert_eq!(told(&header(), past), Ok(alice(Some("fam_1"))));
-    assert_eq!(told(&header(), json!({})), Ok(alice(None)));
+    assert_eq!(told(&header(), past), Ok(alice(Some("fam_1"), yesterday)));
+    assert_eq!(told(&header(), json!({})), Ok(alice(None, NOW + Duration::from_secs(300))));
     for (members, refused) in [
         (json!({ "iss": "https://other.example" }), Refused::Issuer),
         (json!({ "aud": "other" }), Refused::Audience),
