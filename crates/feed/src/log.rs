@@ -29,6 +29,10 @@ use crate::{
 
 /// How many entries one append may carry.
 pub const MAX_APPEND: usize = 256;
+/// How many entries one statement of an SQL log removes, and reads for a snapshot: a database limits the time of a statement,
+/// and a log may have millions.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+const AT_ONCE: i64 = 4096;
 
 /// A change on its way into the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,10 +99,12 @@ pub trait Log: Send + Sync + 'static {
     async fn register(&self, member: &Member) -> Result<(), LogUnavailable>;
     async fn fence(&self, member: MemberId) -> Result<(), LogUnavailable>;
     async fn remove(&self, member: MemberId) -> Result<(), LogUnavailable>;
+    /// Asked after a commit, or a read, of this log was answered: whoever registers later sees that.
     async fn members(&self) -> Result<Vec<Member>, LogUnavailable>;
-    /// Removes entries whose `until` has come by `wall`, never the newest entry. Whoever reads the log from then on does not
-    /// learn of them: `wall` must not be ahead of the log's own clock.
-    async fn trim(&self, wall: Wall) -> Result<(), LogUnavailable>;
+    /// Removes entries whose `until` has come by `wall`, never the newest entry, and says whether there may be more: at once
+    /// only as many as hold nobody up. Whoever reads the log from then on does not learn of them: `wall` must not be ahead of
+    /// the log's own clock.
+    async fn trim(&self, wall: Wall) -> Result<bool, LogUnavailable>;
 
     /// What the core asked for, as its driver passes it on.
     async fn call(&self, call: &LogCall) -> Result<LogReply, LogUnavailable> {

@@ -11,11 +11,13 @@ use super::Settings;
 /// One that was idle for longer is asked whether it is alive before it is used. In constant use nothing is asked twice.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What every connection is told once. A server, role or database that commits without waiting for its disk is not
+/// What every connection is told once: for how long the server waits for its own statement, for a transaction's next one, and for a
+/// peer that is gone without a word. A server, role or database that commits without waiting for its disk is not
 /// believed: an answer is durable. Settings that wait for more than that (`remote_apply`) stay.
 const SESSION: &str = "SELECT set_config('search_path', $1, false), \
      set_config('statement_timeout', $2, false), \
      set_config('idle_in_transaction_session_timeout', $3, false), \
+     set_config('tcp_user_timeout', $3, false), \
      set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
          WHEN 'off' THEN 'on' WHEN 'local' THEN 'on' ELSE current_setting('synchronous_commit') END, false)";
 

@@ -1,36 +1,31 @@
 //! A service replica at work: it calls the log and the peers, and passes messages to and from watchers.
 
 mod view;
+mod worker;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::sync::{
-    mpsc::{self, error::TrySendError},
-    oneshot, watch,
-};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::view::{Noted, View};
-use super::{Clock, sleep_until};
+use self::worker::{Open, Told, Worker};
+use super::Clock;
 use crate::{
     Change, Credential, FromWatcher, Life, Log, Member, MemberId, Position, Replica, StreamId, Tail,
-    ToWatcher, WatcherId,
-    replica::{Action, Answer, Event, Misconduct, Mode, Outcome, RequestId, Settings},
+    ToWatcher,
+    replica::{Answer, Event, Mode, Outcome, Settings},
 };
 
 /// Messages that may wait for one watcher's connection; one that reads no faster loses it.
 const QUEUE: usize = 8192;
-/// How often entries that can concern nothing any more are removed from the log.
-const TRIM_EVERY: Duration = Duration::from_secs(60);
 
 /// The other replicas of this service.
 #[async_trait]
@@ -52,25 +47,6 @@ pub struct Serving {
     view: watch::Receiver<View>,
     streams: Arc<AtomicU64>,
     clock: Clock,
-}
-
-enum Told {
-    Event(Event),
-    Opened { stream: StreamId, open: Open },
-    End { changes: Vec<Change>, mode: Mode, reply: oneshot::Sender<Outcome> },
-    Asked { credential: Credential, reply: oneshot::Sender<Answer> },
-    Confirm { member: MemberId, position: Position, tail: Tail, reply: oneshot::Sender<bool> },
-}
-
-/// A watcher's connection, as long as the replica holds it open.
-struct Open {
-    /// The process's name, and the watcher's once it has said it: for the log.
-    caller: String,
-    watcher: Option<WatcherId>,
-    named: BTreeSet<Misconduct>,
-    queue: mpsc::Sender<ToWatcher>,
-    /// Dropped along: whoever hears the watcher stops.
-    _closed: oneshot::Sender<Infallible>,
 }
 
 /// The other side of a connection of a watcher.
@@ -101,18 +77,7 @@ pub fn serve(parts: Parts) -> (Serving, impl Future<Output = ()> + Send) {
     let now = clock.now();
     let core = Replica::new(parts.settings.clone(), parts.life, now);
     let (shown, view) = watch::channel(View::of(&core, Noted::default(), now.moment));
-    let worker = Worker {
-        core,
-        tasks,
-        under_way: FuturesUnordered::new(),
-        streams: HashMap::new(),
-        replies: Replies::default(),
-        closed: Vec::new(),
-        misconduct: Noted::default(),
-        stopped: false,
-        shown,
-        parts,
-    };
+    let worker = Worker::new(core, parts, tasks, shown);
     (Serving { told, view, streams: Arc::default(), clock }, worker.run())
 }
 
@@ -149,8 +114,12 @@ impl Serving {
         Stream { id, messages, closed }
     }
 
-    pub fn received(&self, stream: StreamId, message: FromWatcher) {
-        self.tell(Told::Event(Event::Received { stream, message }));
+    /// Resolves when that was taken in: until then nothing more of this stream is to be read, so that one that says much has no
+    /// more than one message here.
+    pub async fn received(&self, stream: StreamId, message: FromWatcher) {
+        let (taken_in, done) = oneshot::channel();
+        self.tell(Told::Received { stream, message, taken_in });
+        let _ = done.await;
     }
 
     pub fn closed(&self, stream: StreamId) {
@@ -187,219 +156,5 @@ impl Serving {
     /// To a replica that has stopped nothing is told, and whoever waits for its answer learns that there is none.
     fn tell(&self, told: Told) {
         let _ = self.told.send(told);
-    }
-}
-
-/// Who waits for an answer of the machine's.
-#[derive(Default)]
-struct Replies {
-    last: u64,
-    outcomes: HashMap<RequestId, oneshot::Sender<Outcome>>,
-    answers: HashMap<RequestId, oneshot::Sender<Answer>>,
-    confirmations: HashMap<RequestId, oneshot::Sender<bool>>,
-}
-
-impl Replies {
-    fn number(&mut self) -> RequestId {
-        self.last += 1;
-        RequestId(self.last)
-    }
-}
-
-struct Worker {
-    core: Replica,
-    parts: Parts,
-    tasks: mpsc::UnboundedReceiver<Told>,
-    under_way: FuturesUnordered<BoxFuture<'static, Event>>,
-    streams: HashMap<StreamId, Open>,
-    replies: Replies,
-    /// Streams that are gone, of which the machine has still to hear.
-    closed: Vec<StreamId>,
-    misconduct: Noted,
-    stopped: bool,
-    shown: watch::Sender<View>,
-}
-
-impl Worker {
-    async fn run(mut self) {
-        let mut trim = tokio::time::interval(TRIM_EVERY);
-        self.on(Event::Started);
-        while !self.stopped {
-            let now = self.parts.clock.moment();
-            tokio::select! {
-                biased;
-                Some(event) = self.under_way.next(), if !self.under_way.is_empty() => self.on(event),
-                told = self.tasks.recv() => match told {
-                    Some(told) => self.told(told),
-                    None => return,
-                },
-                () = sleep_until(self.core.deadline(), now) => self.on(Event::Tick),
-                _ = trim.tick(), if self.core.is_ready() => self.trim(),
-            }
-        }
-        // A call that is dropped half-way costs its connection. Each is limited in time.
-        while self.under_way.next().await.is_some() {}
-    }
-
-    fn told(&mut self, told: Told) {
-        let event = match told {
-            Told::Event(Event::Received { stream, message }) => {
-                // Said before its connection was closed: a Hello would open it again, to nobody.
-                let Some(open) = self.streams.get_mut(&stream) else { return };
-                if let FromWatcher::Hello { watcher, .. } = &message {
-                    open.watcher.get_or_insert(*watcher);
-                }
-                Event::Received { stream, message }
-            }
-            Told::Event(event) => event,
-            Told::Opened { stream, open } => {
-                self.streams.insert(stream, open);
-                return;
-            }
-            Told::End { changes, mode, reply } => {
-                let request = self.replies.number();
-                self.replies.outcomes.insert(request, reply);
-                Event::End { request, changes, mode }
-            }
-            Told::Asked { credential, reply } => {
-                let request = self.replies.number();
-                self.replies.answers.insert(request, reply);
-                Event::Asked { request, credential }
-            }
-            Told::Confirm { member, position, tail, reply } => {
-                let request = self.replies.number();
-                self.replies.confirmations.insert(request, reply);
-                Event::ConfirmAsked { request, member, position, tail }
-            }
-        };
-        if let Event::StreamClosed { stream } = event {
-            self.streams.remove(&stream);
-        }
-        self.on(event);
-    }
-
-    fn on(&mut self, event: Event) {
-        self.step(event);
-        while let Some(stream) = self.closed.pop() {
-            self.step(Event::StreamClosed { stream });
-        }
-    }
-
-    fn step(&mut self, event: Event) {
-        let news = matches!(
-            event,
-            Event::LogReplied { .. } | Event::ConfirmAsked { .. } | Event::Tick | Event::Terminate
-        );
-        let now = self.parts.clock.now();
-        let actions = self.core.on(event, now);
-        if news {
-            // Before anything is confirmed: who looks after an acknowledgement sees it.
-            let view = View::of(&self.core, self.misconduct, now.moment);
-            self.shown.send_if_modified(|shown| std::mem::replace(shown, view) != view);
-        }
-        for action in actions {
-            self.act(action);
-        }
-    }
-
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::CallLog { call, log_call } => {
-                let log = Arc::clone(&self.parts.log);
-                let limit = self.log_timeout();
-                self.under_way.push(
-                    async move {
-                        match tokio::time::timeout(limit, log.call(&log_call)).await {
-                            Ok(Ok(reply)) => Event::LogReplied { call, reply },
-                            Ok(Err(error)) => {
-                                tracing::debug!(error = %error.0, "the log did not answer");
-                                Event::LogFailed { call }
-                            }
-                            Err(_elapsed) => Event::LogFailed { call },
-                        }
-                    }
-                    .boxed(),
-                );
-            }
-            Action::Confirm { call, member, position, tail } => {
-                let peers = Arc::clone(&self.parts.peers);
-                let limit = member.lease / 2;
-                self.under_way.push(
-                    async move {
-                        match tokio::time::timeout(limit, peers.confirm(&member, position, &tail)).await {
-                            Ok(Ok(())) => Event::Confirmed { call },
-                            Ok(Err(NotConfirmed)) | Err(_) => Event::ConfirmFailed { call },
-                        }
-                    }
-                    .boxed(),
-                );
-            }
-            Action::Send { stream, message } => {
-                let Some(open) = self.streams.get(&stream) else { return };
-                if let Err(refused) = open.queue.try_send(message) {
-                    if matches!(refused, TrySendError::Full(_)) {
-                        self.note(stream, Misconduct::TooSlow);
-                    }
-                    self.streams.remove(&stream);
-                    self.closed.push(stream);
-                }
-            }
-            Action::Close { stream } => {
-                self.streams.remove(&stream);
-            }
-            Action::Note { stream, misconduct } => self.note(stream, misconduct),
-            Action::AnswerConfirm { request, confirmed } => {
-                if let Some(reply) = self.replies.confirmations.remove(&request) {
-                    let _ = reply.send(confirmed);
-                }
-            }
-            Action::Ended { request, outcome } => {
-                if let Some(reply) = self.replies.outcomes.remove(&request) {
-                    let _ = reply.send(outcome);
-                }
-            }
-            Action::Answer { request, answer } => {
-                if let Some(reply) = self.replies.answers.remove(&request) {
-                    let _ = reply.send(answer);
-                }
-            }
-            // Bodies are the services' own: nobody asks this driver to fill anything.
-            Action::ReadBody { request, .. } => {
-                self.under_way.push(async move { Event::BodyFailed { request } }.boxed());
-            }
-            Action::AnswerFill { .. } => {}
-            Action::Stopped => self.stopped = true,
-        }
-    }
-
-    /// Each is counted, and named once a stream: a watcher may do it again and again.
-    fn note(&mut self, stream: StreamId, misconduct: Misconduct) {
-        self.misconduct.add(misconduct);
-        let Some(open) = self.streams.get_mut(&stream) else { return };
-        if open.named.insert(misconduct) {
-            let watcher = open.watcher.map(|watcher| watcher.to_string());
-            tracing::warn!(caller = open.caller, watcher, what = misconduct.name(), "a watcher's misconduct");
-        }
-    }
-
-    /// By the earlier clock, the log's or this machine's: one that is wrong must not remove what may still be needed.
-    fn trim(&mut self) {
-        let Some(log_time) = self.core.log_time() else { return };
-        let wall = self.parts.clock.now().wall.min(log_time);
-        let (log, limit) = (Arc::clone(&self.parts.log), self.log_timeout());
-        self.under_way.push(
-            async move {
-                if !matches!(tokio::time::timeout(limit, log.trim(wall)).await, Ok(Ok(()))) {
-                    tracing::debug!("the log was not trimmed");
-                }
-                Event::Tick
-            }
-            .boxed(),
-        );
-    }
-
-    /// A beat that takes longer is of little worth, and the next one is under way by then.
-    fn log_timeout(&self) -> Duration {
-        self.parts.settings.lease / 2
     }
 }

@@ -111,9 +111,9 @@ async fn hear(
     if !matches!(first, FromWatcher::Hello { .. }) {
         return Err(no_hello());
     }
-    serving.received(stream, first);
+    serving.received(stream, first).await;
     while let Ok(Some(message)) = says.message().await {
-        serving.received(stream, parse_from_watcher(message).map_err(refusal)?);
+        serving.received(stream, parse_from_watcher(message).map_err(refusal)?).await;
     }
     Ok(())
 }

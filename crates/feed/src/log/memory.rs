@@ -72,8 +72,8 @@ impl Log for MemoryLog {
         Ok(self.ledger().members())
     }
 
-    async fn trim(&self, wall: Wall) -> Result<(), LogUnavailable> {
+    async fn trim(&self, wall: Wall) -> Result<bool, LogUnavailable> {
         self.ledger().trim(wall);
-        Ok(())
+        Ok(false)
     }
 }

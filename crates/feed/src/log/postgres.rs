@@ -2,12 +2,14 @@
 //!
 //! Connections have `synchronous_commit = on` and READ COMMITTED. Whatever an answer rests on also writes a little into the server's
 //! own log: a standby refuses that, and a primary that was deposed while a synchronous standby took its place cannot commit it.
+//! The members alone are plainly read, after such a commit: who is missing because another server took over since then
+//! registered there, and has read what was committed.
 
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 
 use super::{
-    Appended, Beat, Log, LogUnavailable, MAX_APPEND, Placed, Read, Snapshot,
+    AT_ONCE, Appended, Beat, Log, LogUnavailable, MAX_APPEND, Placed, Read, Snapshot,
     row::{EntryRow, MemberRow, position, signed},
 };
 use crate::{
@@ -139,16 +141,29 @@ impl Log for PostgresLog {
     }
 
     async fn snapshot(&self) -> Result<Snapshot, LogUnavailable> {
+        // On one connection, so that all of it is of one server. What is trimmed meanwhile concerns nothing, and what is
+        // appended comes at the end.
         let mut lent = self.lend().await?;
-        let rows: Result<Vec<EntryRow>, _> =
-            sqlx::query_as("SELECT n, tag, what, key, min, spared, until FROM feed_log ORDER BY n")
-                .fetch_all(lent.connection()?)
-                .await;
-        let rows = lent.give_back(rows)?;
-        let entries: Result<Vec<Entry>, _> = rows.into_iter().map(TryInto::try_into).collect();
-        let entries = entries.map_err(LogUnavailable::new)?;
-        let position = entries.last().map_or(Position::START, |entry| entry.position);
-        Ok(Snapshot { position, entries })
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut position = Position::START;
+        loop {
+            let rows: Result<Vec<EntryRow>, _> = sqlx::query_as(
+                "SELECT n, tag, what, key, min, spared, until FROM feed_log WHERE n > $1 ORDER BY n LIMIT $2",
+            )
+            .bind(signed(position.number)?)
+            .bind(AT_ONCE)
+            .fetch_all(lent.connection()?)
+            .await;
+            let rows = rows.map_err(LogUnavailable::new)?;
+            let is_last = (rows.len() as i64) < AT_ONCE;
+            for row in rows {
+                entries.push(row.try_into().map_err(LogUnavailable::new)?);
+            }
+            position = entries.last().map_or(position, |entry| entry.position);
+            if is_last {
+                return lent.give_back(Ok(Snapshot { position, entries }));
+            }
+        }
     }
 
     async fn beat(&self, member: MemberId, after: Position) -> Result<Beat, LogUnavailable> {
@@ -215,27 +230,27 @@ impl Log for PostgresLog {
     async fn members(&self) -> Result<Vec<Member>, LogUnavailable> {
         let mut lent = self.lend().await?;
         let rows: Result<Vec<MemberRow>, _> =
-            sqlx::query_as(
-                "WITH written AS (SELECT pg_logical_emit_message(true, 'latchkey', '')) \
-                 SELECT id, address, lease_ms, fenced FROM feed_member WHERE EXISTS (SELECT FROM written) ORDER BY id",
-            )
+            sqlx::query_as("SELECT id, address, lease_ms, fenced FROM feed_member ORDER BY id")
                 .fetch_all(lent.connection()?)
                 .await;
         let rows = lent.give_back(rows)?;
         rows.into_iter().map(|row| row.try_into().map_err(LogUnavailable::new)).collect()
     }
 
-    async fn trim(&self, wall: Wall) -> Result<(), LogUnavailable> {
+    async fn trim(&self, wall: Wall) -> Result<bool, LogUnavailable> {
         let mut lent = self.lend().await?;
-        let done = sqlx::query(
-            "WITH gone AS (DELETE FROM feed_log \
-                           WHERE until <= $1 AND n < (SELECT max(n) FROM feed_log) RETURNING n) \
-             UPDATE feed_horizon SET n = greatest(n, coalesce((SELECT max(gone.n) FROM gone), 0))",
+        let gone: Result<i64, _> = sqlx::query_scalar(
+            "WITH gone AS (DELETE FROM feed_log WHERE n IN \
+                           (SELECT n FROM feed_log WHERE until <= $1 AND n < (SELECT max(n) FROM feed_log) \
+                            ORDER BY until LIMIT $2) RETURNING n), \
+                  moved AS (UPDATE feed_horizon SET n = greatest(n, (SELECT max(gone.n) FROM gone))) \
+             SELECT count(*) FROM gone",
         )
         .bind(signed(wall.unix_millis())?)
-        .execute(lent.connection()?)
+        .bind(AT_ONCE)
+        .fetch_one(lent.connection()?)
         .await;
-        lent.give_back(done).map(drop)
+        Ok(lent.give_back(gone)? == AT_ONCE)
     }
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::{
-    Appended, Beat, Log, LogUnavailable, MAX_APPEND, Placed, Read, Snapshot,
+    AT_ONCE, Appended, Beat, Log, LogUnavailable, MAX_APPEND, Placed, Read, Snapshot,
     row::{EntryRow, MemberRow, position, signed},
 };
 use crate::{
@@ -149,23 +149,25 @@ impl Log for SqliteLog {
         rows.into_iter().map(|row| row.try_into().map_err(LogUnavailable::new)).collect()
     }
 
-    async fn trim(&self, wall: Wall) -> Result<(), LogUnavailable> {
-        let until = signed(wall.unix_millis())?;
+    async fn trim(&self, wall: Wall) -> Result<bool, LogUnavailable> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(LogUnavailable::new)?;
-        sqlx::query(
-            "UPDATE feed_horizon SET n = max(n, coalesce((SELECT max(n) FROM feed_log \
-             WHERE until <= ?1 AND n < (SELECT max(n) FROM feed_log)), 0))",
+        let gone: Vec<i64> = sqlx::query_scalar(
+            "DELETE FROM feed_log WHERE n IN \
+             (SELECT n FROM feed_log WHERE until <= ?1 AND n < (SELECT max(n) FROM feed_log) ORDER BY until LIMIT ?2) \
+             RETURNING n",
         )
-        .bind(until)
-        .execute(&mut *transaction)
+        .bind(signed(wall.unix_millis())?)
+        .bind(AT_ONCE)
+        .fetch_all(&mut *transaction)
         .await
         .map_err(LogUnavailable::new)?;
-        sqlx::query("DELETE FROM feed_log WHERE until <= ?1 AND n < (SELECT max(n) FROM feed_log)")
-            .bind(until)
+        sqlx::query("UPDATE feed_horizon SET n = max(n, ?1)")
+            .bind(gone.iter().max().copied().unwrap_or_default())
             .execute(&mut *transaction)
             .await
             .map_err(LogUnavailable::new)?;
-        transaction.commit().await.map_err(LogUnavailable::new)
+        transaction.commit().await.map_err(LogUnavailable::new)?;
+        Ok(gone.len() as i64 == AT_ONCE)
     }
 }
 

@@ -232,7 +232,7 @@ impl Log for Away {
         self.here()?.members().await
     }
 
-    async fn trim(&self, wall: Wall) -> Result<(), LogUnavailable> {
+    async fn trim(&self, wall: Wall) -> Result<bool, LogUnavailable> {
         self.here()?.trim(wall).await
     }
 }

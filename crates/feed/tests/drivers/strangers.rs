@@ -8,7 +8,7 @@ use chassis::{
 };
 use futures_util::{StreamExt as _, future::join_all, stream};
 use latchkey_feed::{
-    FromWatcher, Position, Tag, Verdict, WatcherId,
+    FromWatcher, Position, Tag, ToWatcher, Verdict, WatcherId, What,
     replica::{Misconduct, Mode, Outcome},
     wire::from_watcher,
 };
@@ -228,4 +228,37 @@ async fn of_ten_thousand_watchers_of_one_name_so_many_have_a_place_and_the_rest_
     lifecycle.end();
     until("their places are free", || serving.view().watchers <= 1).await;
     until("the guard has its lease", || guard.view().lease_left.is_some()).await;
+}
+
+/// Whatever they say, and however much.
+#[tokio::test]
+async fn those_who_renew_without_end_hold_up_no_ending_and_no_lease() {
+    let cluster = Cluster::start(1).await;
+    let guard = cluster.guard().await;
+    let serving = &cluster.replica(0).serving;
+    let lifecycle = Lifecycle::new(Default::default());
+    for number in 0..64 {
+        let (serving, mut stream) = (serving.clone(), serving.open("gateway"));
+        lifecycle.spawn_work("watcher", async move {
+            let hello = FromWatcher::Hello { watcher: WatcherId(100 + number), position: None };
+            serving.received(stream.id, hello).await;
+            let mut acked = Position::START;
+            for sequence in 0.. {
+                while let Ok(message) = stream.messages.try_recv() {
+                    if let ToWatcher::CaughtUp(position) | ToWatcher::Changes { last: position, .. } = message
+                    {
+                        acked = position;
+                    }
+                }
+                serving.received(stream.id, FromWatcher::Renew { sequence, acked }).await;
+            }
+        });
+    }
+    until("they all have a lease", || serving.view().leases > 64).await;
+    for number in 0..50 {
+        let outcome = serving.end(vec![cluster::ending(number)], Mode::Everywhere).await;
+        assert!(matches!(outcome, Outcome::Done { everywhere: true, .. }), "{outcome:?}");
+        assert_eq!(guard.judge(&cluster::token(number)), Some(Verdict::Ended(What::Token)));
+    }
+    lifecycle.end();
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use latchkey_feed::{
     Change, Life, Member, MemberId, Position, Tag, Target, Wall, What,
-    log::{Appended, Beat, Log, Placed, Read, Snapshot},
+    log::{Appended, Beat, Log, MAX_APPEND, Placed, Read, Snapshot},
 };
 use tokio::task::JoinSet;
 
@@ -197,6 +197,31 @@ pub(crate) async fn trimming_keeps_the_newest_entry_and_the_horizon(subject: &dy
     log.trim(soon).await.unwrap();
     assert_eq!(log.read(at[4]).await.unwrap(), Read::Diverged);
     assert_eq!(numbered(&log.read(next).await.unwrap()), []);
+}
+
+/// More than a statement takes: it is removed in steps, and read in whole.
+pub(crate) async fn a_large_log_is_trimmed_and_read_whole(subject: &dyn Subject) {
+    const LOG: u64 = 10_000;
+    let log = subject.open().await;
+    let soon = WALL + Duration::from_secs(1);
+    let until = |tag: u64| if tag.is_multiple_of(2) { LATER } else { soon };
+    let changes: Vec<Appended> = (1..=LOG).map(|tag| appended(tag, until(tag))).collect();
+    for some in changes.chunks(MAX_APPEND) {
+        log.append(some).await.unwrap();
+    }
+    let numbers = |snapshot: Snapshot| -> Vec<u64> {
+        snapshot.entries.iter().map(|entry| entry.position.number).collect()
+    };
+    let all = log.snapshot().await.unwrap();
+    assert_eq!(all.position, Position { number: LOG, tag: Tag(LOG) });
+    assert_eq!(numbers(all), (1..=LOG).collect::<Vec<_>>());
+    while log.trim(soon).await.unwrap() {
+        assert!(log.snapshot().await.unwrap().entries.len() as u64 > LOG / 2, "nothing more was to go");
+    }
+    let kept: Vec<u64> = (1..=LOG).filter(|tag| tag.is_multiple_of(2)).collect();
+    assert_eq!(numbers(log.snapshot().await.unwrap()), kept);
+    let odd = Position { number: LOG - 1, tag: Tag(LOG - 1) };
+    assert_eq!(log.read(odd).await.unwrap(), Read::Diverged);
 }
 
 pub(crate) async fn members_come_and_go(subject: &dyn Subject) {

@@ -46,6 +46,7 @@ macro_rules! conformance {
             conformance!(@ $subject, a_fence_is_for_ever);
             conformance!(@ $subject, a_position_is_its_number_and_its_tag);
             conformance!(@ $subject, trimming_keeps_the_newest_entry_and_the_horizon);
+            conformance!(@ $subject, a_large_log_is_trimmed_and_read_whole);
             conformance!(@ $subject, members_come_and_go);
         }
     };

@@ -86,9 +86,10 @@ async fn a_snapshot_from_before_the_lock_is_refused() {
     assert!(append_within(&mut transaction, &one(1)).await.is_err());
 }
 
-/// A server that was deposed, and does not know it, answers a plain SELECT from its past. What writes it cannot commit.
+/// A server that was deposed, and does not know it, answers a plain SELECT from its past. What writes it cannot commit. The
+/// members are read after such a commit, and need none of their own.
 #[tokio::test]
-async fn whatever_an_answer_rests_on_is_committed_as_a_write() {
+async fn what_an_answer_rests_on_is_committed_as_a_write() {
     let server = OnServer::new().await;
     let (pool, log) = (server.pool().await, server.open().await);
     let writes = async || -> i64 {
@@ -99,5 +100,5 @@ async fn whatever_an_answer_rests_on_is_committed_as_a_write() {
     log.read(Position::START).await.unwrap();
     assert_eq!(writes().await, before + 1);
     log.members().await.unwrap();
-    assert_eq!(writes().await, before + 2);
+    assert_eq!(writes().await, before + 1);
 }

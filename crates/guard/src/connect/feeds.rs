@@ -134,26 +134,27 @@ fn show<V>(meter: &Meter, owner: &str, service: &str, watching: &Arc<Watching<V>
 where
     V: Clone + Send + Sync + 'static,
 {
-    let gauge = |what: &str, about: &'static str, read: fn(View) -> f64| {
+    let gauge = |what: &str, about: &'static str, read: fn(View) -> Option<f64>| {
         let watching = Arc::downgrade(watching);
         meter
             .f64_observable_gauge(format!("latchkey_{owner}_{service}_feed_{what}"))
             .with_description(about)
             .with_callback(move |observer| {
-                if let Some(watching) = watching.upgrade() {
-                    observer.observe(read(watching.view()), &[]);
+                if let Some(figure) = watching.upgrade().and_then(|watching| read(watching.view())) {
+                    observer.observe(figure, &[]);
                 }
             })
             .build();
     };
     gauge("lease_seconds", "For how long this process may still answer by itself.", |view| {
-        view.lease_left.map_or(0.0, |left| left.as_secs_f64())
+        Some(view.lease_left.map_or(0.0, |left| left.as_secs_f64()))
     });
     gauge("position", "The last change that is in force here.", |view| {
-        view.position.map_or(0.0, |position| position.number as f64)
+        Some(view.position.map_or(0.0, |position| position.number as f64))
     });
-    gauge("remembered", "Things that are remembered as changed.", |view| view.remembered as f64);
+    gauge("remembered", "Things that are remembered as changed.", |view| Some(view.remembered as f64));
+    // Before there was any news there is no age of it: nothing is not zero.
     gauge("staleness_seconds", "What was acknowledged longer ago is in force here.", |view| {
-        view.staleness.map_or(0.0, |age| age.as_secs_f64())
+        view.staleness.map(|age| age.as_secs_f64())
     });
 }

@@ -185,13 +185,41 @@ async fn an_answer_is_durable_whatever_the_role_says() {
         let (place, _) = Place::opened().await;
         place.server.psql(&format!("ALTER ROLE latchkey SET synchronous_commit = {says}"));
         let database = place.open().await.unwrap();
-        let shown: Result<String, sqlx::Error> = database
-            .run("test", |attempt| async move {
-                sqlx::query_scalar("SHOW synchronous_commit")
+        assert_eq!(shown(&database, "synchronous_commit").await, holds);
+    }
+}
+
+/// So that what nobody waits for any more ends by itself, and its locks with it: a statement, a transaction that its process
+/// left, and a peer that is gone without a word.
+#[tokio::test]
+async fn nothing_is_held_for_somebody_who_is_gone() {
+    let (mut place, _) = Place::opened().await;
+    let database = impatient(&mut place).await;
+    let timeout = place.settings.timeout.as_millis();
+    for (name, millis) in [
+        ("statement_timeout", timeout),
+        ("idle_in_transaction_session_timeout", 4 * timeout),
+        ("tcp_user_timeout", 4 * timeout),
+    ] {
+        let unit = "SELECT setting || unit FROM pg_settings WHERE name = ";
+        assert_eq!(asked(&database, format!("{unit}'{name}'")).await, format!("{millis}ms"), "{name}");
+    }
+}
+
+async fn shown(database: &Database, setting: &str) -> String {
+    asked(database, format!("SHOW {setting}")).await
+}
+
+async fn asked(database: &Database, query: String) -> String {
+    let answer: Result<String, sqlx::Error> = database
+        .run("test", |attempt| {
+            let query = query.clone();
+            async move {
+                sqlx::query_scalar(sqlx::AssertSqlSafe(query))
                     .fetch_one(&mut *attempt.connection().await?)
                     .await
-            })
-            .await;
-        assert_eq!(shown.unwrap(), holds);
-    }
+            }
+        })
+        .await;
+    answer.unwrap()
 }
