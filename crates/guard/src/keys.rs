@@ -28,6 +28,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 /// A set with a key that has been ended is out of date for certain: it is asked for again this many times as soon.
 const HURRY: u32 = 20;
+/// An issuer that lets a set be kept for less says nothing about it.
+const SHORTEST_AGE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Keys {
     source: Arc<dyn KeySource>,
@@ -50,6 +52,8 @@ pub(crate) struct Keys {
 pub(crate) struct Snapshot {
     pub(crate) set: KeySet,
     lives: HashMap<KeyId, Arc<KeyLife>>,
+    /// When another may be asked for.
+    interval: Duration,
 }
 
 /// How the last question to the issuer went.
@@ -154,7 +158,7 @@ impl Keys {
             Err(elapsed) => Err(SourceUnavailable::new(elapsed)),
         };
         let outcome = fetched.map(|(set, max_age)| {
-            self.install(set);
+            self.install(set, self.interval_for(max_age));
             max_age
         });
         if outcome.is_err() {
@@ -183,7 +187,7 @@ impl Keys {
                         tracing::info!("the issuer's keys can be fetched again");
                     }
                     failing = false;
-                    (max_age / 2).min(LONGEST_PAUSE).max(self.refetch_interval)
+                    (max_age / 2).min(LONGEST_PAUSE).max(self.pace(false))
                 }
                 Err(error) => {
                     if !failing {
@@ -213,7 +217,17 @@ impl Keys {
     }
 
     fn pace(&self, is_hurried: bool) -> Duration {
-        if is_hurried { self.refetch_interval / HURRY } else { self.refetch_interval }
+        let interval =
+            self.current.load().as_ref().map_or(self.refetch_interval, |snapshot| snapshot.interval);
+        if is_hurried { interval / HURRY } else { interval }
+    }
+
+    /// An issuer that changes its keys faster than it would be asked says so.
+    fn interval_for(&self, max_age: Duration) -> Duration {
+        match max_age < SHORTEST_AGE {
+            true => self.refetch_interval,
+            false => self.refetch_interval.min(max_age / 2),
+        }
     }
 
     pub(crate) fn fetches(&self) -> u64 {
@@ -229,7 +243,7 @@ impl Keys {
     }
 
     /// Called under `fetching`, so there is one writer.
-    fn install(&self, set: KeySet) {
+    fn install(&self, set: KeySet, interval: Duration) {
         let before = self.current.load_full();
         let kept = |kid: &KeyId| {
             // The same id with other key material is another key.
@@ -245,7 +259,7 @@ impl Keys {
             .filter(|(kid, life)| !lives.get(*kid).is_some_and(|kept| Arc::ptr_eq(kept, life)))
             .map(|(_, life)| Arc::clone(life))
             .collect();
-        self.current.store(Some(Arc::new(Snapshot { set, lives })));
+        self.current.store(Some(Arc::new(Snapshot { set, lives, interval })));
         // After the store: who finds a life ended also finds the set without it, and can verify anew.
         for life in withdrawn {
             life.withdraw();

@@ -13,8 +13,9 @@ pub struct Settings {
     /// room, further tokens are verified at every use: dearer, never wrong. Nobody is pushed out, so that a flood of
     /// fresh tokens cannot make everybody else's slow.
     pub capacity: usize,
-    /// The issuer is asked for keys at most once in this time, however many unknown key ids come in. In that time
-    /// after an answer, a key that was not in it does not exist.
+    /// The issuer is asked for keys at most once in this time, however many unknown key ids come in, or twice in the time for
+    /// which it lets them be kept if that is shorter, and 2 s or more. In that time after an answer, a key that was not in it
+    /// does not exist.
     pub refetch_interval: Duration,
     pub fetch_timeout: Duration,
     /// Verifications at once, over all threads.

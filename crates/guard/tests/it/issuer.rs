@@ -37,6 +37,7 @@ pub(crate) enum Answer {
 /// Answers as it is told to, and counts.
 pub(crate) struct Issuer {
     answer: Mutex<Answer>,
+    pub(crate) max_age: Mutex<Duration>,
     /// An answer takes a permit.
     gate: Semaphore,
     asked: AtomicUsize,
@@ -44,8 +45,7 @@ pub(crate) struct Issuer {
 
 impl Issuer {
     pub(crate) fn new(answer: Answer) -> Arc<Self> {
-        let gate = Semaphore::new(1_000_000);
-        Arc::new(Self { answer: Mutex::new(answer), gate, asked: AtomicUsize::new(0) })
+        Self::behind(Semaphore::new(1_000_000), answer)
     }
 
     pub(crate) fn with(keys: &[&SigningKey]) -> Arc<Self> {
@@ -54,8 +54,12 @@ impl Issuer {
 
     /// Answers nothing until [`Self::open`].
     pub(crate) fn closed(keys: &[&SigningKey]) -> Arc<Self> {
-        let gate = Semaphore::new(0);
-        Arc::new(Self { answer: Mutex::new(answer(keys)), gate, asked: AtomicUsize::new(0) })
+        Self::behind(Semaphore::new(0), answer(keys))
+    }
+
+    fn behind(gate: Semaphore, answer: Answer) -> Arc<Self> {
+        let max_age = Mutex::new(Duration::from_secs(300));
+        Arc::new(Self { answer: Mutex::new(answer), max_age, gate, asked: AtomicUsize::new(0) })
     }
 
     pub(crate) fn open(&self) {
@@ -82,7 +86,7 @@ impl KeySource for Issuer {
         self.gate.acquire().await.unwrap().forget();
         let answer = self.answer.lock().unwrap().clone();
         match answer {
-            Answer::Keys(jwks) => Ok(FetchedKeys { jwks, max_age: Duration::from_secs(300) }),
+            Answer::Keys(jwks) => Ok(FetchedKeys { jwks, max_age: *self.max_age.lock().unwrap() }),
             Answer::Fails => Err(SourceUnavailable::new("connection refused")),
             Answer::Hangs => std::future::pending().await,
         }

@@ -151,6 +151,19 @@ async fn keys_are_kept_fresh() {
     .await;
 }
 
+/// An issuer that changes its keys every few seconds says so, and is asked twice in the time for which it lets them be kept; one
+/// that says less than two seconds has said nothing.
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_changes_its_keys_fast_is_asked_fast() {
+    for (max_age, asked) in [(300, 1), (10, 4), (8, 5), (3, 14), (2, 20), (1, 4), (0, 4)] {
+        let issuer = Issuer::with(&[&FIRST]);
+        *issuer.max_age.lock().unwrap() = Duration::from_secs(max_age);
+        let guard = guard(&issuer);
+        beside_its_loop(&guard, sleep(Duration::from_millis(19_900))).await;
+        assert_eq!(issuer.asked(), asked, "in 20 s, kept for {max_age} s");
+    }
+}
+
 /// INVARIANT: once the guard has a set without a key, no call that starts later accepts what that key signed, on any
 /// thread, whatever was under way. Threads hammer while the key comes and goes.
 #[test]
