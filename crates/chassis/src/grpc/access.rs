@@ -30,15 +30,19 @@ pub(crate) fn is_taken(name: &str) -> bool {
     name == MESH || OURS.contains(&name)
 }
 
-/// Whether `caller` may call `method`.
-pub(super) fn allows(table: AccessTable, admitted: &[String], method: &str, caller: Option<&str>) -> bool {
-    let Some(caller) = caller else { return false };
-    let Some((_, callers)) = table.iter().chain(BUILT_IN).find(|(name, _)| *name == method) else {
-        return false;
-    };
-    callers.contains(&caller)
+/// The method, as the table has it, if `caller` may call it.
+pub(super) fn allowed(
+    table: AccessTable,
+    admitted: &[String],
+    method: &str,
+    caller: Option<&str>,
+) -> Option<&'static str> {
+    let caller = caller?;
+    let (name, callers) = table.iter().chain(BUILT_IN).find(|(name, _)| *name == method)?;
+    let allows = callers.contains(&caller)
         || (caller == MESH && !callers.is_empty())
-        || (callers.contains(&ADMITTED) && admitted.iter().any(|name| name == caller))
+        || (callers.contains(&ADMITTED) && admitted.iter().any(|name| name == caller));
+    allows.then_some(name)
 }
 
 /// The methods in `descriptors` (a serialized `FileDescriptorSet`) that have no row in `table`, sorted. Descriptors
@@ -75,7 +79,7 @@ mod tests {
     ];
 
     fn allows(table: AccessTable, method: &str, caller: Option<&str>) -> bool {
-        super::allows(table, &["reports".to_owned()], method, caller)
+        super::allowed(table, &["reports".to_owned()], method, caller).is_some()
     }
 
     #[test]
@@ -86,7 +90,7 @@ mod tests {
         assert!(!allows(TABLE, "/a.v1.Reads/Get", Some("reports")), "the row does not say so");
         assert!(!allows(TABLE, "/a.v1.Writes/Put", Some("reports")));
         assert!(allows(TABLE, "/grpc.health.v1.Health/Check", Some("reports")));
-        assert!(!super::allows(TABLE, &[], "/a.v1.Reads/Watch", Some("reports")));
+        assert_eq!(allowed(TABLE, &[], "/a.v1.Reads/Watch", Some("reports")), None);
     }
 
     #[test]

@@ -26,8 +26,8 @@ impl<W> Lines<W> {
     }
 }
 
-/// The fields of a span, kept beside it.
-struct Fields(Map<String, Value>);
+/// The fields of a span, kept beside it: for each call, and mostly for no line. A list, because there are few of them.
+struct Fields(Vec<(&'static str, Value)>);
 
 impl<S, W, O> Layer<S> for Lines<W>
 where
@@ -37,7 +37,7 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let mut fields = Map::new();
+        let mut fields = Vec::with_capacity(attributes.fields().len());
         attributes.record(&mut Collect(&mut fields));
         span.extensions_mut().insert(Fields(fields));
     }
@@ -51,8 +51,9 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let metadata = event.metadata();
-        let mut own = Map::new();
+        let mut own = Vec::with_capacity(metadata.fields().len());
         event.record(&mut Collect(&mut own));
+        let mut named = |(name, value): &(&'static str, Value)| ((*name).to_owned(), value.clone());
 
         let mut line = Map::new();
         let timestamp = SystemClock.now().format(&Rfc3339).unwrap_or_default();
@@ -60,13 +61,14 @@ where
         line.insert("level".to_owned(), metadata.level().as_str().into());
         line.insert("service".to_owned(), self.service.into());
         line.insert("target".to_owned(), metadata.target().into());
-        line.extend(own.remove("message").map(|message| ("message".to_owned(), message)));
+        // Here, before the rest.
+        line.extend(own.iter().find(|(name, _)| *name == "message").map(&mut named));
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(Fields(fields)) = span.extensions().get::<Fields>() {
-                line.extend(fields.clone());
+                line.extend(fields.iter().map(&mut named));
             }
         }
-        line.extend(own);
+        line.extend(own.iter().map(&mut named));
         if let Ok(mut text) = serde_json::to_vec(&line) {
             text.push(b'\n');
             // One write a line, so that lines of several threads do not mix. A full disk or a closed pipe does not
@@ -76,11 +78,15 @@ where
     }
 }
 
-struct Collect<'a>(&'a mut Map<String, Value>);
+struct Collect<'a>(&'a mut Vec<(&'static str, Value)>);
 
 impl Collect<'_> {
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        self.0.insert(field.name().to_owned(), value.into());
+        let value = value.into();
+        match self.0.iter_mut().find(|(name, _)| *name == field.name()) {
+            Some((_, before)) => *before = value,
+            None => self.0.push((field.name(), value)),
+        }
     }
 }
 

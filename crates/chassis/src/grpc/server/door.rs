@@ -85,20 +85,12 @@ impl Door {
         caller: Option<Caller>,
     ) -> Result<Response<Body>, Infallible> {
         let began = tokio::time::Instant::now();
-        let path = request.uri().path().to_owned();
         let id = take_request_id(&mut request);
         let name = caller.as_ref().map(|caller| caller.0.as_str());
-        let allowed = access::allows(self.access, &self.admitted, &path, name);
-        // The path of a call that is refused is the caller's own words; a health check is nobody's work.
-        let trace = match allowed && path != HEALTH_CHECK {
-            true => traces::answering(path.trim_start_matches('/'), request.headers()),
-            false => Span::none(),
-        };
-        let trace_id = traces::id(&trace);
-        let span =
-            tracing::info_span!("rpc", method = path, request_id = id.0, caller = name, trace_id = trace_id);
-        if !allowed {
-            span.in_scope(|| {
+        let Some(method) = access::allowed(self.access, &self.admitted, request.uri().path(), name) else {
+            // The path is the caller's own words: neither a trace's nor a label.
+            let path = request.uri().path();
+            tracing::info_span!("rpc", method = path, request_id = id.0, caller = name).in_scope(|| {
                 tracing::info!("refused: the access table does not list this caller for this method")
             });
             let message = match name {
@@ -106,11 +98,17 @@ impl Door {
                 None => "a certificate without a name of this domain is not listed for any method".to_owned(),
             };
             let status = status::refusal(Code::PermissionDenied, "CALLER_NOT_LISTED", message);
-            // The path is the caller's own words: not a label.
             self.record("unlisted", Code::PermissionDenied, began);
             drain(request.into_body(), self.max_message_bytes).await;
             return Ok(status.into_http());
-        }
+        };
+        // A health check is nobody's work.
+        let trace = match method {
+            HEALTH_CHECK => Span::none(),
+            method => traces::answering(method.trim_start_matches('/'), request.headers()),
+        };
+        let trace_id = traces::id(&trace);
+        let span = tracing::info_span!("rpc", method, request_id = id.0, caller = name, trace_id = trace_id);
         let sent = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = sent.and_then(context::parse_timeout).unwrap_or(self.default_deadline);
         // `Instant + Duration` panics on what a caller may send (99,999,999 hours is fine, but let it not depend on it).
@@ -123,7 +121,7 @@ impl Door {
 
         let call = self.call(request, deadline).instrument(span).instrument(trace.clone());
         let mut response = call.await.unwrap_or_else(Status::into_http);
-        if let Some(incarnation) = self.incarnation.as_ref().filter(|_| path == HEALTH_CHECK) {
+        if let Some(incarnation) = self.incarnation.as_ref().filter(|_| method == HEALTH_CHECK) {
             response.headers_mut().insert(context::INCARNATION, incarnation.clone());
         }
         let code =
@@ -131,7 +129,7 @@ impl Door {
         if matches!(code, Code::Unknown | Code::Internal | Code::DataLoss | Code::Unavailable) {
             trace.record("otel.status_code", "ERROR");
         }
-        self.record(&path, code, began);
+        self.record(method, code, began);
         Ok(response)
     }
 
@@ -159,11 +157,11 @@ impl Door {
     }
 
     /// Health checks are not counted: every caller makes them all the time, and they say nothing about use.
-    fn record(&self, method: &str, code: Code, began: tokio::time::Instant) {
+    fn record(&self, method: &'static str, code: Code, began: tokio::time::Instant) {
         if method == HEALTH_CHECK {
             return;
         }
-        let method = KeyValue::new("method", method.to_owned());
+        let method = KeyValue::new("method", method);
         self.durations.record(began.elapsed().as_secs_f64(), std::slice::from_ref(&method));
         self.calls.add(1, &[method, KeyValue::new("code", code_word(code))]);
     }
