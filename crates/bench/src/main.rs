@@ -4,10 +4,13 @@
 //! work disturbs the machine.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock and spawns its own tasks")]
 
+mod bare;
+mod calls;
 mod feed;
 mod forward;
 mod gateway;
 mod http;
+mod introspection;
 mod load;
 mod neighbour;
 mod process;
@@ -41,6 +44,8 @@ enum What {
     Refresh(refresh::Options),
     /// A session read through session-service and Redis beside a bare tonic answer, and with a million sessions in Redis
     Sessions(sessions::Options),
+    /// A token looked up at auth-service (RFC 7662) beside a bare tonic answer
+    Introspection(introspection::Options),
     /// From taking a token back to the answer that no gateway accepts it: three gateways, two replicas each, PostgreSQL
     Revoke(revoke::Options),
     /// The feed itself: acknowledgements with few and many watchers, looks at a million endings
@@ -52,7 +57,7 @@ enum What {
         #[arg(long)]
         upstream: SocketAddr,
     },
-    /// The bare tonic server that session reads are compared with
+    /// The bare tonic server that session reads and introspection are compared with
     Bare {
         #[arg(long)]
         listen: SocketAddr,
@@ -69,9 +74,10 @@ fn main() -> anyhow::Result<()> {
         What::Timing(options) => timing::run(&options),
         What::Refresh(options) => refresh::run(&options),
         What::Sessions(options) => sessions::run(&options),
+        What::Introspection(options) => introspection::run(&options),
         What::Revoke(options) => revoke::run(&options),
         What::Feed(options) => feed::run(&options),
-        What::Bare { listen, certificates } => sessions::serve_bare(listen, &certificates),
+        What::Bare { listen, certificates } => bare::serve(listen, &certificates),
         What::Forward { listen, upstream } => forward::run(listen, upstream),
     }
 }

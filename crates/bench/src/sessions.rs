@@ -4,30 +4,30 @@
 //! What is compared is session-service as `latchkey up` starts it, with mutual TLS on both sides. It and the bare server
 //! have a core to themselves in turn; Redis, the load and everything else have the other.
 
-mod bare;
-mod load;
 mod store;
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use serde::Serialize;
+use proto::session::v1::{ResolveSessionRequest, session_service_client::SessionServiceClient};
 use serde_json::json;
 use servers::Redis;
 
-pub use bare::serve as serve_bare;
+pub use self::store::USER_AGENT;
 
-use self::{load::Callers, store::Sessions};
+use self::store::Sessions;
 use crate::{
+    bare,
+    calls::{Callers, Medians, Rounds, request},
     gateway::ours::Stack,
     neighbour::Neighbours,
-    process::{self, Server, free_address},
-    report::median,
+    process,
 };
 
 const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
+const NAMES: [&str; 2] = ["session-service and Redis", "bare tonic, no store"];
 /// A read of a session against a bare answer, by requests a second.
 const READ_GATE: f64 = 0.7;
 /// What a store of a million may cost in rate, against one of a thousand.
@@ -58,25 +58,6 @@ pub struct Options {
     gate: bool,
 }
 
-/// One server at one size of the store, a figure a round.
-#[derive(Default)]
-struct Rounds {
-    rates: Vec<f64>,
-    cpu_us: Vec<f64>,
-    waited: Vec<f64>,
-}
-
-#[derive(Serialize)]
-struct Row {
-    sessions: usize,
-    name: &'static str,
-    /// Medians of the rounds.
-    requests_per_second: f64,
-    cpu_us_per_request: f64,
-    /// Per cent of the time in which the server was ready to run and something else had its core.
-    disturbed: f64,
-}
-
 pub fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.rounds > 0 && options.connections > 0, "--rounds, --connections: at least one");
     let folder = tempfile::tempdir()?;
@@ -87,21 +68,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let service = stack.process("session-0")?;
     process::pin(redis_pid(&redis)?, LOAD_CORE)?;
     let certificates = state.join("certificates");
-    let bare_address = free_address()?;
-    let bare = Server::start(
-        SERVER_CORE,
-        &std::env::current_exe()?,
-        &[
-            "bare",
-            "--listen",
-            &bare_address.to_string(),
-            "--certificates",
-            &certificates.display().to_string(),
-        ]
-        .map(str::to_owned),
-        bare_address,
-        &folder.path().join("bare.log"),
-    )?;
+    let (bare, bare_address) = bare::start(SERVER_CORE, &certificates, &folder.path().join("bare.log"))?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(measure(options, &redis, &stack, service, &certificates, (bare.pid(), bare_address)))
@@ -113,66 +80,74 @@ async fn measure(
     stack: &Stack,
     service: u32,
     certificates: &Path,
-    (bare, bare_address): (u32, std::net::SocketAddr),
+    (bare, bare_address): (u32, SocketAddr),
 ) -> anyhow::Result<()> {
     let neighbours = Neighbours::of(certificates)?;
-    let load = |url: &str| Callers::connect(&neighbours, url, options.connections, options.in_flight);
+    let load =
+        |url: &str| Callers::connect(&neighbours, (url, "session"), options.connections, options.in_flight);
     let (ours, theirs) = (load(&stack.service("session")?)?, load(&format!("https://{bare_address}"))?);
     let mut sessions = Sessions::open(&redis.url()).await?;
-    let (mut rows, mut bytes) = (Vec::new(), Vec::new());
-    let empty = used_memory(redis)?;
+    let (mut rows, mut bytes, mut churned) = (Vec::new(), Vec::new(), Vec::new());
+    let mut empty = used_memory(redis)?;
     for size in &options.sizes {
         sessions.fill(*size).await?;
         bytes.push((used_memory(redis)?.saturating_sub(empty)) as f64 / *size as f64);
-        let names = ["session-service and Redis", "bare tonic, no store"];
+        let filled = used_memory(redis)?;
+        churned.push(sessions.churn().await?);
+        // Their tombstones stay.
+        empty += used_memory(redis)?.saturating_sub(filled);
         let mut measured = [Rounds::default(), Rounds::default()];
+        let secrets = Arc::clone(&sessions.secrets);
+        let read = move |channel, number: usize| {
+            let secret = secrets.get(number % secrets.len()).cloned().unwrap_or_default();
+            let mut client = SessionServiceClient::new(channel);
+            async move {
+                let answer = client.resolve_session(request(ResolveSessionRequest { secret })).await?;
+                ensure!(answer.into_inner().session.is_some(), "no session");
+                Ok(())
+            }
+        };
         let time = Duration::from_secs(options.seconds);
         for round in 0..options.rounds {
             for (rounds, (callers, pid)) in measured.iter_mut().zip([(&ours, service), (&theirs, bare)]) {
-                // So that connections, caches and the clock of the core are warm.
-                callers.run(&sessions.secrets, time / 4).await?;
-                let before = process::times(pid)?;
-                let done = callers.run(&sessions.secrets, time).await?;
-                let spent = process::times(pid)?.since(before);
-                rounds.rates.push(done.calls as f64 / done.took.as_secs_f64());
-                rounds.cpu_us.push(spent.cpu.as_secs_f64() * 1e6 / done.calls as f64);
-                rounds.waited.push(spent.waited.as_secs_f64() / done.took.as_secs_f64() * 100.0);
+                callers.measure(rounds, pid, time, read.clone()).await?;
             }
             eprintln!("{size} sessions: round {} of {}", round + 1, options.rounds);
         }
-        for (name, rounds) in names.into_iter().zip(measured) {
-            rows.push(Row {
-                sessions: *size,
-                name,
-                requests_per_second: median(rounds.rates),
-                cpu_us_per_request: median(rounds.cpu_us),
-                disturbed: median(rounds.waited),
-            });
-        }
+        rows.extend(measured.map(Rounds::medians));
     }
-    let [small, small_bare, large, large_bare] = rows.as_slice() else { anyhow::bail!("two sizes, no more") };
-    let rate = |one: &Row, other: &Row| one.requests_per_second / other.requests_per_second;
-    let cpu = |one: &Row, other: &Row| other.cpu_us_per_request / one.cpu_us_per_request;
-    let (read, size) = (rate(small, small_bare), rate(large, small));
+    let ([small, small_bare, large, large_bare], [small_size, large_size]) =
+        (rows.as_slice(), options.sizes.as_slice())
+    else {
+        anyhow::bail!("two sizes, no more")
+    };
+    let ((read, read_cpu), (size, _)) = (small.of(*small_bare), large.of(*small));
+    let named = options.sizes.iter().flat_map(|size| NAMES.map(|name| (size, name))).zip(&rows);
     if options.json {
         println!(
             "{}",
-            json!({ "rows": rows, "read_ratio": read, "read_cpu_efficiency": cpu(small, small_bare),
-                "size_ratio": size, "bytes_per_session": bytes })
+            json!({
+                "rows": named.map(|((size, name), row)| json!({ "sessions": size, "name": name,
+                    "requests_per_second": row.requests_per_second, "cpu_us_per_request": row.cpu_us_per_request,
+                    "disturbed": row.disturbed })).collect::<Vec<_>>(),
+                "read_ratio": read, "read_cpu_efficiency": read_cpu, "size_ratio": size,
+                "bytes_per_session": bytes, "created_and_ended_per_second": churned,
+            })
         );
     } else {
         println!("| sessions | | requests/s | CPU µs a request | disturbed % |\n|---|---|---|---|---|");
-        for row in &rows {
+        for ((size, name), Medians { requests_per_second, cpu_us_per_request, disturbed }) in named {
             println!(
-                "| {} | {} | {:.0} | {:.1} | {:.0} |",
-                row.sessions, row.name, row.requests_per_second, row.cpu_us_per_request, row.disturbed
+                "| {size} | {name} | {requests_per_second:.0} | {cpu_us_per_request:.1} | {disturbed:.0} |"
             );
         }
-        println!("\nread ÷ bare: {read:.2} by rate, {:.2} by CPU time of the server", cpu(small, small_bare));
-        println!("bare, large ÷ small (what the machine did meanwhile): {:.2}", rate(large_bare, small_bare));
-        println!("{} ÷ {} sessions: {size:.2} by rate", large.sessions, small.sessions);
-        for (size, bytes) in options.sizes.iter().zip(&bytes) {
-            println!("Redis, {size} sessions: {bytes:.0} bytes each");
+        println!("\nread ÷ bare: {read:.2} by rate, {read_cpu:.2} by CPU time of the server");
+        println!("bare, large ÷ small (what the machine did meanwhile): {:.2}", large_bare.of(*small_bare).0);
+        println!("{} ÷ {} sessions: {size:.2} by rate", large_size, small_size);
+        for ((size, bytes), (created, ended)) in options.sizes.iter().zip(&bytes).zip(&churned) {
+            println!(
+                "Redis, {size} sessions: {bytes:.0} bytes each; by the store alone {created:.0} more begin a second, and {ended:.0} end"
+            );
         }
     }
     ensure!(!options.gate || read >= READ_GATE, "a read is {read:.2} of a bare answer: below {READ_GATE}");

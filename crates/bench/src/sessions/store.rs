@@ -1,6 +1,10 @@
 //! Sessions, put into Redis by the store that session-service itself uses: a login each would be a password hash each.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use chassis::{
@@ -10,9 +14,9 @@ use chassis::{
     lifecycle::Lifecycle,
 };
 use session_service::{
-    domain::{AtLimit, Lifetimes, Limit, Origin, Session, SessionId, SessionSecret, Subject},
+    domain::{AtLimit, EndReason, Lifetimes, Limit, Origin, Session, SessionId, SessionSecret, Subject},
     store::{
-        Created, NewSession, SessionStore as _, SpentProof, Sweep,
+        Created, Ending, NewSession, SessionStore as _, SpentProof, Sweep,
         redis::{RedisSettings, RedisStore},
     },
 };
@@ -20,11 +24,15 @@ use tokio::task::JoinSet;
 
 pub const USER_AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const AT_ONCE: usize = 256;
+/// Sessions that begin and end for the rate of that.
+const CHURN: usize = 20_000;
+/// Users from here on have no session that stays.
+const NOBODYS: usize = 100_000_000;
 const LIMIT: Limit = Limit { most: 20, at_limit: AtLimit::EndOldest };
 
 pub struct Sessions {
     store: Arc<RedisStore>,
-    pub secrets: Vec<String>,
+    pub secrets: Arc<Vec<String>>,
     _life: Lifecycle,
 }
 
@@ -33,24 +41,45 @@ impl Sessions {
         let life = Lifecycle::new(Shutdown::default());
         let settings = RedisSettings::new(url, None, Duration::from_secs(10)).map_err(anyhow::Error::msg)?;
         let store = Arc::new(RedisStore::open(&settings, &life).await?);
-        Ok(Sessions { store, secrets: Vec::new(), _life: life })
+        Ok(Sessions { store, secrets: Arc::default(), _life: life })
+    }
+
+    async fn create(&self, numbers: Range<usize>) -> anyhow::Result<Vec<(SessionId, String)>> {
+        all(numbers.map(|number| {
+            let store = Arc::clone(&self.store);
+            async move {
+                let (new, secret) = new_session(number)?;
+                let id = new.session.id.clone();
+                let created = store.create(new).await?;
+                anyhow::ensure!(matches!(created, Created::Stored { .. }), "not stored: {created:?}");
+                Ok((id, secret))
+            }
+        }))
+        .await
+    }
+
+    /// How many sessions more begin, and end again, a second.
+    pub async fn churn(&self) -> anyhow::Result<(f64, f64)> {
+        // Of nobody who has one that stays.
+        let (began, first) = (Instant::now(), NOBODYS + self.secrets.len());
+        let made = self.create(first..first + CHURN).await?;
+        let (created, began) = (began.elapsed(), Instant::now());
+        let ended = all(made.into_iter().map(|(id, _)| {
+            let store = Arc::clone(&self.store);
+            async move {
+                Ok(store.end(Ending::One(id), EndReason::Administration, SystemClock.now()).await?.len())
+            }
+        }))
+        .await?;
+        anyhow::ensure!(ended.into_iter().sum::<usize>() == CHURN, "not all of them were ended");
+        let rate = |took: Duration| CHURN as f64 / took.as_secs_f64();
+        Ok((rate(created), rate(began.elapsed())))
     }
 
     /// Until there are this many, each of a user of its own; and without what is left of their logins.
     pub async fn fill(&mut self, size: usize) -> anyhow::Result<()> {
-        let mut running = JoinSet::new();
-        for number in self.secrets.len()..size {
-            if running.len() >= AT_ONCE {
-                stored(running.join_next().await)?;
-            }
-            let (new, secret) = new_session(number)?;
-            self.secrets.push(secret);
-            let store = self.store.clone();
-            running.spawn(async move { store.create(new).await });
-        }
-        while let Some(done) = running.join_next().await {
-            stored(Some(done))?;
-        }
+        let made = self.create(self.secrets.len()..size).await?;
+        Arc::make_mut(&mut self.secrets).extend(made.into_iter().map(|(_, secret)| secret));
         let now = SystemClock.now();
         loop {
             let sweep = Sweep { now: now + Duration::from_secs(1), idle_before: None, most: 10_000 };
@@ -61,12 +90,23 @@ impl Sessions {
     }
 }
 
-fn stored(
-    done: Option<Result<Result<Created, session_service::store::StoreError>, tokio::task::JoinError>>,
-) -> anyhow::Result<()> {
-    let created = done.context("nothing was under way")???;
-    anyhow::ensure!(matches!(created, Created::Stored { .. }), "not stored: {created:?}");
-    Ok(())
+/// The work, as much of it at once as [`AT_ONCE`].
+async fn all<F, T>(works: impl IntoIterator<Item = F>) -> anyhow::Result<Vec<T>>
+where
+    F: Future<Output = anyhow::Result<T>> + Send + 'static,
+    T: Send + 'static,
+{
+    let (mut running, mut done) = (JoinSet::new(), Vec::new());
+    for work in works {
+        if running.len() >= AT_ONCE {
+            done.push(running.join_next().await.context("nothing was under way")???);
+        }
+        running.spawn(work);
+    }
+    for rest in running.join_all().await {
+        done.push(rest?);
+    }
+    Ok(done)
 }
 
 fn new_session(number: usize) -> anyhow::Result<(NewSession, String)> {
