@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::tools::*;
 use crate::stack::text;
@@ -41,10 +41,14 @@ fn overlays_are_valid_and_what_is_not_is_refused() {
 fn every_pod_is_within_the_restricted_profile() {
     for name in OVERLAYS {
         let resources = overlay(name);
+        let namespace = &named(&resources, "Namespace", "latchkey")["metadata"]["labels"];
+        assert_eq!(namespace["pod-security.kubernetes.io/enforce"], "restricted", "{name}");
+        assert_eq!(namespace["pod-security.kubernetes.io/warn"], "restricted", "{name}");
         let mut containers = 0;
         for workload in workloads(&resources) {
             let pod = &workload["spec"]["template"]["spec"];
             let whose = &workload["metadata"]["name"];
+            assert_eq!(workload["metadata"]["namespace"], "latchkey", "{whose}");
             assert_eq!(pod["automountServiceAccountToken"], false, "{whose}");
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{whose}");
             assert!(pod["securityContext"]["runAsUser"].as_u64().unwrap() > 0, "{whose}");
@@ -61,7 +65,7 @@ fn every_pod_is_within_the_restricted_profile() {
                 let context = &container["securityContext"];
                 assert_eq!(context["allowPrivilegeEscalation"], false, "{whose}");
                 assert_eq!(context["readOnlyRootFilesystem"], true, "{whose}");
-                assert_eq!(context["capabilities"], serde_json::json!({"drop": ["ALL"]}), "{whose}");
+                assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}), "{whose}");
                 assert!(context["privileged"].is_null() && context["runAsUser"].is_null(), "{whose}");
             }
         }
@@ -103,8 +107,49 @@ fn selectors_find_their_pods() {
                 of_kind(&resources, kind).iter().map(|one| word(&one["metadata"]["name"])).collect();
             assert_eq!(names, ["auth", "gateway", "policy", "session"], "{kind}");
         }
-        for resource in &resources {
-            assert_eq!(resource["metadata"]["labels"]["app.kubernetes.io/part-of"], "latchkey", "{resource}");
+    }
+}
+
+#[test]
+fn every_resource_has_the_recommended_labels() {
+    for name in OVERLAYS {
+        let resources = overlay(name);
+        let pods = workloads(&resources).into_iter().map(|workload| &workload["spec"]["template"]);
+        for resource in resources.iter().chain(pods) {
+            let labels = &resource["metadata"]["labels"];
+            assert_eq!(labels["app.kubernetes.io/part-of"], "latchkey", "{resource}");
+            for label in ["app.kubernetes.io/name", "app.kubernetes.io/component"] {
+                assert!(labels[label].as_str().is_some_and(|value| !value.is_empty()), "{label}: {resource}");
+            }
+        }
+    }
+}
+
+#[test]
+fn replicas_are_spread_scaled_and_taken_away_one_at_a_time() {
+    for name in OVERLAYS {
+        let resources = overlay(name);
+        for scaler in of_kind(&resources, "HorizontalPodAutoscaler") {
+            let whose = word(&scaler["metadata"]["name"]);
+            let bounds = [&scaler["spec"]["minReplicas"], &scaler["spec"]["maxReplicas"]];
+            assert_eq!(bounds, [2, 10], "{name}: {whose}");
+            let deployment = &named(&resources, "Deployment", whose)["spec"];
+            let pod = &deployment["template"]["spec"];
+            // What is scaled by is the share of this that is in use.
+            assert_eq!(scaler["spec"]["metrics"][0]["resource"]["name"], "cpu", "{name}: {whose}");
+            assert!(pod["containers"][0]["resources"]["requests"]["cpu"].is_string(), "{name}: {whose}");
+            let selector = &deployment["selector"];
+            let spread = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map(|key| {
+                json!({
+                    "topologyKey": key,
+                    "maxSkew": 1,
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": selector,
+                })
+            });
+            assert_eq!(pod["topologySpreadConstraints"], json!(spread), "{name}: {whose}");
+            let budget = &named(&resources, "PodDisruptionBudget", whose)["spec"];
+            assert_eq!(*budget, json!({"maxUnavailable": 1, "selector": selector}), "{name}");
         }
     }
 }
@@ -182,8 +227,8 @@ fn the_network_is_closed_but_for_the_edges_of_the_architecture() {
     for name in OVERLAYS {
         let resources = overlay(name);
         let closed = &named(&resources, "NetworkPolicy", "default-deny")["spec"];
-        assert_eq!(closed["podSelector"], serde_json::json!({}));
-        assert_eq!(closed["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
+        assert_eq!(closed["podSelector"], json!({}));
+        assert_eq!(closed["policyTypes"], json!(["Ingress", "Egress"]));
         assert!(closed["ingress"].is_null() && closed["egress"].is_null());
         let mut expected: BTreeSet<String> = between.map(str::to_owned).into();
         if name == "dev" {

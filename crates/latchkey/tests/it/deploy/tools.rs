@@ -69,6 +69,13 @@ pub fn word(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
 }
 
+/// What no test looks at must not be there.
+pub fn only(value: &Value, looked_at: &[&str]) {
+    for key in value.as_object().into_iter().flat_map(|object| object.keys()) {
+        assert!(looked_at.contains(&key.as_str()), "not looked at: {key}: {value}");
+    }
+}
+
 pub fn of_kind<'a>(resources: &'a [Value], kind: &str) -> Vec<&'a Value> {
     resources.iter().filter(|resource| resource["kind"] == kind).collect()
 }
