@@ -11,6 +11,7 @@ mod clients;
 mod clocks;
 mod endings;
 mod keys;
+mod killed;
 mod login;
 mod passwords;
 mod policy;

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::client::PATIENCE;
+use super::frames::{self, HELLO, frame, head};
 use super::gateway::{ALICE, Gateway};
 use super::http2_upstream::Application;
 
@@ -34,7 +35,7 @@ async fn exchange(
     Ok((Response::from_parts(parts, ()), all.into()))
 }
 
-fn get(path: &str) -> http::request::Builder {
+pub fn get(path: &str) -> http::request::Builder {
     Request::get(format!("http://app.example{path}"))
 }
 
@@ -130,17 +131,8 @@ async fn nothing_forbidden_passes(gateway: &Gateway) {
         (&[("content-length", "3, 3")], b"abc"),
     ] {
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-        let mut block = Vec::new();
-        let pseudo = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/open/x")];
-        for (name, value) in pseudo.iter().chain(headers) {
-            // RFC 7541 §6.2.2: literal, not indexed, new name, no Huffman.
-            block.extend([0, name.len() as u8]);
-            block.extend(name.bytes());
-            block.push(value.len() as u8);
-            block.extend(value.bytes());
-        }
-        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        bytes.extend(frame(4, 0, 0, b""));
+        let block = head("POST", "/open/x", headers);
+        let mut bytes = [HELLO, &frame(4, 0, 0, b"")].concat();
         bytes.extend(frame(1, if body.is_empty() { 5 } else { 4 }, 1, &block));
         if !body.is_empty() {
             bytes.extend(frame(0, 1, 1, body));
@@ -149,14 +141,6 @@ async fn nothing_forbidden_passes(gateway: &Gateway) {
         let verdict = tokio::time::timeout(PATIENCE, verdict(&mut stream)).await.expect("no verdict");
         assert!(matches!(verdict, Verdict::Refused), "{headers:?}: {verdict:?}");
     }
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
 }
 
 #[derive(Debug)]
@@ -189,13 +173,13 @@ const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(60);
 
 /// A client that answers pings and does nothing else of its own accord. The task ends with the connection.
-async fn h2_client(gateway: &Gateway) -> (h2::client::SendRequest<Bytes>, JoinHandle<()>) {
+pub async fn h2_client(gateway: &Gateway) -> (h2::client::SendRequest<Bytes>, JoinHandle<()>) {
     let stream = TcpStream::connect(gateway.address).await.unwrap();
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
     (sender, tokio::spawn(async move { drop(connection.await) }))
 }
 
-async fn ends(connection: JoinHandle<()>) {
+pub async fn ends(connection: JoinHandle<()>) {
     tokio::time::timeout(PATIENCE, connection).await.expect("the connection is kept").unwrap();
 }
 
@@ -238,35 +222,16 @@ async fn a_connection_with_a_stream_open_is_kept() {
 /// Reads to the end, answering pings. The frames' types.
 async fn answering_pings(mut stream: TcpStream) -> Vec<u8> {
     let mut kinds = Vec::new();
-    loop {
-        let mut head = [0; 9];
-        if stream.read_exact(&mut head).await.is_err() {
-            return kinds;
-        }
-        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-        if stream.read_exact(&mut payload).await.is_err() {
-            return kinds;
-        }
-        kinds.push(head[3]);
-        if head[3] == 6 && head[4] == 0 {
-            // The gateway may have closed.
-            let _ = stream.write_all(&frame(6, 1, 0, &payload)).await;
-        }
+    while let Some(frame) = frames::next(&mut stream).await {
+        kinds.push(frame.kind);
     }
+    kinds
 }
 
 #[tokio::test]
 async fn a_head_that_does_not_end_does_not_hold_a_connection() {
     let gateway = Gateway::patient_for(SHORT, LONG).await;
-    let mut block = Vec::new();
-    for (name, value) in
-        [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/open/never")]
-    {
-        block.extend([0, name.len() as u8]);
-        block.extend(name.bytes());
-        block.push(value.len() as u8);
-        block.extend(value.bytes());
-    }
+    let block = head("GET", "/open/never", &[]);
     let request = frame(1, 5, 1, &block);
     let unfinished = frame(1, 1, 3, &block);
     let continued = [&unfinished[..], &frame(9, 0, 3, b"")].concat();
@@ -280,7 +245,7 @@ async fn a_head_that_does_not_end_does_not_hold_a_connection() {
         ("cut short beside a stream that is open", &request, cut),
     ] {
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-        let hello = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, b""), before].concat();
+        let hello = [HELLO, &frame(4, 0, 0, b""), before].concat();
         stream.write_all(&hello).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         let kinds = tokio::time::timeout(PATIENCE, answering_pings(stream)).await;

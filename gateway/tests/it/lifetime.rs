@@ -1,9 +1,13 @@
 //! Starting, and stopping without losing anybody.
 
 use chassis::lifecycle::Exit;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
-use super::client::{Client, get, request};
+use super::client::{Client, PATIENCE, get, request};
+use super::frames::{self, HELLO, frame, head};
 use super::gateway::{Gateway, configured, refusal};
+use super::http2::{self, ends, h2_client};
 
 #[tokio::test]
 async fn draining_finishes_what_is_under_way() {
@@ -27,6 +31,64 @@ async fn draining_finishes_what_is_under_way() {
     busy.closed().await;
     assert_eq!(stopping.await.unwrap(), Exit::Clean);
     assert!(tokio::net::TcpStream::connect(gateway.address).await.is_err());
+}
+
+/// RFC 9113 §6.8. As frames: h2's own client would not begin what must not be accepted.
+#[tokio::test]
+async fn draining_finishes_what_is_under_way_over_http2_and_accepts_nothing_more() {
+    let gateway = Gateway::start().await;
+    let (mut sender, idle) = h2_client(&gateway).await;
+    let (answer, _) = sender.send_request(http2::get("/open/x").body(()).unwrap(), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    let mut busy = TcpStream::connect(gateway.address).await.unwrap();
+    let slow = frame(1, 5, 1, &head("GET", "/open/slow", &[]));
+    busy.write_all(&[HELLO, &frame(4, 0, 0, b""), &slow].concat()).await.unwrap();
+    while gateway.upstream.requests().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    gateway.lifecycle.trigger();
+    let lifecycle = gateway.lifecycle.clone();
+    let stopping = tokio::spawn(async move { lifecycle.run_until_stopped().await });
+    ends(idle).await;
+
+    let expect = async |busy: &mut TcpStream| {
+        let frame = tokio::time::timeout(PATIENCE, frames::next(busy)).await.expect("nothing comes");
+        frame.expect("it was cut off")
+    };
+    // First that it will go; after a round trip, which request is the last.
+    loop {
+        let frame = expect(&mut busy).await;
+        assert_ne!(frame.kind, 1, "answered before it could be");
+        if frame.kind == 7 && frame.payload[..4] == 1_u32.to_be_bytes() {
+            assert_eq!(frame.payload[4..8], [0; 4], "no error");
+            break;
+        }
+    }
+    // Once the ping behind it is answered, it has been read.
+    let late = [frame(1, 5, 3, &head("GET", "/open/x", &[])), frame(6, 0, 0, b"are read")].concat();
+    busy.write_all(&late).await.unwrap();
+    loop {
+        let frame = expect(&mut busy).await;
+        assert_eq!(frame.stream, 0, "answered");
+        if frame.kind == 6 && frame.payload == b"are read" {
+            break;
+        }
+    }
+    gateway.upstream.go();
+    let (mut body, mut has_ended) = (Vec::new(), false);
+    while let Some(frame) = tokio::time::timeout(PATIENCE, frames::next(&mut busy)).await.expect("it is kept")
+    {
+        assert!(matches!(frame.stream, 0 | 1), "the late one was answered");
+        // `:status 200` is entry 8 of the static table.
+        assert!(frame.kind != 1 || frame.payload[0] == 0x88);
+        if frame.kind == 0 {
+            body.extend(frame.payload);
+            has_ended |= frame.flags & 1 == 1;
+        }
+    }
+    assert_eq!((&body[..], has_ended), (&b"slow"[..], true));
+    assert_eq!(stopping.await.unwrap(), Exit::Clean);
+    assert_eq!(gateway.upstream.requests().len(), 2, "nothing was begun");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod credentials;
 mod cross_site;
 mod endings;
 mod forwarding;
+mod frames;
 mod gateway;
 mod grpc;
 mod http2;

@@ -8,6 +8,7 @@ mod audit;
 mod changes;
 mod conformance;
 mod groups;
+mod killed;
 mod lists;
 mod names;
 mod opening;

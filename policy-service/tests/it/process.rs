@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 
+use chassis::config::Tls;
 use tempfile::TempDir;
 
 use crate::stack::{Certificates, environment};
@@ -17,6 +18,11 @@ pub struct Service {
 impl Service {
     pub fn new() -> Service {
         Service { folder: TempDir::new().unwrap(), certificates: Certificates::new() }
+    }
+
+    /// The files that say who `name` is.
+    pub fn tls(&self, name: &str) -> Tls {
+        self.certificates.tls(name)
     }
 
     pub fn command(&self) -> Command {

@@ -91,7 +91,7 @@ impl Surroundings {
 }
 
 #[tokio::test]
-async fn a_killed_process_loses_nothing_that_it_answered() {
+async fn what_was_answered_survives_the_kill_of_the_process() {
     let around = Surroundings::new().await;
     let mut first = around.start().await;
     let caller = around.caller("gateway", &first);
