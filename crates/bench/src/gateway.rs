@@ -188,10 +188,19 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
 
     let rows = report::rows(&measured);
+    // What a session costs over a token: it is asked for on every request.
+    let session = report::ratio(&rows, ours::SESSION_ROUTE, ours::TOKEN_ROUTE);
     if options.json {
-        println!("{}", json!({ "rounds": options.rounds, "seconds": options.seconds, "rows": rows }));
+        let (rounds, seconds) = (options.rounds, options.seconds);
+        println!(
+            "{}",
+            json!({ "rounds": rounds, "seconds": seconds, "rows": rows, "session_to_token": session })
+        );
     } else {
         print!("{}", report::table(&rows));
+        if let Some(session) = session {
+            println!("\n{session}");
+        }
     }
     if options.gate { gates(&rows) } else { Ok(()) }
 }

@@ -1,6 +1,9 @@
 //! The table: medians over rounds, and ratios to nginx's plain proxy in the same run.
 
-use std::{fmt::Write, time::Duration};
+use std::{
+    fmt::{self, Display, Formatter, Write},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -87,6 +90,36 @@ pub fn rows(measured: &[Measured]) -> Vec<Row> {
     measured.iter().map(row).collect()
 }
 
+/// One row beside another, both of the same run.
+#[derive(Serialize)]
+pub struct Ratio {
+    pub of: &'static str,
+    pub to: &'static str,
+    /// Requests a second ÷ the other's.
+    pub rate: f64,
+    /// The other's CPU time a request ÷ this one's.
+    pub cpu_efficiency: f64,
+}
+
+/// `None`: one of them was not measured.
+pub fn ratio(rows: &[Row], of: &str, to: &str) -> Option<Ratio> {
+    let find = |name| rows.iter().find(|row| row.name == name);
+    let (of, to) = (find(of)?, find(to)?);
+    Some(Ratio {
+        of: of.name,
+        to: to.name,
+        rate: of.requests_per_second / to.requests_per_second,
+        cpu_efficiency: to.cpu_us_per_request / of.cpu_us_per_request,
+    })
+}
+
+impl Display for Ratio {
+    fn fmt(&self, to: &mut Formatter) -> fmt::Result {
+        let Ratio { of, to: other, rate, cpu_efficiency } = self;
+        write!(to, "{of} ÷ {other}: requests/s {rate:.2}, CPU efficiency {cpu_efficiency:.2}")
+    }
+}
+
 pub fn table(rows: &[Row]) -> String {
     let mut text = String::from(
         "| in front of the same upstream | requests/s | ÷ nginx | CPU µs a request | CPU efficiency | disturbed % | resident MB | start ms |\n|---|---|---|---|---|---|---|---|\n",
@@ -120,19 +153,29 @@ mod tests {
         assert!(median(vec![]).is_nan());
     }
 
-    #[test]
-    fn half_the_cpu_is_twice_as_efficient() {
-        let one = |name, micros| Measured {
+    fn two() -> Vec<Row> {
+        let one = |name, requests_per_second, micros| Measured {
             name,
             samples: vec![Sample {
-                requests_per_second: 10.0,
+                requests_per_second,
                 cpu_per_request: Duration::from_micros(micros),
                 waited: 0.0,
             }],
             resident: 0,
             started_in: Duration::ZERO,
         };
-        let rows = rows(&[one("nginx", 10), one("other", 20)]);
-        assert_eq!(rows[1].cpu_efficiency, 0.5);
+        rows(&[one("nginx", 10.0, 10), one("other", 4.0, 20)])
+    }
+
+    #[test]
+    fn half_the_cpu_is_twice_as_efficient() {
+        assert_eq!(two()[1].cpu_efficiency, 0.5);
+    }
+
+    #[test]
+    fn a_row_is_set_beside_another_when_both_were_measured() {
+        let ratio = ratio(&two(), "other", "nginx").unwrap();
+        assert_eq!(ratio.to_string(), "other ÷ nginx: requests/s 0.40, CPU efficiency 0.50");
+        assert!(super::ratio(&two(), "other", "neither").is_none());
     }
 }

@@ -1,8 +1,12 @@
 //! `latchkey-bench stack`: what a whole stack costs before anybody uses it: how long `latchkey up` takes from nothing and
-//! from a state that is there, and the memory of each process.
+//! from a state that is there, the memory of each process, and how long each takes by itself until it is ready.
 
 use std::{
     collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +16,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    gateway::ours::Stack,
+    gateway::ours::{Stack, latchkey},
     process,
     report::{median, megabytes, milliseconds},
 };
@@ -59,12 +63,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     drop(stack);
     let (stack, again) = start()?;
     let resident = settled(&stack)?;
+    let operations = stack.operations()?;
     drop(stack);
     let mut seconds = vec![again.as_secs_f64()];
     for _ in 1..options.starts {
         seconds.push(start()?.1.as_secs_f64());
     }
     let second = Duration::from_secs_f64(median(seconds));
+    let alone = start_ups(&state, &operations, options.starts)?;
 
     if options.json {
         let in_megabytes = |resident: &BTreeMap<String, u64>| -> serde_json::Map<_, _> {
@@ -73,7 +79,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         println!(
             "{}",
             json!({ "first_start_ms": milliseconds(first), "second_start_ms": milliseconds(second),
-                "resident_mb_first_start": in_megabytes(&resident_first), "resident_mb": in_megabytes(&resident) })
+                "resident_mb_first_start": in_megabytes(&resident_first), "resident_mb": in_megabytes(&resident),
+                "ready_ms": alone })
         );
     } else {
         println!("| stack | first start | second start |\n|---|---|---|");
@@ -87,6 +94,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 megabytes(*bytes)
             );
         }
+        println!("\n| by itself, median of {} | ms from start to ready |\n|---|---|", options.starts);
+        for (name, ready_ms) in &alone {
+            println!("| {name} | {ready_ms:.0} |");
+        }
     }
     let ours = resident.iter().filter(|(name, _)| !name.starts_with("echo"));
     let (largest, bytes) = ours.max_by_key(|(_, bytes)| **bytes).context("there are no processes")?;
@@ -98,4 +109,68 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         megabytes(RESIDENT)
     );
     Ok(())
+}
+
+/// The order in which who is called is there before who calls.
+const ORDER: [&str; 4] = ["policy-0", "auth-0", "session-0", "gateway-0"];
+/// A process that is not ready by then will not be.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// Milliseconds from the start of each process to its first 200 of `/readyz`, on the state of a stack that has stopped, while
+/// nothing else starts: medians.
+fn start_ups(
+    state: &Path,
+    operations: &BTreeMap<String, SocketAddr>,
+    rounds: usize,
+) -> anyhow::Result<BTreeMap<&'static str, f64>> {
+    let mut times: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+    for _ in 0..rounds {
+        let mut running = Vec::new();
+        for name in ORDER {
+            let address = *operations.get(name).with_context(|| format!("{name} has no operations"))?;
+            let began = Instant::now();
+            let mut process = Alone::start(state, name)?;
+            while !is_ready(address) {
+                ensure!(process.0.try_wait()?.is_none(), "{name} ended before it was ready");
+                ensure!(began.elapsed() < READY_WITHIN, "{name} is not ready after {READY_WITHIN:?}");
+                thread::sleep(Duration::from_millis(1));
+            }
+            times.entry(name).or_default().push(milliseconds(began.elapsed()));
+            running.push(process);
+        }
+        // Callers first, as a stack stops.
+        while running.pop().is_some() {}
+    }
+    Ok(times.into_iter().map(|(name, times)| (name, median(times))).collect())
+}
+
+/// One process of a stack, without the stack. Asked to stop when dropped.
+struct Alone(Child);
+
+impl Alone {
+    fn start(state: &Path, name: &str) -> anyhow::Result<Self> {
+        let (service, _) = name.split_once('-').context("a process is called service-replica")?;
+        let mut command = Command::new(latchkey()?);
+        command.args(["serve", service, "--config"]).arg(state.join(format!("config/{name}.toml")));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(command.spawn().with_context(|| format!("{name} cannot be started"))?))
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        process::signal(self.0.id(), "TERM").ok();
+        self.0.wait().ok();
+    }
+}
+
+fn is_ready(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status)?;
+        Ok(&status == b"HTTP/1.1 200")
+    };
+    ask().unwrap_or(false)
 }

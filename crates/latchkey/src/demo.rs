@@ -4,22 +4,25 @@
 //! gateway. First stateless tokens, then sessions in each store that replicas can share. A row that does not hold what the
 //! report claims makes the command fail.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use chassis::process::say;
 use serde::Serialize;
 
 use crate::signals::Stop;
 
 mod html;
+mod issue;
 mod judge;
 mod load;
 mod metrics;
 mod quota;
 mod row;
 mod servers;
+mod shares;
 mod stack;
 
 use quota::Quota;
@@ -88,6 +91,8 @@ pub struct Report {
     pub cpu: Option<f64>,
     /// Why throughput does not grow with replicas here; `null` with a limit, under which it must.
     pub note: Option<String>,
+    /// By service: what is set other than it comes, in the words of its configuration.
+    pub settings: BTreeMap<&'static str, &'static str>,
     pub rows: Vec<Row>,
 }
 
@@ -107,6 +112,9 @@ async fn show(mut args: Args) -> Result<ExitCode> {
     args.replicas.dedup();
     args.stores.sort_unstable();
     args.stores.dedup();
+    if let Some(why) = args.cpu.and_then(|_| judge::incomparable(&args.replicas)) {
+        bail!("--cpu: {why}");
+    }
     let quota = args.cpu.map(Quota::open).transpose()?;
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("--output {} cannot be made", args.output.display()))?;
@@ -125,6 +133,7 @@ async fn show(mut args: Args) -> Result<ExitCode> {
         cores,
         cpu: args.cpu,
         note,
+        settings: BTreeMap::from(stack::SETTINGS),
         rows: Vec::new(),
     };
     for kind in args.stores {

@@ -21,12 +21,13 @@ use crate::{
 };
 
 pub const TOKEN_ROUTE: &str = "latchkey, token route";
+pub const SESSION_ROUTE: &str = "latchkey, session route";
 
 /// Each is a route of the same gateway process; see `gateways`.
 const ROUTES: [(&str, &str, &str, Headers); 4] = [
     ("latchkey, open route", "/open", "accept = []", Headers::None),
     (TOKEN_ROUTE, "/token", "accept = [\"token\"]", Headers::GatewayToken),
-    ("latchkey, session route", "/session", "accept = [\"session\"]", Headers::SessionCookie),
+    (SESSION_ROUTE, "/session", "accept = [\"session\"]", Headers::SessionCookie),
     (
         "latchkey, permission route",
         "/permission",
@@ -115,6 +116,14 @@ impl Stack {
     pub fn processes(&self) -> anyhow::Result<Vec<(String, u32)>> {
         let pids = self.description.get("pids").context("no pids in stack.json")?;
         Ok(serde_json::from_value::<BTreeMap<_, _>>(pids.clone())?.into_iter().collect())
+    }
+
+    /// The operations listeners, by process.
+    pub fn operations(&self) -> anyhow::Result<BTreeMap<String, SocketAddr>> {
+        let urls = self.description.get("operations").context("no operations in stack.json")?;
+        let urls: BTreeMap<String, String> = serde_json::from_value(urls.clone())?;
+        let address = |url: String| url.trim_start_matches("http://").trim_end_matches('/').parse();
+        urls.into_iter().map(|(name, url)| Ok((name, address(url)?))).collect()
     }
 
     /// Where the first replica of a service is.
@@ -239,7 +248,7 @@ fn set(configuration: &mut toml::Table, section: &str, key: &str, value: toml::V
 }
 
 /// The binary beside this one.
-fn latchkey() -> anyhow::Result<PathBuf> {
+pub fn latchkey() -> anyhow::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("latchkey"))
 }
 

@@ -1,8 +1,11 @@
 //! `report.html`: one file that needs nothing else.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::row::{LOOKS, Row, Shares};
+use super::judge;
+use super::row::{LOOKS, Row};
+use super::shares::Shares;
 use super::{Kind, Report};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;\
@@ -21,42 +24,77 @@ pub fn page(report: &Report) -> String {
     };
     let growth = match (&report.note, report.cpu) {
         (Some(note), _) => note.clone(),
-        (None, cpu) => format!("Each process has {} of a core.", cpu.unwrap_or_default()),
+        (None, cpu) => format!(
+            "Each process has {} of a core and each gateway the same number of callers, as if each had a machine of its own. \
+             × is how often what one of everything answered.",
+            cpu.unwrap_or_default()
+        ),
     };
+    let grown = |row: &Row| match report.cpu.and_then(|_| judge::grown(&report.rows, row)) {
+        Some(grown) if row.replicas > 1 => format!("{} (×{grown:.2})", number(row.requests_per_second)),
+        _ => number(row.requests_per_second),
+    };
+    let said = |value: fn(&Row) -> f64| move |row: &Row| number(value(row));
     let charts = [
-        chart(report, "Requests answered", "requests a second", |row| row.requests_per_second, &growth),
         chart(
             report,
-            "Latency, 99th percentile",
-            "milliseconds",
+            ("Requests answered", "requests a second"),
+            |row| row.requests_per_second,
+            grown,
+            &growth,
+        ),
+        chart(
+            report,
+            ("Latency, 99th percentile", "milliseconds"),
             |row| row.p99_ms,
+            said(|row| row.p99_ms),
             "99 of 100 requests were quicker.",
         ),
         chart(
             report,
-            "Calls to services for one request",
-            "calls a request",
+            ("Calls to services for one request", "calls a request"),
             |row| row.calls_per_request,
-            "Tokens are checked by the gateway itself; a session is asked for.",
+            said(|row| row.calls_per_request),
+            "A token is checked by the gateway itself, out of memory. A session is looked up by session-service in its store.",
         ),
         chart(
             report,
-            "Requests that failed while one replica of each service was killed",
-            "% of requests",
-            |row| 100.0 * row.killed.failed as f64 / row.killed.requests.max(1) as f64,
-            "503, or no answer, until the killed ones run again. With one of everything there is nobody else to ask.",
+            ("Requests that failed while one replica of each service was killed", "% of requests"),
+            failed_percent,
+            said(failed_percent),
+            "503, or no answer, until the killed ones run again. With one of everything there is nobody else to ask. With more, \
+             requests to the killed gateway itself are left out: whatever spreads requests over gateways does that too.",
         ),
     ];
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Latchkey: both ways of scaling</title>\
-         <style>{STYLE}</style><h1>Both ways of scaling</h1><p>{} s a row, {} cores.</p>{verdict}<ul>{}</ul>{}{}{}</html>\n",
-        report.seconds,
+         <style>{STYLE}</style><h1>Both ways of scaling</h1><p>Latchkey on one machine with {} cores: \
+         {} of every service and of the gateway, loaded through all gateways for {} s or more each, and then one of \
+         each killed under load.</p>{verdict}<ul>{}</ul>{}{}{}{}</html>\n",
         report.cores,
+        replicas(&report.rows),
+        report.seconds,
         list(&report.skipped),
         charts.concat(),
         table(&report.rows),
         shares(&report.rows),
+        settings(report),
     )
+}
+
+/// Which numbers there are rows of: "1, 2, 4".
+fn replicas(rows: &[Row]) -> String {
+    let shown: BTreeSet<u16> = rows.iter().map(|row| row.replicas).collect();
+    shown.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn failed_percent(row: &Row) -> f64 {
+    let killed = &row.killed;
+    let (failed, requests) = match row.replicas {
+        1 => (killed.failed, killed.requests),
+        _ => (killed.failed_elsewhere, killed.requests_elsewhere),
+    };
+    100.0 * failed as f64 / requests.max(1) as f64
 }
 
 fn list(items: &[String]) -> String {
@@ -67,8 +105,14 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Groups of bars: a group for each kind, a bar for each number of replicas, its value above it.
-fn chart(report: &Report, title: &str, unit: &str, value: fn(&Row) -> f64, caption: &str) -> String {
+/// Groups of bars: a group for each kind, a bar for each number of replicas, its value above it in words.
+fn chart(
+    report: &Report,
+    (title, unit): (&str, &str),
+    value: fn(&Row) -> f64,
+    said: impl Fn(&Row) -> String,
+    caption: &str,
+) -> String {
     const WIDTH: f64 = 860.0;
     const LEFT: f64 = 50.0;
     const BASE: f64 = 230.0;
@@ -100,7 +144,7 @@ fn chart(report: &Report, title: &str, unit: &str, value: fn(&Row) -> f64, capti
                 x + step * 0.1,
                 step * 0.8,
                 y - 5.0,
-                number(value(row)),
+                said(row),
                 BASE + 18.0,
                 row.replicas,
             );
@@ -135,22 +179,24 @@ fn table(rows: &[Row]) -> String {
     let mut table =
         "<table><tr><th>What</th><th>Replicas</th><th>Requests/s</th><th>p50 ms</th><th>p99 ms</th>\
                      <th>Calls a request</th><th>Store reads a request</th>\
-                     <th>Failed when killed</th><th>Lost</th><th>Wrong refusals</th></tr>"
+                     <th>Failed when killed</th><th>of these, at other gateways</th><th>Lost</th><th>Wrong refusals</th></tr>"
             .to_owned();
     for row in rows {
         let _ = write!(
             table,
-            "<tr><td>{}</td><td>{}</td><td>{:.0}</td><td>{:.1}</td><td>{:.1}</td><td>{:.2}</td><td>{:.2}</td>\
-             <td>{} of {}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{:.0}</td><td>{:.1}</td><td>{:.1}</td><td>{}</td><td>{:.2}</td>\
+             <td>{} of {}</td><td>{} of {}</td><td>{}</td><td>{}</td></tr>",
             row.kind.title(),
             row.replicas,
             row.requests_per_second,
             row.p50_ms,
             row.p99_ms,
-            row.calls_per_request,
+            calls(row),
             row.store_reads_per_request,
             row.killed.failed,
             row.killed.requests,
+            row.killed.failed_elsewhere,
+            row.killed.requests_elsewhere,
             row.killed.lost,
             row.wrong_refusals + row.killed.wrong_refusals,
         );
@@ -158,11 +204,21 @@ fn table(rows: &[Row]) -> String {
     table + "</table>"
 }
 
+/// Calls a request, by the service that was called.
+fn calls(row: &Row) -> String {
+    let called = row.calls.iter().filter(|(_, calls)| **calls > 0);
+    let called =
+        called.map(|(service, calls)| format!("{service} {:.2}", *calls as f64 / row.requests.max(1) as f64));
+    let called: Vec<_> = called.collect();
+    if called.is_empty() { "0".to_owned() } else { called.join(", ") }
+}
+
 /// Every share of every service, those too that there were too few calls to judge.
 fn shares(rows: &[Row]) -> String {
     let mut table = format!(
-        "<h2>How calls were shared</h2><p>The part that each replica answered. It is looked at up to {LOOKS} times, until the \
-         shares that are judged are even; the load goes on for as long again each time.</p>\
+        "<h2>How calls were shared</h2><p>The part that each replica answered: of auth- and policy-service, of refreshes \
+         before the load; of the others, of the load. It is looked at up to {LOOKS} times, until the shares are \
+         even; the load goes on for as long again each time.</p>\
          <table><tr><th>What</th><th>Replicas</th><th>auth</th><th>policy</th><th>session</th><th>gateway</th>\
          <th>Looks: issuing</th><th>Looks: load</th></tr>"
     );
@@ -175,6 +231,18 @@ fn shares(rows: &[Row]) -> String {
         let _ = write!(table, "<td>{}</td><td>{}</td></tr>", row.looks.issue, row.looks.load);
     }
     table + "</table>"
+}
+
+fn settings(report: &Report) -> String {
+    let mut all = "<h2>Settings</h2><p>As they come, but for these. A token is issued once for its row, which it must outlive. \
+                   And since all processes and the load share this machine, who waits for a core is slow, and not away: a \
+                   service waits up to 3 s for its store, and a gateway as long for a service, where they would give up sooner \
+                   and answer 503.</p><pre>"
+        .to_owned();
+    for (service, toml) in &report.settings {
+        let _ = writeln!(all, "# {service}\n{}", escaped(toml));
+    }
+    all + "</pre>"
 }
 
 #[cfg(test)]
@@ -193,5 +261,15 @@ mod tests {
         let even = "<td>0.50 0.50</td>";
         let few = "<td>0.75 0.25 (of 4 calls, too few to judge)</td>";
         assert!(page.contains(&format!("{even}{few}{even}{even}<td>1</td><td>3</td>")), "{page}");
+    }
+
+    #[test]
+    fn the_page_says_which_service_was_called_and_what_is_set_other_than_it_comes() {
+        let mut report = report(None, vec![good(Kind::Tokens, 1), good(Kind::Redis, 1)]);
+        report.settings = [("gateway", "limits.check_timeout = \"3s\"\n")].into();
+        let page = page(&report);
+        assert!(page.contains("<td>2.0</td><td>0</td><td>0.00</td>"), "{page}");
+        assert!(page.contains("<td>2.0</td><td>session 1.00</td><td>1.00</td>"), "{page}");
+        assert!(page.contains("<pre># gateway\nlimits.check_timeout = \"3s\"\n\n</pre>"), "{page}");
     }
 }

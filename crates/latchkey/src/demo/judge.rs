@@ -1,10 +1,20 @@
 //! What a report must show. Pure: a test feeds it rows that do not hold.
 
-use super::row::Row;
+use super::row::{Row, is_asked};
 use super::{Kind, Report};
 
 /// With a limit on each process: how throughput must have grown over one of everything.
 const MUST_GROW: [(u16, f64); 2] = [(2, 1.7), (4, 3.0)];
+
+/// Why rows of so many replicas show no growth; `None`: they do.
+pub fn incomparable(replicas: &[u16]) -> Option<String> {
+    let is_shown = |number: &u16| replicas.contains(number);
+    let grown = MUST_GROW.map(|(number, _)| number);
+    (!is_shown(&1) || !grown.iter().any(is_shown)).then(|| {
+        let [two, four] = grown;
+        format!("growth is judged from 1 of everything to {two} or {four}: --replicas must have 1, and {two} or {four}")
+    })
+}
 
 /// Empty: everything held.
 pub fn problems(report: &Report) -> Vec<String> {
@@ -26,12 +36,11 @@ fn of_row(row: &Row) -> Vec<String> {
     let mut found = Vec::new();
     let replicas = usize::from(row.replicas);
     for (service, shares) in &row.shares {
-        let total: u64 = shares.calls.values().sum();
         if shares.calls.len() != replicas {
             found.push(format!("{service} has {} replicas that tell their metrics", shares.calls.len()));
         }
-        let must = *service == "gateway" || (*service == "session" && row.kind != Kind::Tokens);
-        if must && !shares.judged {
+        if is_asked(row.kind, service) && !shares.judged {
+            let total = shares.total();
             found.push(format!("{service} had only {total} calls: too few to see how they are shared"));
         }
         for (replica, share, least) in shares.behind() {
@@ -42,11 +51,9 @@ fn of_row(row: &Row) -> Vec<String> {
     if row.pairs_used != pairs {
         found.push(format!("{} of {pairs} pairs of credential and gateway were used", row.pairs_used));
     }
-    if row.kind == Kind::Tokens && row.calls_per_request > 0.0 {
-        found.push(format!(
-            "{:.4} calls to services a request, for tokens that are known",
-            row.calls_per_request
-        ));
+    for (service, calls) in row.calls.iter().filter(|(_, calls)| row.kind == Kind::Tokens && **calls > 0) {
+        let requests = row.requests;
+        found.push(format!("{calls} calls to {service} in {requests} requests, for tokens that are known"));
     }
     if row.kind == Kind::Tokens && row.store_reads_per_request > 0.0 {
         found.push(format!("{:.4} reads of the store a request", row.store_reads_per_request));
@@ -62,20 +69,28 @@ fn of_row(row: &Row) -> Vec<String> {
     found
 }
 
+/// How often it answered what one of everything did; `None`: there is no such row.
+pub fn grown(rows: &[Row], row: &Row) -> Option<f64> {
+    let one = rows.iter().find(|one| one.kind == row.kind && one.replicas == 1)?;
+    Some(row.requests_per_second / one.requests_per_second)
+}
+
 fn growth(rows: &[Row]) -> Vec<String> {
     let mut found = Vec::new();
-    for row in rows {
-        let one = rows.iter().find(|one| one.kind == row.kind && one.replicas == 1);
-        let must = MUST_GROW.iter().find(|(replicas, _)| *replicas == row.replicas);
-        if let (Some(one), Some((_, least))) = (one, must) {
-            let grown = row.requests_per_second / one.requests_per_second;
-            // Not a number is no growth either.
-            if !grown.is_finite() || grown < *least {
-                found.push(format!(
-                    "{}: {} of everything answered {grown:.2} times what one did, less than {least}",
-                    row.kind.title(),
-                    row.replicas
-                ));
+    for of_kind in rows.chunk_by(|one, other| one.kind == other.kind) {
+        let shown: Vec<u16> = of_kind.iter().map(|row| row.replicas).collect();
+        let title = of_kind.first().map_or("", |row| row.kind.title());
+        found.extend(incomparable(&shown).map(|why| format!("{title}: {why}")));
+        for row in of_kind {
+            let must = MUST_GROW.iter().find(|(replicas, _)| *replicas == row.replicas);
+            if let (Some(grown), Some((_, least))) = (grown(of_kind, row), must) {
+                // Not a number is no growth either.
+                if !grown.is_finite() || grown < *least {
+                    found.push(format!(
+                        "{title}: {} of everything answered {grown:.2} times what one did, less than {least}",
+                        row.replicas
+                    ));
+                }
             }
         }
     }

@@ -1,14 +1,33 @@
 //! The load: so many callers, each with one request at a time, spread round robin over gateways and credentials.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName};
 use tokio::time::Instant;
 
-const CALLERS: usize = 16;
+/// How many callers there are, each with one request at a time.
+#[derive(Debug, Clone, Copy)]
+pub enum Callers {
+    /// So many, whose requests go to all gateways in turn: where all processes share one machine.
+    Together(usize),
+    /// So many to each gateway, which keep to it: where each process has its own part of a core. If they went to all in turn,
+    /// all would wait at the one that has used up its part.
+    EachGateway(usize),
+}
+
+impl Callers {
+    /// All of them.
+    pub fn of(self, gateways: usize) -> usize {
+        match self {
+            Callers::Together(callers) => callers,
+            Callers::EachGateway(callers) => callers * gateways,
+        }
+    }
+}
+
 /// Who got no answer comes back after this, and not at once: one that refuses quickly must not draw all the load.
 const BACK_AFTER: Duration = Duration::from_millis(20);
 
@@ -45,7 +64,14 @@ pub struct Seen {
     pub failed: u64,
     /// (credential, gateway) that were answered.
     pub pairs: BTreeSet<(usize, usize)>,
+    pub by_gateway: BTreeMap<usize, AtGateway>,
     pub latencies: Vec<Duration>,
+}
+
+#[derive(Debug, Default)]
+pub struct AtGateway {
+    pub requests: u64,
+    pub failed: u64,
 }
 
 impl Seen {
@@ -64,17 +90,26 @@ impl Seen {
 
 /// Runs until `end` resolves; requests under way are finished.
 pub async fn until<T>(
+    callers: Callers,
     client: &reqwest::Client,
     gateways: &[String],
     credentials: &[Credential],
     end: impl Future<Output = T>,
 ) -> (Seen, T) {
     let (seen, next, is_over) = (RefCell::new(Seen::default()), Cell::new(0), Cell::new(false));
-    let callers = (0..CALLERS).map(|_| async {
-        while !is_over.get() {
-            let number = next.replace(next.get() + 1);
-            if one(client, gateways, credentials, number, &seen).await.is_none() {
-                tokio::time::sleep(BACK_AFTER).await;
+    let callers = (0..callers.of(gateways.len())).map(|caller| {
+        let (seen, next, is_over) = (&seen, &next, &is_over);
+        async move {
+            // Another gateway with each number, another credential after a turn of all gateways.
+            let mut number = caller;
+            while !is_over.get() {
+                match callers {
+                    Callers::Together(_) => number = next.replace(next.get() + 1),
+                    Callers::EachGateway(_) => number += gateways.len(),
+                }
+                if one(client, gateways, credentials, number, seen).await.is_none() {
+                    tokio::time::sleep(BACK_AFTER).await;
+                }
             }
         }
     });
@@ -123,6 +158,9 @@ async fn one(
     };
     let took = began.elapsed();
     let mut seen = seen.borrow_mut();
+    let at = seen.by_gateway.entry(gateway).or_default();
+    at.requests += 1;
+    at.failed += u64::from(!matches!(status, Ok(200 | 401 | 403)));
     match status {
         Ok(200) => {
             seen.answered += 1;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
+use super::quota::Quota;
 use crate::up::stack_file::StackFile;
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -15,7 +16,7 @@ const WITHIN: Duration = Duration::from_secs(90);
 
 /// A token is issued once for its row, which must not outlive it. And the load takes the whole machine: who waits for a core
 /// is slow, and not away.
-const SETTINGS: [(&str, &str); 4] = [
+pub const SETTINGS: [(&str, &str); 4] = [
     ("auth", "token.access_lifetime = \"2h\"\nstore = { timeout = \"3s\", read_wait = \"3s\" }\n"),
     ("session", "store = { timeout = \"3s\", read_wait = \"3s\" }\n"),
     ("policy", "store = { timeout = \"3s\", read_wait = \"3s\" }\n"),
@@ -29,7 +30,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    pub async fn start(replicas: u16, stores: &[String]) -> Result<Self> {
+    pub async fn start(replicas: u16, stores: &[String], quota: Option<&Quota>) -> Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder can be made")?;
         let settings = folder.path().join("state/settings");
         for (service, toml) in SETTINGS {
@@ -54,6 +55,7 @@ impl Stack {
             .kill_on_drop(true)
             .spawn()
             .context("latchkey up cannot be started")?;
+        let starting = quota.zip(up.id()).map(|(quota, pid)| quota.one_core(pid)).transpose()?;
         let path = folder.path().join("state/stack.json");
         let started = async {
             loop {
@@ -69,6 +71,7 @@ impl Stack {
         };
         let file =
             tokio::time::timeout(WITHIN, started).await.context("the stack did not start in time")??;
+        drop(starting);
         Ok(Self { up, folder, file })
     }
 

@@ -1,18 +1,17 @@
-//! `latchkey demo`: a short run of it with real PostgreSQL and Redis, and what its report says. What its judge refuses is in
-//! `src/demo/judge/tests.rs`.
+//! `latchkey demo`: a short run of it with real PostgreSQL and Redis, and what its report says; and a run where one is not
+//! installed. What its judge refuses is in `src/demo/judge/tests.rs`.
 
 use std::fs;
 
 use serde_json::Value;
 
-use crate::stack::{latchkey, text};
+use crate::stack::{latchkey, program, text};
 
 #[test]
 fn a_short_run_shows_both_ways_of_scaling_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("report");
-    let arguments =
-        ["demo", "--seconds", "1", "--replicas", "1,2", "--stores", "tokens,postgres,redis", "--output"];
+    let arguments = ["demo", "--seconds", "1", "--replicas", "1,2", "--output"];
     let ran = latchkey(&[&arguments[..], &[output.to_str().unwrap()]].concat());
     let (stdout, stderr) = (text(&ran.stdout), text(&ran.stderr));
     assert!(ran.status.success(), "{}\n{stdout}\n{stderr}", ran.status);
@@ -21,10 +20,11 @@ fn a_short_run_shows_both_ways_of_scaling_and_loses_nothing() {
     assert_eq!(report["passed"], true);
     assert_eq!(report["skipped"], serde_json::json!([]), "a server that the tests need is missing");
     assert!(report["note"].as_str().unwrap().contains("--cpu"));
+    assert!(report["settings"]["gateway"].as_str().unwrap().contains("3s"));
     let rows = report["rows"].as_array().unwrap();
     let shown: Vec<_> =
         rows.iter().map(|row| (row["kind"].as_str().unwrap(), row["replicas"].as_u64().unwrap())).collect();
-    let kinds = ["tokens", "postgres", "redis"];
+    let kinds = ["tokens", "sqlite", "postgres", "redis"];
     assert_eq!(shown, kinds.map(|kind| [(kind, 1), (kind, 2)]).concat());
     for row in rows {
         let replicas = row["replicas"].as_u64().unwrap();
@@ -35,16 +35,23 @@ fn a_short_run_shows_both_ways_of_scaling_and_loses_nothing() {
         assert_eq!(row["killed"]["lost"], 0, "{row}");
         assert_eq!(row["killed"]["processes"].as_array().unwrap().len(), 4);
         assert!(row["killed"]["requests"].as_u64().unwrap() > 0);
+        let killed = |count: &str| row["killed"][count].as_u64().unwrap();
+        assert_eq!(killed("requests_elsewhere") == 0, replicas == 1, "{row}");
+        assert!(killed("failed_elsewhere") <= killed("failed"), "{row}");
         assert_eq!(row["pairs_used"].as_u64(), row["credentials"].as_u64().map(|all| all * replicas));
         let is_tokens = row["kind"] == "tokens";
-        assert_eq!(row["calls_per_request"] == 0.0, is_tokens, "{row}");
+        assert_eq!((&row["calls"]["auth"], &row["calls"]["policy"]), (&0.into(), &0.into()), "{row}");
+        assert_eq!(row["calls"]["session"] == 0, is_tokens, "{row}");
         assert_eq!(row["store_reads_per_request"] == 0.0, is_tokens, "{row}");
-        let asked: &[&str] = if is_tokens { &["auth", "policy", "gateway"] } else { &["session", "gateway"] };
-        for service in asked {
+        for service in ["auth", "policy", "session", "gateway"] {
+            let is_asked = !is_tokens || service != "session";
+            assert_eq!(row["shares"][service]["judged"], is_asked, "{service}: {row}");
+            if !is_asked {
+                continue;
+            }
             let calls = row["shares"][service]["calls"].as_object().unwrap();
             let total: u64 = calls.values().map(|calls| calls.as_u64().unwrap()).sum();
             assert_eq!(calls.len() as u64, replicas);
-            assert!(total > 0);
             for calls in calls.values() {
                 // A fair share is total / replicas; each had 0.7 of that, or more.
                 assert!(10 * calls.as_u64().unwrap() * replicas >= 7 * total, "{service}: {row}");
@@ -60,18 +67,49 @@ fn a_short_run_shows_both_ways_of_scaling_and_loses_nothing() {
 }
 
 #[test]
+fn what_is_not_installed_is_named_with_its_package() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("report");
+    let shown = |stores: &[&str]| {
+        let mut demo = program();
+        demo.args(["demo", "--seconds", "1", "--replicas", "1", "--stores", &stores.join(","), "--output"]);
+        // Nothing is installed there.
+        let ran = demo.arg(&output).env("PATH", folder.path()).output().unwrap();
+        let report: Value = serde_json::from_slice(&fs::read(output.join("report.json")).unwrap()).unwrap();
+        assert_eq!(report["passed"], ran.status.success(), "{}", text(&ran.stderr));
+        let page = fs::read_to_string(output.join("report.html")).unwrap();
+        (report, text(&ran.stdout), text(&ran.stderr), page)
+    };
+    let said = "Sessions in Redis needs the Debian package redis-server, which is not installed";
+
+    let (report, stdout, stderr, page) = shown(&["tokens", "redis"]);
+    assert_eq!(report["passed"], true, "the rest is shown, and holds: {stderr}");
+    assert_eq!(report["skipped"], serde_json::json!([said]));
+    assert_eq!(report["rows"].as_array().unwrap().len(), 1);
+    assert!(stdout.contains(&format!("not shown: {said}")), "{stdout}");
+    assert!(page.contains(said), "{page}");
+
+    let (report, _, stderr, page) = shown(&["redis"]);
+    assert_eq!(report["problems"], serde_json::json!(["nothing was shown"]));
+    assert!(stderr.contains("NOT HELD: nothing was shown"), "{stderr}");
+    assert!(page.contains("Not held"), "{page}");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let in_a_file = file.join("below");
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["--replicas", "0"], "0 is not in 1..=16"),
         (&["--replicas", "17"], "17 is not in 1..=16"),
         (&["--seconds", "0"], "0 is not in 1..=600"),
         (&["--stores", "memory"], "possible values: tokens, sqlite, postgres, redis"),
         (&["--cpu", "0"], "must be a number of cores from 0.05 to 64"),
         (&["--cpu", "NaN"], "must be a number of cores from 0.05 to 64"),
+        (&["--cpu", "0.1", "--replicas", "2,4"], "--replicas must have 1, and 2 or 4"),
+        (&["--cpu", "0.1", "--replicas", "1,3"], "--replicas must have 1, and 2 or 4"),
         (&["--output", in_a_file.to_str().unwrap()], "cannot be made"),
     ];
     for (arguments, said) in cases {

@@ -1,16 +1,19 @@
 use std::collections::BTreeMap;
 
-use super::super::row::{Killed, Looks, Shares};
+use super::super::row::{Killed, Looks, SERVICES};
+use super::super::shares::Shares;
 use super::*;
 
 pub fn good(kind: Kind, replicas: u16) -> Row {
-    let shares = ["auth", "session", "policy", "gateway"].map(|service| {
+    let calls = if kind == Kind::Tokens { 0 } else { 1000 };
+    let shares = SERVICES.map(|service| {
         let calls = (0..replicas).map(|replica| (format!("{service}-{replica}"), 100)).collect();
         (service, Shares { calls, judged: true })
     });
     Row {
         kind,
         replicas,
+        callers: 16,
         requests: 1000,
         requests_per_second: 100.0 * f64::from(replicas),
         p50_ms: 1.0,
@@ -19,17 +22,36 @@ pub fn good(kind: Kind, replicas: u16) -> Row {
         wrong_refusals: 0,
         credentials: 16,
         pairs_used: 16 * usize::from(replicas),
+        calls: BTreeMap::from([("auth", 0), ("policy", 0), ("session", calls)]),
         calls_per_request: if kind == Kind::Tokens { 0.0 } else { 1.0 },
         store_reads_per_request: if kind == Kind::Tokens { 0.0 } else { 1.0 },
         store_writes_per_request: 0.0,
         shares: BTreeMap::from(shares),
         looks: Looks { issue: 1, load: 1 },
-        killed: Killed { processes: vec![], requests: 10, failed: 3, wrong_refusals: 0, lost: 0 },
+        killed: Killed {
+            processes: vec![],
+            requests: 10,
+            failed: 3,
+            requests_elsewhere: 5,
+            failed_elsewhere: 1,
+            wrong_refusals: 0,
+            lost: 0,
+        },
     }
 }
 
 pub fn report(cpu: Option<f64>, rows: Vec<Row>) -> Report {
-    Report { passed: false, problems: vec![], skipped: vec![], seconds: 1, cores: 2, cpu, note: None, rows }
+    Report {
+        passed: false,
+        problems: vec![],
+        skipped: vec![],
+        seconds: 1,
+        cores: 2,
+        cpu,
+        note: None,
+        settings: BTreeMap::new(),
+        rows,
+    }
 }
 
 fn judged(cpu: Option<f64>, rows: Vec<Row>) -> Vec<String> {
@@ -52,7 +74,12 @@ fn each_thing_that_does_not_hold_is_named_with_its_row() {
         (|row| row.killed.wrong_refusals = 3, "3 valid credentials were refused while replicas were killed"),
         (|row| row.killed.lost = 4, "4 credentials were lost when replicas were killed"),
         (|row| row.pairs_used = 31, "31 of 32 pairs of credential and gateway were used"),
-        (|row| row.calls_per_request = 0.01, "0.0100 calls to services a request, for tokens that are known"),
+        (
+            |row| {
+                row.calls.insert("policy", 2);
+            },
+            "2 calls to policy in 1000 requests, for tokens that are known",
+        ),
         (|row| row.store_reads_per_request = 0.5, "0.5000 reads of the store a request"),
         (
             |row| {
@@ -75,16 +102,19 @@ fn each_thing_that_does_not_hold_is_named_with_its_row() {
 }
 
 #[test]
-fn sessions_whose_service_was_not_asked_are_no_proof() {
-    let mut row = good(Kind::Sqlite, 2);
-    row.shares.get_mut("session").unwrap().judged = false;
-    let said = judged(None, vec![row]);
-    assert_eq!(
-        said,
-        [
-            "Sessions in SQLite, 2 of everything: session had only 200 calls: too few to see how they are shared"
-        ]
-    );
+fn too_few_calls_are_no_proof_where_a_service_is_asked() {
+    let few = |kind, service| {
+        let mut row = good(kind, 2);
+        row.shares.get_mut(service).unwrap().judged = false;
+        judged(None, vec![row])
+    };
+    for service in SERVICES {
+        let said =
+            format!("2 of everything: {service} had only 200 calls: too few to see how they are shared");
+        assert_eq!(few(Kind::Sqlite, service), [format!("Sessions in SQLite, {said}")]);
+        let in_tokens = if service == "session" { vec![] } else { vec![format!("Stateless tokens, {said}")] };
+        assert_eq!(few(Kind::Tokens, service), in_tokens);
+    }
 }
 
 #[test]
@@ -97,4 +127,17 @@ fn throughput_must_grow_when_each_process_has_its_own_part_of_a_core() {
         judged(Some(0.1), rows),
         ["Sessions in Redis: 2 of everything answered 1.60 times what one did, less than 1.7"]
     );
+}
+
+#[test]
+fn growth_that_cannot_be_judged_is_told() {
+    let rows = |replicas: &[u16]| replicas.iter().map(|replicas| good(Kind::Redis, *replicas)).collect();
+    let said = "growth is judged from 1 of everything to 2 or 4: --replicas must have 1, and 2 or 4";
+    for shown in [&[2, 4][..], &[1], &[1, 3], &[4]] {
+        assert_eq!(judged(Some(0.1), rows(shown)), [format!("Sessions in Redis: {said}")], "{shown:?}");
+        assert_eq!(judged(None, rows(shown)), Vec::<String>::new(), "{shown:?}");
+    }
+    for shown in [&[1, 2][..], &[1, 4], &[1, 2, 3, 4]] {
+        assert_eq!(judged(Some(0.1), rows(shown)), Vec::<String>::new(), "{shown:?}");
+    }
 }
