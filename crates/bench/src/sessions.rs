@@ -96,6 +96,10 @@ async fn measure(
         churned.push(sessions.churn().await?);
         // Their tombstones stay.
         empty += used_memory(redis)?.saturating_sub(filled);
+        // It writes its file anew after so much, on the core that the load has.
+        while info(redis, "persistence", "aof_rewrite_in_progress")? != 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         let mut measured = [Rounds::default(), Rounds::default()];
         let secrets = Arc::clone(&sessions.secrets);
         let read = move |channel, number: usize| {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Care, Clients, ENDING_DEADLINE, LOGIN_DEADLINE, Lost, Repeat};
+use crate::client::{Answer, Asked, Care, Clients, ENDING_DEADLINE, LOGIN_DEADLINE, Lost, Repeat};
 use crate::ledger::Op;
 use crate::stack::Stack;
 use crate::world::World;
@@ -58,7 +58,7 @@ impl Admin {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> (Result<Answer, Lost>, String) {
+    ) -> (Result<Answer, Lost>, Asked) {
         let token = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let request = |http: &reqwest::Client, url: &str| {
             let request = http.request(method.clone(), format!("{url}{path}")).bearer_auth(&token);
@@ -101,10 +101,10 @@ impl Admin {
     ) -> anyhow::Result<()> {
         for _ in 0..TRIES {
             let t_send = world.ledger.now();
-            let (answer, replica) = self.asks(method.clone(), path, body).await;
+            let (answer, asked) = self.asks(method.clone(), path, body).await;
             // The administrator was logged out, which is not the answer to what was asked.
             if !matches!(&answer, Ok(answer) if answer.status == 401) {
-                let answer = world.note(Op::End, object, t_send, (answer, replica), |_, _| ());
+                let answer = world.note(Op::End, object, t_send, (answer, asked), |_, _| ());
                 if answer.is_some_and(|answer| answer.is_acknowledged()) {
                     return Ok(());
                 }

@@ -72,6 +72,21 @@ pub enum Lost {
     Hung,
 }
 
+/// Which gateways a request was for, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Whose turn it was, ready or not: requests of the same turn are those of one client, which turns to that gateway first.
+    pub first: usize,
+    /// Who was asked last.
+    pub last: usize,
+}
+
+impl Asked {
+    pub fn only(gateway: usize) -> Asked {
+        Asked { first: gateway, last: gateway }
+    }
+}
+
 struct Gateway {
     url: String,
     readyz: String,
@@ -139,25 +154,26 @@ impl Clients {
         self.gateways.len()
     }
 
-    /// Sends what `request` makes of a gateway's URL. Returns who was asked last.
+    /// Sends what `request` makes of a gateway's URL. Returns who was asked.
     pub async fn send(
         &self,
         deadline: Duration,
         repeat: Repeat,
         request: impl Fn(&Client, &str) -> RequestBuilder,
-    ) -> (Result<Answer, Lost>, String) {
-        let first = self.pick();
-        let answer = self.send_to(first, deadline, &request).await;
+    ) -> (Result<Answer, Lost>, Asked) {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.gateways.len();
+        let picked = self.pick(turn);
+        let answer = self.send_to(picked, deadline, &request).await;
         let again = match &answer {
             Err(Lost::Refused) => true,
             Err(Lost::Broken) => repeat == Repeat::Safe,
             _ => false,
         };
         if !again || self.care == Care::None {
-            return (answer, format!("gateway-{first}"));
+            return (answer, Asked { first: turn, last: picked });
         }
-        let other = (first + 1) % self.gateways.len();
-        (self.send_to(other, deadline, &request).await, format!("gateway-{other}"))
+        let other = (picked + 1) % self.gateways.len();
+        (self.send_to(other, deadline, &request).await, Asked { first: turn, last: other })
     }
 
     /// To this gateway, once.
@@ -183,12 +199,10 @@ impl Clients {
         }
     }
 
-    fn pick(&self) -> usize {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+    fn pick(&self, turn: usize) -> usize {
         let of = self.gateways.len();
-        let in_turn = (0..of).map(|step| (turn + step) % of);
-        let ready = in_turn.clone().find(|at| self.gateways[*at].is_ready.load(Ordering::Relaxed));
-        ready.unwrap_or(turn % of)
+        let mut in_turn = (0..of).map(|step| (turn + step) % of);
+        in_turn.find(|at| self.gateways[*at].is_ready.load(Ordering::Relaxed)).unwrap_or(turn)
     }
 }
 

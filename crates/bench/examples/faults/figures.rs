@@ -31,6 +31,10 @@ pub struct Figures {
     pub hung: u64,
     /// 503 without Retry-After, or a 503 that took a cookie away.
     pub rude: u64,
+    /// Errors of ours that were not said to be an outage. No row hurts the application, so 502 and 504 are right in none.
+    pub not_503: u64,
+    /// What was asked for, was not acknowledged, and afterwards was there for one replica and not for another.
+    pub half_done: u64,
     /// Not from the ledger: panics in any process's log.
     pub panics: u64,
     pub err_pct: f64,
@@ -55,20 +59,22 @@ impl Figures {
             ("panics", self.panics),
             ("false_401", self.false_401),
             ("rude", self.rude),
+            ("not_503", self.not_503),
+            ("half_done", self.half_done),
         ];
         always.into_iter().filter(|(_, count)| *count > 0).map(|(name, _)| name).collect()
     }
 
     pub fn line(&self) -> String {
         let Figures { acked, acked_lost, revoked, revived, hostile, let_in, double, wrong_user, .. } = self;
-        let Figures { fail_open, false_401, hung, rude, panics, .. } = self;
+        let Figures { fail_open, false_401, hung, rude, not_503, half_done, panics, .. } = self;
         let Figures { err_pct, gap_ms, recover_ms, baseline_p99_ms, p99_ms, .. } = self;
         let mut line = format!(
             "acked={acked} acked_lost={acked_lost} revoked={revoked} revived={revived} hostile={hostile} let_in={let_in} double={double} wrong_user={wrong_user}"
         );
         let _ = write!(
             line,
-            " fail_open={fail_open} false_401={false_401} hung={hung} rude={rude} panics={panics} err_pct={err_pct:.2} gap_ms={gap_ms} recover_ms={recover_ms} baseline_p99_ms={baseline_p99_ms} p99_ms={p99_ms}"
+            " fail_open={fail_open} false_401={false_401} hung={hung} rude={rude} not_503={not_503} half_done={half_done} panics={panics} err_pct={err_pct:.2} gap_ms={gap_ms} recover_ms={recover_ms} baseline_p99_ms={baseline_p99_ms} p99_ms={p99_ms}"
         );
         line
     }
@@ -80,7 +86,8 @@ pub fn judge(entries: &[Entry], window: Window) -> Figures {
     // First sent, and first acknowledged with a success. An end that was sent and never clearly answered may have happened.
     let mut end_sent: BTreeMap<&str, u64> = BTreeMap::new();
     let mut end_acked: BTreeMap<&str, u64> = BTreeMap::new();
-    for end in entries.iter().filter(|entry| entry.op == Op::End) {
+    let ends = |entry: &&Entry| matches!(entry.op, Op::End | Op::CutOff) && !entry.object.is_empty();
+    for end in entries.iter().filter(ends) {
         let first = end_sent.entry(&end.object).or_insert(end.t_send);
         *first = (*first).min(end.t_send);
         if let (true, Some(acked)) = (end.is_acknowledged(), end.t_ack) {
@@ -96,6 +103,7 @@ pub fn judge(entries: &[Entry], window: Window) -> Figures {
         .collect();
     figures.acked = made.len() as u64;
     let mut lost: BTreeSet<&str> = BTreeSet::new();
+    let (mut there, mut gone): (BTreeSet<&str>, BTreeSet<&str>) = Default::default();
     for entry in entries {
         let is_ended = end_acked.get(entry.object.as_str()).is_some_and(|acked| entry.t_send > *acked);
         // An answer that came after somebody had asked for the end may be either.
@@ -112,10 +120,16 @@ pub fn judge(entries: &[Entry], window: Window) -> Figures {
             Op::Wrong => figures.let_in += u64::from(entry.is_success()),
             Op::Audit if is_ended => figures.revived += u64::from(entry.is_success()),
             Op::Audit => {
+                if entry.is_success() && may_be_ended {
+                    there.insert(&entry.object);
+                } else if is_refused && may_be_ended {
+                    gone.insert(&entry.object);
+                }
                 if is_refused && !may_be_ended && made.contains(entry.object.as_str()) {
                     lost.insert(&entry.object);
                 }
             }
+            Op::CutOff => {}
             Op::Session | Op::Bearer | Op::Create | Op::Login | Op::Refresh | Op::End => {
                 let own_end = entry.op != Op::End && may_be_ended;
                 figures.false_401 += u64::from(is_refused && !own_end);
@@ -125,7 +139,10 @@ pub fn judge(entries: &[Entry], window: Window) -> Figures {
         figures.wrong_user += u64::from(entry.wrong_user);
         figures.double += u64::from(entry.double);
         figures.rude += u64::from(entry.rude);
+        figures.not_503 += u64::from(entry.status.is_some_and(|status| status >= 500 && status != 503));
+        figures.half_done += u64::from(entry.half_done);
     }
+    figures.half_done += there.intersection(&gone).count() as u64;
     figures.acked_lost = lost.len() as u64;
     times(&mut figures, entries, window);
     figures
@@ -140,15 +157,7 @@ fn times(figures: &mut Figures, entries: &[Entry], window: Window) {
         let errors = during.iter().filter(|entry| failed(entry)).count();
         figures.err_pct = 100.0 * errors as f64 / during.len() as f64;
     }
-    let mut successes: Vec<u64> = valid()
-        .filter(|entry| entry.is_success())
-        .filter_map(|entry| entry.t_ack)
-        .filter(|at| (window.begins..window.load_ends).contains(at))
-        .collect();
-    successes.extend([window.begins, window.load_ends]);
-    successes.sort_unstable();
-    figures.gap_ms =
-        successes.iter().zip(successes.iter().skip(1)).map(|(a, b)| b - a).max().unwrap_or(0) / 1_000;
+    figures.gap_ms = gap_ms(entries, window, Op::is_valid);
     figures.recover_ms =
         recovery(&sent_in(window.ends, window.load_ends).collect::<Vec<_>>(), window, failed);
     let took = |entry: &Entry| entry.t_ack.map(|answered| answered - entry.t_send);
@@ -158,6 +167,22 @@ fn times(figures: &mut Figures, entries: &[Entry], window: Window) {
         .iter()
         .filter(|entry| entry.op != Op::Audit && (window.begins..window.ends).contains(&entry.t_send));
     figures.p99_ms = p99(in_fault.filter_map(took).collect()) / 1_000;
+}
+
+/// The longest time without a success of these kinds that any one client has had. What one gateway's clients miss while the
+/// other serves its own is a gap.
+pub fn gap_ms(entries: &[Entry], window: Window, is_meant: impl Fn(Op) -> bool) -> u64 {
+    let Window { begins, load_ends, .. } = window;
+    let mut successes: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| is_meant(entry.op)) {
+        let of_client = successes.entry(entry.client).or_insert_with(|| vec![begins, load_ends]);
+        of_client.extend(entry.t_ack.filter(|at| entry.is_success() && (begins..load_ends).contains(at)));
+    }
+    let gaps = successes.into_values().map(|mut times| {
+        times.sort_unstable();
+        times.iter().zip(times.iter().skip(1)).map(|(a, b)| b - a).max().unwrap_or(0)
+    });
+    gaps.max().unwrap_or(load_ends - begins) / 1_000
 }
 
 /// From the end of the fault to the first second in which 99 of 100 succeed. Looked at every 50 ms.
@@ -183,4 +208,4 @@ pub fn p99(mut values: Vec<u64>) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

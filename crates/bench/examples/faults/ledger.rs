@@ -31,6 +31,8 @@ pub enum Op {
     Ended,
     /// A login with a wrong password.
     Wrong,
+    /// An ending or a login that was under way on purpose when its gateway was killed, and was not answered: no error.
+    CutOff,
     /// After the fault: is the object there?
     Audit,
 }
@@ -52,7 +54,10 @@ pub struct Entry {
     /// `None`: never answered.
     pub t_ack: Option<u64>,
     pub status: Option<u16>,
+    /// Who was asked last.
     pub replica: String,
+    /// The gateway that this client turns to first, by number.
+    pub client: usize,
     /// Not answered although its deadline and a second more had passed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub hung: bool,
@@ -65,6 +70,9 @@ pub struct Entry {
     /// A 503 without Retry-After, or one that took a cookie away.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub rude: bool,
+    /// Of one user two replicas listed different sessions.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub half_done: bool,
 }
 
 impl Entry {

@@ -10,11 +10,12 @@ use tokio::time::{Instant, MissedTickBehavior, sleep};
 
 use crate::client::{Answer, DEADLINE, ENDING_DEADLINE, Repeat};
 use crate::ledger::Op;
-use crate::world::{Family, World, is_of_another, refresh};
+use crate::world::{Family, World, is_of_another, logout, refresh, revoke};
 
 /// Within the grace window a refresh that was not answered is tried again, so often and so far apart.
 const REFRESH_TRIES: usize = 6;
 const REFRESH_PAUSE: Duration = Duration::from_millis(800);
+const WARM: usize = 8;
 /// Half the grace window: what was sent by then is judged within it, also on a machine that is slow.
 pub const REFRESH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -40,6 +41,14 @@ pub async fn run(world: Arc<World>, rate: u64, is_over: Arc<AtomicBool>) {
         while steps.try_join_next().is_some() {}
     }
     while steps.join_next().await.is_some() {}
+}
+
+/// Endings one after another: with the first the services make connections to each other, which they keep.
+pub async fn warm(world: &World) {
+    for _ in 0..WARM {
+        end_session(world).await;
+        end_family(world).await;
+    }
 }
 
 async fn by_session(world: &World) {
@@ -84,15 +93,15 @@ async fn end_session(world: &World) {
         pools.sessions.swap_remove(at)
     };
     let t_send = world.ledger.now();
-    let request = |http: &reqwest::Client, url: &str| {
-        let request = http.post(format!("{url}/v1/logout"));
-        request.header("cookie", &session.cookie).header("sec-fetch-site", "same-origin")
-    };
+    let request = |http: &reqwest::Client, url: &str| logout(http, url, &session);
     let sent = world.clients.send(DEADLINE, Repeat::NotSafe, request).await;
     let answer = world.note(Op::End, &session.id, t_send, sent, |_, _| ());
-    // What may not have been ended is nobody's any more.
+    // What may not have been ended is the audit's alone.
+    let mut pools = world.pools();
     if answer.is_some_and(|answer| answer.is_acknowledged()) {
-        world.pools().ended_sessions.push(session);
+        pools.ended_sessions.push(session);
+    } else {
+        pools.unclear_sessions.push(session);
     }
 }
 
@@ -105,14 +114,14 @@ fn take_family(world: &World) -> Option<Family> {
 async fn end_family(world: &World) {
     let Some(family) = take_family(world) else { return };
     let t_send = world.ledger.now();
-    let request = |http: &reqwest::Client, url: &str| {
-        let form = [("token", family.refresh_token.as_str()), ("client_id", "first-party")];
-        http.post(format!("{url}/oauth2/revoke")).form(&form)
-    };
+    let request = |http: &reqwest::Client, url: &str| revoke(http, url, &family.refresh_token);
     let sent = world.clients.send(ENDING_DEADLINE, Repeat::NotSafe, request).await;
     let answer = world.note(Op::End, &family.name, t_send, sent, |_, _| ());
+    let mut pools = world.pools();
     if answer.is_some_and(|answer| answer.is_acknowledged()) {
-        world.pools().ended_families.push(family);
+        pools.ended_families.push(family);
+    } else {
+        pools.unclear_families.push(family);
     }
 }
 
@@ -252,7 +261,7 @@ async fn hostile(world: &World) {
 }
 
 /// One character of the middle is another.
-fn tampered(token: &str) -> String {
+pub fn tampered(token: &str) -> String {
     let middle = token.len() / 2;
     let other = |at: usize, byte: char| match (at == middle, byte) {
         (true, 'A') => 'B',

@@ -14,6 +14,7 @@
 )]
 
 mod admin;
+mod audit;
 mod client;
 mod crew;
 mod figures;
@@ -30,6 +31,7 @@ mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -102,6 +104,7 @@ fn main() -> anyhow::Result<ExitCode> {
         seed: arguments.seed,
         is_smoke: arguments.smoke,
         count: arguments.count,
+        idle: Duration::from_secs(if arguments.smoke { 0 } else { 20 }),
         is_open: false,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -110,6 +113,8 @@ fn main() -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         for row in rows {
             eprintln!("» {} {}", row.name, row.about);
+            let in_gate = row.times_in_gate.filter(|_| arguments.gate);
+            let plan = Plan { count: plan.count.or(in_gate), ..plan.clone() };
             match (row.run)(plan.clone()).await {
                 Ok(outcomes) => {
                     for outcome in outcomes {

@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::{Care, Clients, GRACE, SMOKE_GRACE};
-use crate::figures::{Figures, Window, judge, p99};
+use crate::figures::{Figures, Window, gap_ms, judge, p99};
 use crate::ledger::{Entry, Ledger, Op};
 use crate::load;
-use crate::stack::Stack;
+use crate::stack::{Files, Stack};
 use crate::trap::Trap;
 use crate::world::{World, foreign_token};
 
@@ -30,6 +30,8 @@ pub struct Plan {
     pub is_smoke: bool,
     /// How often a row does what it counts, where it counts; without it, as often as fits into the time.
     pub count: Option<usize>,
+    /// How long everything is left alone before open files are counted.
+    pub idle: Duration,
     /// For a control: the routes that only hostile requests use ask for a credential and for nothing else.
     pub is_open: bool,
 }
@@ -40,8 +42,11 @@ pub struct Observed {
     pub window: Window,
     /// Most resident megabytes of one process that were seen when the fault had gone.
     pub rss_mb: u64,
-    /// Open files of all processes that were not replaced: after minus before.
-    pub leaked: i64,
+    /// Open files of all processes that were not replaced: when the load was over minus before it, both of them idle.
+    /// Connections to the database are not among them: pools that grew keep what they opened.
+    pub leaked: u64,
+    /// Most connections to the database that one process had left.
+    pub pooled: u64,
 }
 
 /// Runs `fault` under load on `stack`. `name` is the ledger's.
@@ -55,17 +60,14 @@ pub async fn observe(
     fs::create_dir_all(&plan.folder)?;
     let trap = Trap::set().await?;
     let world = begin(name, stack, plan, care, &trap).await?;
-    let files = |stack: &Stack| -> std::collections::BTreeMap<i32, u64> {
-        stack.file.pids.values().filter_map(|pid| Some((*pid, crate::stack::open_files(*pid)?))).collect()
-    };
-
+    sleep(plan.idle).await;
+    let before = stack.open_files();
     let mut tasks = JoinSet::new();
     let watching = tasks.spawn(Arc::clone(&world.clients).watch());
     let (began, whole) = (Instant::now(), Duration::from_secs(plan.seconds));
     let (is_over, mut load) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
     load.spawn(load::run(Arc::clone(&world), plan.rate, Arc::clone(&is_over)));
     sleep_until(began + whole / 6).await;
-    let before = files(stack);
     let begins = world.ledger.now();
     fault(stack, &world).await?;
     let ends = world.ledger.now();
@@ -80,13 +82,11 @@ pub async fn observe(
     world.audit().await.inspect_err(|_| drop(stack.keep_logs(&plan.folder.join(format!("{name}.logs")))))?;
     watching.abort();
 
-    // What is idle is given back.
-    sleep(Duration::from_secs(if plan.is_smoke { 0 } else { 5 })).await;
-    let after = files(stack);
-    let leaked = before
-        .iter()
-        .filter_map(|(pid, before)| Some((*after.get(pid)? as i64 - *before as i64).max(0)))
-        .sum();
+    sleep(plan.idle).await;
+    let after = stack.open_files();
+    let more = |(pid, before): (&i32, &Files)| Some(after.get(pid)?.others.saturating_sub(before.others));
+    let leaked = before.iter().filter_map(more).sum();
+    let pooled = after.values().map(|files| files.to_database).max().unwrap_or(0);
     let entries = world.ledger.entries();
     let mut figures = judge(&entries, window);
     figures.fail_open = trap.hits();
@@ -95,7 +95,7 @@ pub async fn observe(
     if !figures.not_zero().is_empty() || figures.acked_lost > 0 {
         stack.keep_logs(&plan.folder.join(format!("{name}.logs")))?;
     }
-    Ok(Observed { figures, entries, window, rss_mb, leaked })
+    Ok(Observed { figures, entries, window, rss_mb, leaked, pooled })
 }
 
 async fn begin(
@@ -114,6 +114,7 @@ async fn begin(
     let ended = usize::try_from(plan.rate * plan.seconds / 20)?;
     world.seed(ended / 2 + 40, ended + 20).await.context("before the fault")?;
     world.pools().foreign_token = foreign_token(stack).await?;
+    load::warm(&world).await;
     Ok(world)
 }
 
@@ -138,7 +139,7 @@ pub async fn add_routes(file: &Path, routes: &str, gateways: &[(String, String)]
 impl Plan {
     /// A control need only fail, which it does soon.
     pub fn for_control(&self) -> Plan {
-        Plan { seconds: self.seconds.min(20), count: None, ..self.clone() }
+        Plan { seconds: self.seconds.min(20), count: None, idle: Duration::ZERO, ..self.clone() }
     }
 
     /// How often, where `by_time` is what fits into the time.
@@ -148,24 +149,91 @@ impl Plan {
 }
 
 impl Observed {
-    /// Valid requests of these kinds sent in `from..to`: how many, and how many of them were not served.
-    pub fn unserved(&self, ops: &[Op], from: u64, to: u64) -> (usize, usize) {
-        let sent =
-            self.entries.iter().filter(|entry| ops.contains(&entry.op) && (from..to).contains(&entry.t_send));
-        let (mut all, mut unserved) = (0, 0);
-        for entry in sent {
-            all += 1;
-            unserved += usize::from(entry.status.is_none_or(|status| status >= 500 || status == 429));
-        }
-        (all, unserved)
+    /// Valid requests of these kinds sent in `from..to`.
+    pub fn served(&self, ops: &[Op], from: u64, to: u64) -> Served {
+        served(&self.entries, from, to, |entry| ops.contains(&entry.op))
     }
 
-    /// How long the slowest but one in a hundred of the 503s in the fault took.
-    pub fn unavailable_p99_ms(&self) -> u64 {
-        let Window { begins, ends, .. } = self.window;
-        let took = self.entries.iter().filter(|entry| {
-            entry.status == Some(503) && entry.op != Op::Audit && (begins..ends).contains(&entry.t_send)
-        });
-        p99(took.filter_map(|entry| Some(entry.t_ack? - entry.t_send)).collect()) / 1_000
+    /// As [`Observed::served`], in the fault, of those that `is_meant`.
+    pub fn served_in_fault(&self, is_meant: impl Fn(&Entry) -> bool) -> Served {
+        served(&self.entries, self.window.begins, self.window.ends, is_meant)
+    }
+
+    /// The longest time without a success of this kind that any one client had.
+    pub fn gap_ms(&self, op: Op) -> u64 {
+        gap_ms(&self.entries, self.window, |other| other == op)
+    }
+
+    /// How long the slowest but one in a hundred of the 503s in the fault took. `None`: nobody was told so.
+    pub fn unavailable_p99_ms(&self) -> Option<u64> {
+        unavailable_p99_ms(&self.entries, self.window)
+    }
+}
+
+/// What became of requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Served {
+    pub asked: usize,
+    /// 5xx, 429, no answer.
+    pub unserved: usize,
+    /// Of those, how many were told that it is an outage.
+    pub by_503: usize,
+}
+
+impl Served {
+    pub fn err_pct(self) -> f64 {
+        100.0 * self.unserved as f64 / self.asked.max(1) as f64
+    }
+}
+
+impl std::fmt::Display for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.unserved, self.asked)
+    }
+}
+
+fn served(entries: &[Entry], from: u64, to: u64, is_meant: impl Fn(&Entry) -> bool) -> Served {
+    let mut served = Served::default();
+    for entry in entries.iter().filter(|entry| (from..to).contains(&entry.t_send) && is_meant(entry)) {
+        served.asked += 1;
+        served.unserved += usize::from(entry.status.is_none_or(|status| status >= 500 || status == 429));
+        served.by_503 += usize::from(entry.status == Some(503));
+    }
+    served
+}
+
+fn unavailable_p99_ms(entries: &[Entry], window: Window) -> Option<u64> {
+    let in_fault = window.begins..window.ends;
+    let told = entries.iter().filter(|entry| {
+        entry.status == Some(503) && entry.op != Op::Audit && in_fault.contains(&entry.t_send)
+    });
+    let took: Vec<u64> = told.filter_map(|entry| Some(entry.t_ack? - entry.t_send)).collect();
+    (!took.is_empty()).then(|| p99(took) / 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::tests::step;
+
+    #[test]
+    fn each_that_is_not_served_is_told_that_it_is_an_outage_or_seen_not_to_be() {
+        let of = |status| step(Op::Session, "a", 5, status);
+        let entries = [of(Some(200)), of(Some(503)), of(Some(500)), of(Some(429)), of(None)];
+        let seen = served(&entries, 0, 10, |entry| entry.op == Op::Session);
+        assert_eq!(seen, Served { asked: 5, unserved: 4, by_503: 1 });
+        assert_eq!((seen.err_pct(), seen.to_string()), (80.0, "4/5".to_owned()));
+        assert_eq!(served(&entries, 6, 10, |_| true).err_pct(), 0.0);
+    }
+
+    #[test]
+    fn without_a_503_there_is_no_time_that_one_took() {
+        let window = Window { begins: 10, ends: 20, load_ends: 30 };
+        let before = step(Op::Session, "a", 5, Some(503));
+        let audit = step(Op::Audit, "a", 15, Some(503));
+        let error = step(Op::Session, "a", 15, Some(500));
+        assert_eq!(unavailable_p99_ms(&[before, audit, error.clone()], window), None);
+        let told = step(Op::Session, "a", 15, Some(503));
+        assert_eq!(unavailable_p99_ms(&[error, told], window), Some(1));
     }
 }

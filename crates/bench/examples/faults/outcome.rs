@@ -11,8 +11,8 @@ use crate::observe::Observed;
 const BASELINE_P99_MS: u64 = 500;
 
 /// A zero is one only out of so many hostile requests and acknowledged endings; out of fewer it bounds too little.
-const ENOUGH_HOSTILE: u64 = 3_000;
-const ENOUGH_REVOKED: u64 = 1_000;
+pub const ENOUGH_HOSTILE: u64 = 3_000;
+pub const ENOUGH_REVOKED: u64 = 1_000;
 
 /// What the configuration that is known to fail did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,14 @@ impl Outcome {
         if !holds {
             self.broken.push(name.to_owned());
         }
+    }
+
+    /// Whoever cannot be served is told so, and soon. Where nobody was told, nothing is known of how soon.
+    pub fn unavailable_within(&mut self, observed: &Observed, limit_ms: f64) {
+        let p99_ms = observed.unavailable_p99_ms();
+        self.extra("unavailable_p99_ms", p99_ms.map_or("none".to_owned(), |p99_ms| p99_ms.to_string()));
+        self.must("some_503", p99_ms.is_some());
+        self.at_most("unavailable_p99_ms", p99_ms.unwrap_or(0) as f64, limit_ms);
     }
 
     pub fn nothing_lost(&mut self) {

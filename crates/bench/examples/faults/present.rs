@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::client::{Answer, DEADLINE, ENDING_DEADLINE, Repeat};
+use crate::client::{Answer, Asked, DEADLINE, ENDING_DEADLINE, Repeat};
 use crate::ledger::Op;
 use crate::load::REFRESH_WITHIN;
 use crate::world::{Family, World, is_of_another, refresh};
@@ -29,7 +29,7 @@ impl World {
     pub async fn calls(&self, gateway: usize, path: &str, token: &str, owner: &str) -> Option<u16> {
         let t_send = self.ledger.now();
         let request = |http: &reqwest::Client, url: &str| http.get(format!("{url}{path}")).bearer_auth(token);
-        let sent = (self.clients.send_to(gateway, DEADLINE, request).await, format!("gateway-{gateway}"));
+        let sent = (self.clients.send_to(gateway, DEADLINE, request).await, Asked::only(gateway));
         let answer = self.note(Op::Bearer, "", t_send, sent, |answer, entry| {
             entry.wrong_user = is_of_another(answer, owner);
         });
@@ -69,7 +69,7 @@ impl World {
         request: impl Fn(&reqwest::Client, &str) -> reqwest::RequestBuilder,
     ) {
         let t_send = self.ledger.now();
-        let sent = (self.clients.send_to(gateway, DEADLINE, request).await, format!("gateway-{gateway}"));
+        let sent = (self.clients.send_to(gateway, DEADLINE, request).await, Asked::only(gateway));
         self.note(Op::Ended, object, t_send, sent, |_, _| ());
     }
 
@@ -101,7 +101,7 @@ impl World {
     pub async fn refreshes(&self, gateway: usize, op: Op, object: &str, refresh_token: &str) -> Refreshed {
         let t_send = self.ledger.now();
         let request = |http: &reqwest::Client, url: &str| refresh(http, url, refresh_token);
-        let sent = (self.clients.send_to(gateway, DEADLINE, request).await, format!("gateway-{gateway}"));
+        let sent = (self.clients.send_to(gateway, DEADLINE, request).await, Asked::only(gateway));
         self.note(op, object, t_send, sent, |_, _| ()).map_or(Refreshed::Unclear, |answer| refreshed(&answer))
     }
 

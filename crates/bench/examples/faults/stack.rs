@@ -1,6 +1,6 @@
 //! The system under test: what `latchkey up` starts, as processes of their own, found, hurt and looked at from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -45,6 +45,7 @@ pub struct Administrator {
 /// How a stack is to be started.
 pub struct Setup {
     folder: TempDir,
+    database: Option<u16>,
     arguments: Vec<String>,
     settings: BTreeMap<String, toml::Table>,
 }
@@ -52,6 +53,8 @@ pub struct Setup {
 pub struct Stack {
     folder: TempDir,
     up: Child,
+    /// The port of the database's server.
+    database: Option<u16>,
     pub file: StackFile,
 }
 
@@ -60,6 +63,7 @@ impl Setup {
         let arguments = ["--replicas", replicas, "--database", database, "--sessions", sessions];
         let mut setup = Setup {
             folder: tempfile::tempdir()?,
+            database: reqwest::Url::parse(database).ok().and_then(|url| url.port()),
             arguments: arguments.map(str::to_owned).to_vec(),
             settings: BTreeMap::new(),
         };
@@ -82,10 +86,12 @@ impl Setup {
     }
 
     pub async fn start(self, program: &Path) -> anyhow::Result<Stack> {
+        let database = self.database;
         let (folder, up) = self.launch(program)?;
         let mut stack = Stack {
             folder,
             up,
+            database,
             file: StackFile {
                 gateways: Vec::new(),
                 internal: Vec::new(),
@@ -247,11 +253,44 @@ fn resident_mb(pid: i32) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
-pub fn open_files(pid: i32) -> Option<u64> {
-    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64)
+/// Open files of a process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Files {
+    pub to_database: u64,
+    pub others: u64,
+}
+
+/// `database`: the port of its server.
+fn open_files(pid: i32, database: Option<u16>) -> Option<Files> {
+    let connections = fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?;
+    // Its fields: number, local address, remote address, state, …; the tenth is the socket's number.
+    let to_database: BTreeSet<String> = connections
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let port = u16::from_str_radix(fields.get(2)?.rsplit(':').next()?, 16).ok()?;
+            (Some(port) == database).then(|| format!("socket:[{}]", fields[9]))
+        })
+        .collect();
+    let mut files = Files::default();
+    for file in fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten() {
+        let target = fs::read_link(file.path()).unwrap_or_default();
+        if to_database.contains(&*target.to_string_lossy()) {
+            files.to_database += 1;
+        } else {
+            files.others += 1;
+        }
+    }
+    Some(files)
 }
 
 impl Stack {
+    /// Of each process, by its number.
+    pub fn open_files(&self) -> BTreeMap<i32, Files> {
+        let pids = self.file.pids.values();
+        pids.filter_map(|pid| Some((*pid, open_files(*pid, self.database)?))).collect()
+    }
+
     /// Stops everything; its files stay.
     pub fn stop(&mut self) {
         if let Some(pid) = i32::try_from(self.up.id()).ok().and_then(Pid::from_raw)

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::admin::Admin;
-use crate::client::{Answer, Clients, DEADLINE, GRACE, LOGIN_DEADLINE, Lost, Repeat};
+use crate::client::{Answer, Asked, Clients, GRACE, LOGIN_DEADLINE, Lost, Repeat};
 use crate::ledger::{Entry, Ledger, Op};
 use crate::stack::Stack;
 
@@ -21,9 +21,6 @@ const USERS: usize = 8;
 /// Logins at once while seeding: as many as can be hashed, and one that waits.
 const SEEDED_AT_ONCE: usize = 3;
 const LOGIN_TRIES: usize = 50;
-const AUDITED_AT_ONCE: usize = 8;
-/// How often an object is asked for again while its service is not there.
-const AUDIT_TRIES: usize = 40;
 
 pub struct Session {
     pub id: String,
@@ -46,6 +43,9 @@ pub struct Pools {
     pub families: Vec<Family>,
     pub ended_sessions: Vec<Arc<Session>>,
     pub ended_families: Vec<Family>,
+    /// Whose ending was asked for and not acknowledged: either, but the same everywhere.
+    pub unclear_sessions: Vec<Arc<Session>>,
+    pub unclear_families: Vec<Family>,
     /// Access tokens of families that nobody ends, with their owners.
     pub bearers: Vec<(String, String)>,
     /// A token that is good, for another audience.
@@ -93,7 +93,7 @@ impl World {
         op: Op,
         object: &str,
         t_send: u64,
-        (answer, replica): (Result<Answer, Lost>, String),
+        (answer, asked): (Result<Answer, Lost>, Asked),
         more: impl FnOnce(&Answer, &mut Entry),
     ) -> Option<Answer> {
         let mut entry = Entry {
@@ -102,11 +102,13 @@ impl World {
             t_send,
             t_ack: answer.is_ok().then(|| self.ledger.now()),
             status: answer.as_ref().ok().map(|answer| answer.status),
-            replica,
+            replica: format!("gateway-{}", asked.last),
+            client: asked.first,
             hung: matches!(answer, Err(Lost::Hung)),
             wrong_user: false,
             double: false,
             rude: answer.as_ref().is_ok_and(Answer::is_rude),
+            half_done: false,
         };
         if let Ok(answer) = &answer {
             more(answer, &mut entry);
@@ -117,19 +119,28 @@ impl World {
 
     /// Two answers to the same refresh token named two successors.
     pub fn mark_double(&self, family: &str) {
+        self.mark(family, |entry| entry.double = true);
+    }
+
+    /// What is known of `object` from more than one answer.
+    pub fn mark(&self, object: &str, what: impl FnOnce(&mut Entry)) {
         let now = self.ledger.now();
-        self.ledger.append(Entry {
+        let mut entry = Entry {
             op: Op::Audit,
-            object: family.to_owned(),
+            object: object.to_owned(),
             t_send: now,
             t_ack: None,
             status: None,
             replica: String::new(),
+            client: 0,
             hung: false,
             wrong_user: false,
-            double: true,
+            double: false,
             rude: false,
-        });
+            half_done: false,
+        };
+        what(&mut entry);
+        self.ledger.append(entry);
     }
 
     /// Makes users, sessions and families. `foreign_token` is put in by the caller.
@@ -165,12 +176,15 @@ impl World {
     /// A login by session. Whether it was acknowledged.
     pub async fn create(&self) -> bool {
         let (owner, t_send) = (self.user(), self.ledger.now());
-        let body = json!({ "identifier": owner, "password": PASSWORD, "mode": "session" });
-        let login = |http: &reqwest::Client, url: &str| http.post(format!("{url}/v1/login")).json(&body);
-        let sent = self.clients.send(LOGIN_DEADLINE, Repeat::NotSafe, login).await;
+        let sent = self.clients.send(LOGIN_DEADLINE, Repeat::NotSafe, login(&owner)).await;
+        self.created(Op::Create, &owner, t_send, sent)
+    }
+
+    /// Notes a login by session. Whether it was acknowledged.
+    pub fn created(&self, op: Op, owner: &str, t_send: u64, sent: (Result<Answer, Lost>, Asked)) -> bool {
         let mut made = None;
-        self.note(Op::Create, "", t_send, sent, |answer, entry| {
-            made = answer.is_success().then(|| session(answer, &owner)).flatten();
+        self.note(op, "", t_send, sent, |answer, entry| {
+            made = answer.is_success().then(|| session(answer, owner)).flatten();
             if let Some(made) = &made {
                 entry.object.clone_from(&made.id);
             }
@@ -229,72 +243,30 @@ impl World {
         }
         bail!("registering {username}")
     }
-
-    /// Asks every gateway for everything that was made or ended, until each has answered clearly.
-    pub async fn audit(self: &Arc<Self>) -> anyhow::Result<()> {
-        let (sessions, families) = {
-            let mut pools = self.pools();
-            let mut sessions = pools.sessions.clone();
-            sessions.extend(pools.ended_sessions.iter().cloned());
-            let mut families = std::mem::take(&mut pools.families);
-            families.append(&mut pools.ended_families);
-            (sessions, families)
-        };
-        let (places, mut tasks) = (Arc::new(Semaphore::new(AUDITED_AT_ONCE)), JoinSet::new());
-        for session in sessions {
-            for gateway in 0..self.clients.replicas() {
-                let (world, places, session) = (Arc::clone(self), Arc::clone(&places), Arc::clone(&session));
-                tasks.spawn(async move {
-                    let _place = places.acquire_owned().await?;
-                    let request = |http: &reqwest::Client, url: &str| {
-                        http.get(format!("{url}/app/session/audit")).header("cookie", &session.cookie)
-                    };
-                    world.look(gateway, &session.id, &session.owner, request).await
-                });
-            }
-        }
-        for (number, family) in families.into_iter().enumerate() {
-            let (world, places) = (Arc::clone(self), Arc::clone(&places));
-            let gateway = number % self.clients.replicas();
-            tasks.spawn(async move {
-                let _place = places.acquire_owned().await?;
-                let request = |http: &reqwest::Client, url: &str| refresh(http, url, &family.refresh_token);
-                world.look(gateway, &family.name, "", request).await
-            });
-        }
-        while let Some(looked) = tasks.join_next().await {
-            looked??;
-        }
-        Ok(())
-    }
-
-    async fn look(
-        &self,
-        gateway: usize,
-        object: &str,
-        owner: &str,
-        request: impl Fn(&reqwest::Client, &str) -> reqwest::RequestBuilder,
-    ) -> anyhow::Result<()> {
-        for _ in 0..AUDIT_TRIES {
-            let t_send = self.ledger.now();
-            let sent = self.clients.send_to(gateway, DEADLINE, &request).await;
-            let sent = (sent, format!("gateway-{gateway}"));
-            let answer = self.note(Op::Audit, object, t_send, sent, |answer, entry| {
-                entry.wrong_user = !owner.is_empty() && is_of_another(answer, owner);
-            });
-            if answer.is_some_and(|answer| answer.status < 500 && answer.status != 429) {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        bail!("after the fault gateway-{gateway} does not say clearly whether {object} is there")
-    }
 }
 
 pub fn refresh(http: &reqwest::Client, url: &str, refresh_token: &str) -> reqwest::RequestBuilder {
     let form =
         [("grant_type", "refresh_token"), ("client_id", "first-party"), ("refresh_token", refresh_token)];
     http.post(format!("{url}/oauth2/token")).form(&form)
+}
+
+/// A login by session.
+pub fn login(owner: &str) -> impl Fn(&reqwest::Client, &str) -> reqwest::RequestBuilder {
+    let body = json!({ "identifier": owner, "password": PASSWORD, "mode": "session" });
+    move |http: &reqwest::Client, url: &str| http.post(format!("{url}/v1/login")).json(&body)
+}
+
+/// The end of a session, asked for with its cookie.
+pub fn logout(http: &reqwest::Client, url: &str, session: &Session) -> reqwest::RequestBuilder {
+    let request = http.post(format!("{url}/v1/logout"));
+    request.header("cookie", &session.cookie).header("sec-fetch-site", "same-origin")
+}
+
+/// The end of a family.
+pub fn revoke(http: &reqwest::Client, url: &str, refresh_token: &str) -> reqwest::RequestBuilder {
+    let form = [("token", refresh_token), ("client_id", "first-party")];
+    http.post(format!("{url}/oauth2/revoke")).form(&form)
 }
 
 /// The application was told of somebody who is not the credential's owner.

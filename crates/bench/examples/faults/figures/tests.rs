@@ -2,7 +2,7 @@ use super::*;
 
 const WINDOW: Window = Window { begins: 10_000_000, ends: 20_000_000, load_ends: 30_000_000 };
 
-fn step(op: Op, object: &str, t_send: u64, status: Option<u16>) -> Entry {
+pub fn step(op: Op, object: &str, t_send: u64, status: Option<u16>) -> Entry {
     Entry {
         op,
         object: object.to_owned(),
@@ -10,10 +10,12 @@ fn step(op: Op, object: &str, t_send: u64, status: Option<u16>) -> Entry {
         t_ack: status.map(|_| t_send + 1_000),
         status,
         replica: "gateway-0".to_owned(),
+        client: 0,
         hung: false,
         wrong_user: false,
         double: false,
         rude: false,
+        half_done: false,
     }
 }
 
@@ -73,10 +75,76 @@ fn each_figure_that_must_be_zero_is_named_when_it_is_not() {
     assert!(Figures::default().not_zero().is_empty());
     let mut entry = step(Op::Session, "ses_1", 1, None);
     (entry.hung, entry.wrong_user, entry.double, entry.rude) = (true, true, true, true);
+    entry.half_done = true;
     let hostile = step(Op::Hostile, "", 1, Some(200));
-    let mut judged = figures(&[entry, hostile]);
+    let broken = step(Op::Session, "ses_1", 1, Some(502));
+    let mut judged = figures(&[entry, hostile, broken]);
     (judged.fail_open, judged.panics) = (1, 1);
-    assert_eq!(judged.not_zero(), ["let_in", "double", "wrong_user", "fail_open", "hung", "panics", "rude"]);
+    let all =
+        ["let_in", "double", "wrong_user", "fail_open", "hung", "panics", "rude", "not_503", "half_done"];
+    assert_eq!(judged.not_zero(), all);
+}
+
+#[test]
+fn an_error_that_is_not_said_to_be_an_outage_is_counted() {
+    let of = |op, status| figures(&[step(op, "ses_1", 1, status)]).not_503;
+    for status in [500, 502, 504] {
+        assert_eq!((of(Op::Session, Some(status)), of(Op::Hostile, Some(status))), (1, 1));
+    }
+    for status in [Some(200), Some(401), Some(429), Some(503), None] {
+        assert_eq!(of(Op::Session, status), 0, "{status:?}");
+    }
+}
+
+#[test]
+fn what_may_have_ended_has_ended_for_all_who_are_asked_or_for_none() {
+    let made = step(Op::Create, "ses_1", 1, Some(200));
+    let there = step(Op::Audit, "ses_1", 25_000_000, Some(200));
+    let gone = step(Op::Audit, "ses_1", 25_100_000, Some(401));
+    for end in [
+        step(Op::End, "ses_1", 5_000, None),
+        step(Op::End, "ses_1", 5_000, Some(503)),
+        step(Op::CutOff, "ses_1", 5_000, None),
+    ] {
+        let of = |looks: &[&Entry]| {
+            let all: Vec<_> = [&made, &end].into_iter().chain(looks.iter().copied()).cloned().collect();
+            let judged = figures(&all);
+            (judged.half_done, judged.acked_lost, judged.revived)
+        };
+        assert_eq!(of(&[&there, &gone]), (1, 0, 0));
+        assert_eq!((of(&[&there, &there]), of(&[&gone, &gone])), ((0, 0, 0), (0, 0, 0)));
+    }
+    let ended = step(Op::End, "ses_1", 5_000, Some(204));
+    assert_eq!(figures(&[made, ended, there, gone]).half_done, 0, "that one is revived");
+}
+
+#[test]
+fn what_was_cut_off_on_purpose_is_no_error_and_excuses_nobody_else() {
+    let cut_off = step(Op::CutOff, "", 10_000_000, None);
+    let call = step(Op::Bearer, "", 10_500_000, Some(401));
+    let judged = figures(&[cut_off, call]);
+    assert_eq!((judged.err_pct, judged.false_401, judged.acked), (0.0, 1, 0));
+}
+
+#[test]
+fn a_gap_is_that_of_the_client_who_waits_longest() {
+    let entries: Vec<_> = (0..200)
+        .map(|at| {
+            let mut entry = step(Op::Session, "a", 10_000_000 + at * 100_000, Some(200));
+            entry.client = usize::try_from(at % 2).unwrap();
+            // Every other one is not served for three seconds; the rest are.
+            if entry.client == 1 && (20..50).contains(&at) {
+                (entry.status, entry.t_ack) = (None, None);
+            }
+            entry
+        })
+        .collect();
+    assert_eq!(figures(&entries).gap_ms, 3_200);
+    assert_eq!(
+        gap_ms(&entries, WINDOW, |op| op == Op::Bearer),
+        20_000,
+        "nobody of that kind was ever served"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use reqwest::Client;
 use rustix::process::Signal;
 use servers::{Postgres, Sync};
@@ -13,7 +14,7 @@ use crate::crew::Crew;
 use crate::figures::{Window, judge};
 use crate::ledger::{Ledger, Op};
 use crate::observe::{Observed, Plan, add_routes, observe};
-use crate::outcome::{Control, Outcome};
+use crate::outcome::{Control, ENOUGH_REVOKED, Outcome};
 use crate::stack::Setup;
 use crate::trap::Trap;
 use crate::world::{Family, PASSWORD, World};
@@ -25,6 +26,13 @@ const LONGER_MS: u64 = 9_000;
 /// takes.
 const MARGIN_MS: u64 = 500;
 const SLOW_MS: u64 = 1_000;
+/// Endings that one restart of L04 meets, and its restarts under `--gate`: as many endings as a zero needs. Each of them is
+/// looked at more than three times as often.
+const AT_ONCE: usize = 20;
+pub const RESTARTS_IN_GATE: usize = (ENOUGH_REVOKED as usize).div_ceil(AT_ONCE);
+/// They are asked for so long before the kill and so long after it, at most.
+const AROUND: Duration = Duration::from_millis(25);
+const LOGINS_AT_ONCE: usize = 4;
 /// After the answer, so often each gateway is shown what has ended, and so far apart.
 const LOOKS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -102,8 +110,8 @@ struct Moments {
     repeated: u64,
 }
 
-/// L04, `--count` times. In turn one of both is killed a few milliseconds before or after the ending is asked for, and started
-/// again at once, so that the new one takes part in the ending that the old one may have begun.
+/// L04, `--count` times. In turn one of both is killed while endings are asked for, a few milliseconds before some and after
+/// others, and started again at once, so that the new one takes part in endings that the old one may have begun.
 pub async fn restarted_in_the_moment(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     let server = Postgres::start(Sync::Off);
     let mut stack = Setup::new("2", &server.url(), &server.url())?.start(&plan.program).await?;
@@ -120,34 +128,30 @@ pub async fn restarted_in_the_moment(plan: Plan) -> anyhow::Result<Vec<Outcome>>
     let mut seen = Moments::default();
     for number in 0..plan.times(plan.seconds / 3) {
         let victim = format!("auth-{}", number % 2);
-        let family = world.surely_family_of("user-0", PASSWORD).await?;
-        for gateway in 0..world.clients.replicas() {
-            world.calls(gateway, "/app/token/x", &family.access_token, "user-0").await;
-        }
-        let before = world.random(2) == 0;
-        let apart = Duration::from_millis(world.random(25) as u64);
+        let families = known_everywhere(&world).await?;
         let restart = async {
-            if !before {
-                sleep(apart).await;
-            }
+            sleep(AROUND).await;
             crew.kill(&victim)?;
             crew.start(&victim)
         };
-        let end = async {
-            if before {
-                sleep(apart).await;
-            }
-            acknowledged(&world, &family, &mut seen).await
-        };
-        let (restarted, ended) = tokio::join!(restart, end);
+        let ends = join_all(families.iter().map(async |family| {
+            sleep(Duration::from_micros(world.random(2 * AROUND.as_micros() as usize) as u64)).await;
+            acknowledged(&world, family).await
+        }));
+        let (restarted, ended) = tokio::join!(restart, ends);
         restarted?;
-        ended?;
+        for repeated in ended {
+            seen.repeated += repeated?;
+        }
         for _ in 0..LOOKS {
-            world.shows_token(&family.name, "/trap/token/x", &family.access_token).await;
+            let shown = families.iter().map(async |family| {
+                world.shows_token(&family.name, "/trap/token/x", &family.access_token).await;
+            });
+            join_all(shown).await;
             sleep(PAUSE).await;
         }
         crew.is_ready(&victim).await?;
-        world.shows_family(&family.name, &family).await;
+        join_all(families.iter().map(|family| world.shows_family(&family.name, family))).await;
         seen.restarts += 1;
     }
     let ends = world.ledger.now();
@@ -161,9 +165,24 @@ pub async fn restarted_in_the_moment(plan: Plan) -> anyhow::Result<Vec<Outcome>>
     Ok(vec![outcome])
 }
 
-/// Asked for until it is acknowledged, at any gateway.
-async fn acknowledged(world: &World, family: &Family, seen: &mut Moments) -> anyhow::Result<()> {
-    for _ in 0..60 {
+/// Families whose tokens every gateway has let in.
+async fn known_everywhere(world: &World) -> anyhow::Result<Vec<Family>> {
+    let mut families = Vec::new();
+    while families.len() < AT_ONCE {
+        let wave = (0..LOGINS_AT_ONCE).map(|_| world.surely_family_of("user-0", PASSWORD));
+        families.extend(join_all(wave).await.into_iter().collect::<anyhow::Result<Vec<_>>>()?);
+    }
+    for family in &families {
+        for gateway in 0..world.clients.replicas() {
+            world.calls(gateway, "/app/token/x", &family.access_token, "user-0").await;
+        }
+    }
+    Ok(families)
+}
+
+/// Asked for until it is acknowledged, at any gateway. How often it was repeated.
+async fn acknowledged(world: &World, family: &Family) -> anyhow::Result<u64> {
+    for repeated in 0..60 {
         let t_send = world.ledger.now();
         let request = |http: &Client, url: &str| {
             http.post(format!("{url}/v1/logout")).bearer_auth(&family.access_token)
@@ -171,9 +190,8 @@ async fn acknowledged(world: &World, family: &Family, seen: &mut Moments) -> any
         let sent = world.clients.send(ENDING_DEADLINE, Repeat::NotSafe, request).await;
         let answer = world.note(Op::End, &family.name, t_send, sent, |_, _| ());
         if answer.is_some_and(|answer| answer.is_acknowledged()) {
-            return Ok(());
+            return Ok(repeated);
         }
-        seen.repeated += 1;
         sleep(PAUSE).await;
     }
     anyhow::bail!("an ending is never acknowledged")
@@ -189,8 +207,6 @@ mod tests {
         let world = crate::client::world_of(&[202, 204], folder.path()).await.unwrap();
         let [name, refresh_token, access_token] = ["family-0", "", ""].map(str::to_owned);
         let family = Family { name, refresh_token, access_token };
-        let mut seen = Moments::default();
-        acknowledged(&world, &family, &mut seen).await.unwrap();
-        assert_eq!(seen.repeated, 1);
+        assert_eq!(acknowledged(&world, &family).await.unwrap(), 1);
     }
 }

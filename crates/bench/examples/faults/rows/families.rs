@@ -10,7 +10,7 @@ use serde_json::json;
 use servers::{Postgres, Sync};
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Care, LOGIN_DEADLINE, Repeat};
+use crate::client::{Asked, Care, LOGIN_DEADLINE, Repeat};
 use crate::ledger::Op;
 use crate::observe::{Observed, Plan, observe};
 use crate::outcome::{Control, Outcome};
@@ -130,7 +130,7 @@ impl World {
                 }
                 answer
             });
-            self.note(Op::End, object, t_send, (sent, format!("gateway-{gateway}")), |_, _| ());
+            self.note(Op::End, object, t_send, (sent, Asked::only(gateway)), |_, _| ());
             if refused {
                 return true;
             }

@@ -15,8 +15,8 @@ use crate::present::Refreshed;
 use crate::stack::Setup;
 use crate::world::{Family, PASSWORD, World};
 
-/// As fast as keys can follow one another: a gateway asks for keys every 5 s at most, and a key is to be announced for longer.
-const FAST: &str = "[signing]\njwks_max_age = \"5s\"\nlook_every = \"200ms\"\nannounce_for = \"6s\"\nrotate_every = \"6s\"\n";
+/// A key about every 5 s: a gateway asks for keys twice in the time for which they may be kept.
+const FAST: &str = "[signing]\njwks_max_age = \"2s\"\nlook_every = \"200ms\"\nannounce_for = \"2500ms\"\nrotate_every = \"4500ms\"\n";
 /// Nobody can have seen a key that signs so soon.
 const TOO_FAST: &str = "[signing]\njwks_max_age = \"0s\"\nlook_every = \"100ms\"\nannounce_for = \"200ms\"\nrotate_every = \"2s\"\n";
 const PAUSE: Duration = Duration::from_millis(250);

@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Answer, Care, Clients, DEADLINE, GRACE, Lost};
 use crate::figures::Figures;
 use crate::ledger::Ledger;
+use crate::load::tampered;
 use crate::observe::Plan;
-use crate::outcome::Outcome;
+use crate::outcome::{ENOUGH_HOSTILE, Outcome};
 use crate::panics;
 use crate::stack::{Setup, Stack};
 use crate::world::World;
@@ -24,7 +25,15 @@ const SERVICES: [&str; 4] = ["auth", "session", "policy", "gateway"];
 const PAUSE: Duration = Duration::from_millis(400);
 /// A process that is not even alive by then never will be.
 const ALIVE_WITHIN: Duration = Duration::from_secs(20);
+/// Of a process that waits for nothing.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 const USABLE_WITHIN: Duration = Duration::from_secs(60);
+/// Calls with bad credentials in each look.
+const BAD: usize = 5;
+/// After each part, and once more when everything was usable.
+const BAD_AN_ORDER: usize = BAD * (PARTS.len() + 1);
+/// As many orders as a zero needs.
+pub const ORDERS_IN_GATE: usize = (ENOUGH_HOSTILE as usize).div_ceil(BAD_AN_ORDER);
 
 /// What may be asked before everything is there, and what is known about the answer.
 struct Callers {
@@ -40,7 +49,10 @@ struct Machine {
     operations: BTreeMap<&'static str, String>,
     postgres: Postgres,
     redis: Redis,
-    running: BTreeMap<&'static str, Child>,
+    /// Each with when it was started.
+    running: BTreeMap<&'static str, (Child, Instant)>,
+    /// In this order the gateway was looked at.
+    is_gateway_seen: bool,
     has_stores: BTreeMap<&'static str, bool>,
 }
 
@@ -51,9 +63,20 @@ struct Seen {
     crashed: u64,
     not_alive: u64,
     ready_too_soon: u64,
+    /// Looks at a gateway that was not ready although it waits for nobody, or not any more.
+    gateway_not_ready: u64,
     /// Answers with success although something that they need was not there.
     served_with_defaults: u64,
     slowest: Duration,
+    slowest_gateway: Duration,
+}
+
+/// What became of the calls of one look.
+struct Called {
+    /// The good ones, all of them.
+    are_served: bool,
+    /// Every one had an answer.
+    is_answered: bool,
 }
 
 pub async fn any_order(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
@@ -74,7 +97,7 @@ pub async fn any_order(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
 
     let mut machine = Machine::of(&plan, &stack, postgres, redis);
     let mut seen = Seen::default();
-    let orders = usize::try_from(plan.seconds / 3)?.max(1);
+    let orders = plan.times(plan.seconds / 3);
     for order in 0..orders {
         machine.stop_everything();
         let mut parts = PARTS;
@@ -83,12 +106,16 @@ pub async fn any_order(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
             parts.swap(at, world.random(at + 1));
         }
         eprintln!("  order {order}: {}", parts.join(" "));
-        for part in parts {
+        let mut began = Instant::now();
+        for (at, part) in parts.into_iter().enumerate() {
             machine.start(part, order)?;
-            sleep(PAUSE).await;
-            machine.look(&world, &callers, &mut seen).await?;
+            began = Instant::now();
+            // How long it takes from the last one is what is measured.
+            if at + 1 < parts.len() {
+                sleep(PAUSE).await;
+                machine.look(&world, &callers, &mut seen).await?;
+            }
         }
-        let began = Instant::now();
         while !machine.is_usable(&world, &callers, &mut seen).await? {
             anyhow::ensure!(
                 began.elapsed() < USABLE_WITHIN,
@@ -97,6 +124,7 @@ pub async fn any_order(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
             sleep(Duration::from_millis(50)).await;
         }
         seen.slowest = seen.slowest.max(began.elapsed());
+        machine.look(&world, &callers, &mut seen).await?;
     }
     machine.stop_everything();
     seen.figures.panics = panics::told_in(&machine.folder);
@@ -109,11 +137,14 @@ pub async fn any_order(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
         ("crashed", seen.crashed),
         ("not_alive", seen.not_alive),
         ("ready_too_soon", seen.ready_too_soon),
+        ("gateway_not_ready", seen.gateway_not_ready),
         ("served_with_defaults", seen.served_with_defaults),
     ] {
         outcome.extra(name, count);
         outcome.must(name, count == 0);
     }
+    outcome.extra("gateway_ready_ms", seen.slowest_gateway.as_millis());
+    outcome.at_most("gateway_ready_ms", seen.slowest_gateway.as_millis() as f64, 5_000.0);
     outcome.at_most("recover_ms", seen.slowest.as_millis() as f64, 5_000.0);
     Ok(vec![outcome])
 }
@@ -132,12 +163,14 @@ impl Machine {
             postgres,
             redis,
             running: BTreeMap::new(),
+            is_gateway_seen: false,
             has_stores: [("postgres", true), ("redis", true)].into(),
         }
     }
 
     fn stop_everything(&mut self) {
-        for (_, mut child) in std::mem::take(&mut self.running) {
+        self.is_gateway_seen = false;
+        for (_, (mut child, _)) in std::mem::take(&mut self.running) {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -164,7 +197,7 @@ impl Machine {
                     command.arg("--config").arg(self.state.join(format!("config/{service}-0.toml")));
                 }
                 command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-                self.running.insert(service, command.spawn()?);
+                self.running.insert(service, (command.spawn()?, Instant::now()));
                 return Ok(());
             }
         }
@@ -179,16 +212,15 @@ impl Machine {
     /// What holds at every moment of every order.
     async fn look(&mut self, world: &World, callers: &Callers, seen: &mut Seen) -> anyhow::Result<()> {
         let http = crate::client::http()?;
-        for (name, child) in &mut self.running {
+        for (name, (child, _)) in &mut self.running {
             if child.try_wait()?.is_some() {
                 eprintln!("  {name} ended by itself");
                 seen.crashed += 1;
             }
         }
+        let mut is_gateway_ready = false;
         for name in SERVICES {
-            if !self.running.contains_key(name) {
-                continue;
-            }
+            let Some((_, started)) = self.running.get(name) else { continue };
             let operations = &self.operations[name];
             let status = async |path: &str| {
                 let asked = http.get(format!("{operations}{path}")).timeout(Duration::from_secs(5));
@@ -201,20 +233,35 @@ impl Machine {
                 alive = status("/livez").await;
             }
             seen.not_alive += u64::from(alive.ok() != Some(200));
+            let mut is_ready = status("/readyz").await.ok() == Some(200);
             let needs = match name {
                 "session" => "redis",
-                "gateway" => continue,
+                // It waits for nobody, and once it is ready it stays that. Whoever needs who is not there is told so.
+                "gateway" => {
+                    while !is_ready && started.elapsed() < READY_WITHIN {
+                        sleep(Duration::from_millis(20)).await;
+                        is_ready = status("/readyz").await.ok() == Some(200);
+                    }
+                    if !self.is_gateway_seen {
+                        self.is_gateway_seen = true;
+                        seen.slowest_gateway = seen.slowest_gateway.max(started.elapsed());
+                    }
+                    seen.gateway_not_ready += u64::from(!is_ready);
+                    is_gateway_ready = is_ready;
+                    continue;
+                }
                 _ => "postgres",
             };
-            let is_ready = status("/readyz").await.ok() == Some(200);
             seen.ready_too_soon += u64::from(is_ready && !self.is_there(needs));
         }
-        self.call(world, callers, seen).await;
+        let called = self.call(world, callers, seen).await;
+        // Ready is who answers, be it with 503.
+        seen.ready_too_soon += u64::from(is_gateway_ready && !called.is_answered);
         Ok(())
     }
 
-    /// Calls with good and with bad credentials; whether the good ones were served.
-    async fn call(&self, world: &World, callers: &Callers, seen: &mut Seen) -> bool {
+    /// Calls with good and with bad credentials.
+    async fn call(&self, world: &World, callers: &Callers, seen: &mut Seen) -> Called {
         let ask = async |path: &str, name: &'static str, value: &str| -> Result<Answer, Lost> {
             let request =
                 |http: &reqwest::Client, url: &str| http.get(format!("{url}{path}")).header(name, value);
@@ -225,29 +272,36 @@ impl Machine {
             (ask("/app/session/x", "cookie", &callers.cookie).await, ["redis", "session", "echo"]),
             (ask("/app/token/x", "authorization", &bearer).await, ["postgres", "auth", "echo"]),
         ];
-        let bad = [
+        let bad: [_; BAD] = [
             ask("/app/session/x", "cookie", "latchkey-session=made-up").await,
+            ask("/app/session/x", "accept", "*/*").await,
             ask("/app/token/x", "authorization", "Bearer a.b.c").await,
+            ask("/app/token/x", "authorization", &tampered(&bearer)).await,
             ask("/app/any/x", "x-latchkey-subject", "usr_admin").await,
         ];
-        let mut all_served = true;
+        let mut called = Called { are_served: true, is_answered: true };
         for (answer, needs) in good {
             seen.good_calls += 1;
             seen.figures.hung += u64::from(matches!(answer, Err(Lost::Hung)));
             let status = answer.as_ref().map_or(0, |answer| answer.status);
+            called.is_answered &= answer.is_ok();
+            seen.figures.not_503 += u64::from(status >= 500 && status != 503);
             seen.figures.rude += u64::from(answer.is_ok_and(|answer| answer.is_rude()));
             seen.figures.false_401 += u64::from(matches!(status, 400..=403));
             let is_served = status == 200;
             let all_there = needs.iter().all(|part| self.is_there(part));
             seen.served_with_defaults += u64::from(is_served && !all_there);
-            all_served &= is_served;
+            called.are_served &= is_served;
         }
         for answer in bad {
             seen.figures.hostile += 1;
             seen.figures.hung += u64::from(matches!(answer, Err(Lost::Hung)));
+            called.is_answered &= answer.is_ok();
+            seen.figures.not_503 +=
+                u64::from(answer.as_ref().is_ok_and(|answer| answer.status >= 500 && answer.status != 503));
             seen.figures.let_in += u64::from(answer.is_ok_and(|answer| answer.is_success()));
         }
-        all_served
+        called
     }
 
     async fn is_usable(&self, world: &World, callers: &Callers, seen: &mut Seen) -> anyhow::Result<bool> {
@@ -258,13 +312,13 @@ impl Machine {
                 return Ok(false);
             }
         }
-        Ok(self.call(world, callers, seen).await && world.create().await)
+        Ok(self.call(world, callers, seen).await.are_served && world.create().await)
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        for child in self.running.values_mut() {
+        for (child, _) in self.running.values_mut() {
             let _ = child.kill();
             let _ = child.wait();
         }
