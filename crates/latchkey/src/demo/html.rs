@@ -139,15 +139,20 @@ fn chart(
             let _ = write!(
                 svg,
                 "<rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{tall:.1}\" fill=\"{colour}\"/>\
-                 <text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
                  <text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 x + step * 0.1,
                 step * 0.8,
-                y - 5.0,
-                said(row),
                 BASE + 18.0,
                 row.replicas,
             );
+            // The last word is next to its bar: longer ones would be under the next bar.
+            for (line, word) in said(row).split(' ').rev().enumerate() {
+                let _ = write!(
+                    svg,
+                    "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{word}</text>",
+                    y - 5.0 - 15.0 * line as f64,
+                );
+            }
         }
         let middle = LEFT + group * (at as f64 + 0.5);
         let _ = write!(

@@ -226,7 +226,8 @@ async fn hears_through(cable: &mut Cable, stack: &mut Stack) {
 }
 
 /// An answer that comes sooner than the acknowledgement of gateway-1 can travel has not waited for it. On a machine that is too slow
-/// gateway-1 gives its connection up before anything is held up: then it begins anew.
+/// gateway-1 gives its connection up, before anything is held up or again and again, and who has none is not struck: then it begins
+/// anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_acknowledges_late_holds_up_a_few_endings_and_then_none() {
     let server = Postgres::start(Sync::Off);
@@ -234,6 +235,7 @@ async fn a_gateway_that_acknowledges_late_holds_up_a_few_endings_and_then_none()
     let mut stack = with_routes(Builder::new().settings("auth", &lease), &server.url()).await;
     let mut cable = Cable::new();
     hears_through(&mut cable, &mut stack).await;
+    let mut rounds = Vec::new();
     for _ in 0..3 {
         has_lease(&stack, "gateway-1").await;
         for step in 1..=STEPS {
@@ -241,18 +243,18 @@ async fn a_gateway_that_acknowledges_late_holds_up_a_few_endings_and_then_none()
             sleep(LEASE / 10).await;
         }
         let (mut took, mut in_a_row) = (Vec::new(), 0);
-        while took.len() < 12 && in_a_row < 3 {
+        while took.len() < 8 && in_a_row < 3 {
             let one = ending_in(&stack).await;
             in_a_row = if one < LATE / 2 { in_a_row + 1 } else { 0 };
             took.push(one);
         }
         cable.mend();
-        assert_eq!(in_a_row, 3, "{took:?}");
-        if took.len() > 3 {
+        if in_a_row == 3 && took.len() > 3 {
             return;
         }
+        rounds.push(took);
     }
-    panic!("nothing was held up");
+    panic!("nothing was held up, or everything: {rounds:?}");
 }
 
 /// How long it took to be acknowledged at gateway-0. gateway-1 does not let it in from then on.
