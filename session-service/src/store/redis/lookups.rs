@@ -1,5 +1,5 @@
 //! Which session a secret finds: the question of every request. It is two plain reads, the pointer and then the session, and
-//! those that are asked for at once go to Redis together. A script for each costs Redis four times as much.
+//! those that are asked for at once go to Redis together: a script each costs both sides more (`cargo xtask bench sessions`).
 //!
 //! Two reads are as exact as a script: a pointer never changes, and one command reads a session, with its current secret, as
 //! of one moment. A secret that is not the current one is left to the script, which sees the former ones as well.
