@@ -3,6 +3,7 @@
 //! `tests/drift.rs` holds that the generated code is what the contracts say.
 #![allow(clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
 
+pub mod codec;
 mod redacted;
 
 /// Every contract as a serialized `FileDescriptorSet`: for gRPC reflection, and for the test that each RPC has a row in the access table.

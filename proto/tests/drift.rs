@@ -53,6 +53,7 @@ fn generated_code_is_what_the_contracts_say() {
         .out_dir(generated.path())
         .file_descriptor_set_path(generated.path().join("descriptors.bin"))
         .build_transport(false)
+        .codec_path("crate::codec::Codec")
         .skip_debug(SECRETS)
         .compile_fds(descriptors.clone())
         .unwrap();

@@ -423,7 +423,7 @@ pub mod check_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.CheckService/Check",
             );
@@ -448,7 +448,7 @@ pub mod check_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.CheckService/BatchCheck",
             );
@@ -594,7 +594,7 @@ pub mod check_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CheckSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -639,7 +639,7 @@ pub mod check_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchCheckSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -791,7 +791,7 @@ pub mod policy_read_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyReadService/GetSubjectRoles",
             );
@@ -821,7 +821,7 @@ pub mod policy_read_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyReadService/GetRole",
             );
@@ -847,7 +847,7 @@ pub mod policy_read_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyReadService/ListRoles",
             );
@@ -873,7 +873,7 @@ pub mod policy_read_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyReadService/ListGrants",
             );
@@ -899,7 +899,7 @@ pub mod policy_read_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyReadService/ListGroups",
             );
@@ -1068,7 +1068,7 @@ pub mod policy_read_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSubjectRolesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1113,7 +1113,7 @@ pub mod policy_read_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetRoleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1158,7 +1158,7 @@ pub mod policy_read_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListRolesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1203,7 +1203,7 @@ pub mod policy_read_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListGrantsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1248,7 +1248,7 @@ pub mod policy_read_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListGroupsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1400,7 +1400,7 @@ pub mod policy_admin_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyAdminService/PutRole",
             );
@@ -1427,7 +1427,7 @@ pub mod policy_admin_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyAdminService/DeleteRole",
             );
@@ -1457,7 +1457,7 @@ pub mod policy_admin_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyAdminService/CreateGrant",
             );
@@ -1487,7 +1487,7 @@ pub mod policy_admin_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyAdminService/DeleteGrant",
             );
@@ -1517,7 +1517,7 @@ pub mod policy_admin_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyAdminService/CreateGroup",
             );
@@ -1546,7 +1546,7 @@ pub mod policy_admin_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyAdminService/DeleteGroup",
             );
@@ -1576,7 +1576,7 @@ pub mod policy_admin_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyAdminService/AddGroupMember",
             );
@@ -1606,7 +1606,7 @@ pub mod policy_admin_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyAdminService/RemoveGroupMember",
             );
@@ -1636,7 +1636,7 @@ pub mod policy_admin_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.policy.v1.PolicyAdminService/ForgetSubject",
             );
@@ -1841,7 +1841,7 @@ pub mod policy_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PutRoleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1887,7 +1887,7 @@ pub mod policy_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteRoleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1933,7 +1933,7 @@ pub mod policy_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateGrantSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1979,7 +1979,7 @@ pub mod policy_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteGrantSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2025,7 +2025,7 @@ pub mod policy_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateGroupSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2071,7 +2071,7 @@ pub mod policy_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteGroupSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2117,7 +2117,7 @@ pub mod policy_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AddGroupMemberSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2166,7 +2166,7 @@ pub mod policy_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveGroupMemberSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2212,7 +2212,7 @@ pub mod policy_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ForgetSubjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
