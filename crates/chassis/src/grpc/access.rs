@@ -30,19 +30,16 @@ pub(crate) fn is_taken(name: &str) -> bool {
     name == MESH || OURS.contains(&name)
 }
 
-/// The method, as the table has it, if `caller` may call it.
-pub(super) fn allowed(
-    table: AccessTable,
-    admitted: &[String],
-    method: &str,
-    caller: Option<&str>,
-) -> Option<&'static str> {
-    let caller = caller?;
-    let (name, callers) = table.iter().chain(BUILT_IN).find(|(name, _)| *name == method)?;
-    let allows = callers.contains(&caller)
+/// Every row: the table's, and what every server answers.
+pub(super) fn rows(table: AccessTable) -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    table.iter().chain(BUILT_IN).copied()
+}
+
+/// Whether a row with these callers lets `caller` in.
+pub(super) fn allows(callers: &[&str], admitted: &[String], caller: &str) -> bool {
+    callers.contains(&caller)
         || (caller == MESH && !callers.is_empty())
-        || (callers.contains(&ADMITTED) && admitted.iter().any(|name| name == caller));
-    allows.then_some(name)
+        || (callers.contains(&ADMITTED) && admitted.iter().any(|name| name == caller))
 }
 
 /// The methods in `descriptors` (a serialized `FileDescriptorSet`) that have no row in `table`, sorted. Descriptors
@@ -78,34 +75,34 @@ mod tests {
         ("/a.v1.Writes/Put", &[]),
     ];
 
-    fn allows(table: AccessTable, method: &str, caller: Option<&str>) -> bool {
-        super::allowed(table, &["reports".to_owned()], method, caller).is_some()
+    fn allows(method: &str, caller: &str) -> bool {
+        let row = rows(TABLE).find(|(name, _)| *name == method);
+        row.is_some_and(|(_, callers)| super::allows(callers, &["reports".to_owned()], caller))
     }
 
     #[test]
     fn who_is_admitted_by_name_may_what_a_row_says_and_nothing_else() {
-        assert!(allows(TABLE, "/a.v1.Reads/Watch", Some("reports")));
-        assert!(allows(TABLE, "/a.v1.Reads/Watch", Some("gateway")));
-        assert!(!allows(TABLE, "/a.v1.Reads/Watch", Some("billing")), "not admitted");
-        assert!(!allows(TABLE, "/a.v1.Reads/Get", Some("reports")), "the row does not say so");
-        assert!(!allows(TABLE, "/a.v1.Writes/Put", Some("reports")));
-        assert!(allows(TABLE, "/grpc.health.v1.Health/Check", Some("reports")));
-        assert_eq!(allowed(TABLE, &[], "/a.v1.Reads/Watch", Some("reports")), None);
+        assert!(allows("/a.v1.Reads/Watch", "reports"));
+        assert!(allows("/a.v1.Reads/Watch", "gateway"));
+        assert!(!allows("/a.v1.Reads/Watch", "billing"), "not admitted");
+        assert!(!allows("/a.v1.Reads/Get", "reports"), "the row does not say so");
+        assert!(!allows("/a.v1.Writes/Put", "reports"));
+        assert!(allows("/grpc.health.v1.Health/Check", "reports"));
+        assert!(!super::allows(&["gateway", ADMITTED], &[], "reports"), "nobody is admitted");
     }
 
     #[test]
     fn what_is_not_listed_is_not_allowed() {
-        assert!(allows(TABLE, "/a.v1.Reads/Get", Some("gateway")));
-        assert!(!allows(TABLE, "/a.v1.Reads/Get", Some("session")));
-        assert!(!allows(TABLE, "/a.v1.Reads/Get", None));
-        assert!(!allows(TABLE, "/a.v1.Reads/get", Some("gateway")));
-        assert!(!allows(TABLE, "/a.v1.Reads/Gets", Some("gateway")));
-        assert!(allows(TABLE, "/a.v1.Reads/Get", Some(MESH)));
-        assert!(!allows(TABLE, "/a.v1.Writes/Put", Some(MESH)), "a row without callers is closed to all");
-        assert!(!allows(TABLE, "/a.v1.Other/Do", Some(MESH)));
-        assert!(allows(TABLE, "/grpc.health.v1.Health/Check", Some("session")));
-        assert!(!allows(TABLE, "/grpc.health.v1.Health/Check", Some("somebody")));
-        assert!(!allows(TABLE, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Some("session")));
+        assert!(allows("/a.v1.Reads/Get", "gateway"));
+        assert!(!allows("/a.v1.Reads/Get", "session"));
+        assert!(!allows("/a.v1.Reads/get", "gateway"));
+        assert!(!allows("/a.v1.Reads/Gets", "gateway"));
+        assert!(allows("/a.v1.Reads/Get", MESH));
+        assert!(!allows("/a.v1.Writes/Put", MESH), "a row without callers is closed to all");
+        assert!(!allows("/a.v1.Other/Do", MESH));
+        assert!(allows("/grpc.health.v1.Health/Check", "session"));
+        assert!(!allows("/grpc.health.v1.Health/Check", "somebody"));
+        assert!(!allows("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "session"));
     }
 
     #[test]

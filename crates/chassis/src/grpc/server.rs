@@ -7,7 +7,9 @@
 mod bind;
 mod connection;
 mod door;
+mod figures;
 mod limit;
+mod methods;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,13 +22,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 pub(crate) use bind::after_accept_error;
 pub use bind::{BindError, bind};
 
+use self::figures::Instruments;
+use self::methods::{Methods, Services};
 use super::AccessTable;
 use crate::config;
 use crate::lifecycle::{Lifecycle, Readiness};
@@ -41,8 +44,8 @@ pub struct Server {
     admitted: Vec<String>,
     lifecycle: Lifecycle,
     settings: config::Server,
-    routes: RoutesBuilder,
-    services: Vec<&'static str>,
+    services: Services,
+    names: Vec<&'static str>,
     descriptors: Vec<&'static [u8]>,
     listening: Readiness,
     incarnation: Option<HeaderValue>,
@@ -71,8 +74,8 @@ impl Server {
             draining: lifecycle.draining(),
             lifecycle,
             settings: config::Server::on(std::net::SocketAddr::from(([127, 0, 0, 1], 0))),
-            routes: Routes::builder(),
-            services: Vec::new(),
+            services: Services::default(),
+            names: Vec::new(),
             descriptors: Vec::new(),
             incarnation: None,
         }
@@ -93,16 +96,19 @@ impl Server {
     /// Adds a service.
     pub fn service<S>(mut self, service: S) -> Server
     where
-        S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
-            + NamedService
+        S: tower::Service<
+                http::Request<Body>,
+                Response = http::Response<Body>,
+                Error = Infallible,
+                Future = methods::Answer,
+            > + NamedService
             + Clone
             + Send
             + Sync
             + 'static,
-        S::Future: Send + 'static,
     {
-        self.services.push(S::NAME);
-        self.routes.add_service(service);
+        self.names.push(S::NAME);
+        self.services.add(service);
         self
     }
 
@@ -130,14 +136,10 @@ impl Server {
     pub async fn serve(mut self, listener: TcpListener) -> Result<(), ServeError> {
         self.add_health();
         self.add_reflection()?;
-        let door = Arc::new(door::Door::new(
-            self.name,
-            (self.access, self.admitted),
-            &self.settings,
-            self.routes.routes().prepare(),
-            self.incarnation,
-            &self.lifecycle,
-        ));
+        let instruments = Instruments::new(&self.lifecycle.metrics().meter(), self.name);
+        let methods = Methods::new(&self.services, self.access, self.admitted, &instruments);
+        let unlisted = instruments.of("unlisted");
+        let door = Arc::new(door::Door::new(methods, unlisted, &self.settings, self.incarnation));
         let connections = Arc::new(connection::Connections {
             acceptor: self.identity.server_config().map(TlsAcceptor::from),
             identity: self.identity,
@@ -177,8 +179,8 @@ impl Server {
     /// `grpc.health.v1` says of each service, and of the whole (`""`), what readiness says.
     fn add_health(&mut self) {
         let (reporter, service) = tonic_health::server::health_reporter();
-        self.routes.add_service(service);
-        let names: Vec<&'static str> = self.services.iter().copied().chain([""]).collect();
+        self.services.add(service);
+        let names: Vec<&'static str> = self.names.iter().copied().chain([""]).collect();
         let changes = self.lifecycle.readiness_changes();
         self.lifecycle.spawn_support("grpc health", report_health(reporter, names, changes));
     }
@@ -189,8 +191,8 @@ impl Server {
         }
         // `v1alpha` too, which is all that grpcio and older tools speak. The messages are the same.
         let (current, former) = (self.reflection(), self.reflection());
-        self.routes.add_service(current.build_v1()?);
-        self.routes.add_service(former.build_v1alpha()?);
+        self.services.add(current.build_v1()?);
+        self.services.add(former.build_v1alpha()?);
         Ok(())
     }
 
@@ -201,7 +203,7 @@ impl Server {
         for descriptors in &self.descriptors {
             builder = builder.register_encoded_file_descriptor_set(descriptors);
         }
-        for service in &self.services {
+        for service in &self.names {
             builder = builder.with_service_name(*service);
         }
         builder

@@ -77,15 +77,15 @@ impl Link {
     }
 
     /// Does `work` until the deadline. `operation` is what traces call it.
-    pub(super) async fn run<T, F>(
+    pub(super) fn run<T, F>(
         &self,
         operation: &'static str,
         work: impl FnOnce(MultiplexedConnection) -> F,
-    ) -> Result<T, StoreError>
+    ) -> impl Future<Output = Result<T, StoreError>>
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let done = async {
+        let done = async move {
             let (connection, number) = self.connection()?;
             let within = self.0.timeout;
             let waiting = Waiting { link: self, number, since: Instant::now(), is_answered: false };
@@ -93,7 +93,7 @@ impl Link {
             waiting.answered(done.as_ref().err());
             Ok(done?)
         };
-        traces::storing("redis", operation, done).await
+        traces::storing("redis", operation, done)
     }
 
     pub(super) fn connection(&self) -> Result<(MultiplexedConnection, u64), Failure> {

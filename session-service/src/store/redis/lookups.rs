@@ -65,7 +65,8 @@ impl Lookups {
                 let is_over = now >= session.absolute_expires_at;
                 Ok((!is_over).then_some(Found { session, successors: Vec::new() }))
             }
-            _ => by_former(to, &secret, now).await,
+            // Rare, and some kilobytes that every lookup would carry along.
+            _ => Box::pin(by_former(to, &secret, now)).await,
         }
     }
 }

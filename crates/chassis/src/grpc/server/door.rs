@@ -12,69 +12,44 @@ use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram};
 use tonic::body::Body;
-use tonic::service::Routes;
 use tonic::{Code, Status};
-use tower::Service as _;
 use tracing::{Instrument as _, Span};
 
+use super::figures::Figures;
 use super::limit::MessageLimit;
+use super::methods::{HEALTH_CHECK, Handler, Method, Methods};
 use crate::config;
 use crate::entropy::{self, SystemEntropy};
-use crate::grpc::access::{self, AccessTable};
 use crate::grpc::context::{self, Caller, Deadline, RequestId};
-use crate::lifecycle::Lifecycle;
 use crate::status;
 use crate::telemetry::traces;
 
 /// How long a refused caller may take for the rest of its message.
 const DRAIN: Duration = Duration::from_secs(1);
 
-const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
-
 /// The way in to a server's services.
 pub(super) struct Door {
-    access: AccessTable,
-    admitted: Vec<String>,
-    routes: Routes,
+    methods: Methods,
     incarnation: Option<HeaderValue>,
     default_deadline: Duration,
     max_message_bytes: usize,
-    calls: Counter<u64>,
-    durations: Histogram<f64>,
+    unlisted: Figures,
 }
 
 impl Door {
     pub(super) fn new(
-        name: &str,
-        (access, admitted): (AccessTable, Vec<String>),
+        methods: Methods,
+        unlisted: Figures,
         settings: &config::Server,
-        routes: Routes,
         incarnation: Option<HeaderValue>,
-        lifecycle: &Lifecycle,
     ) -> Door {
-        let meter = lifecycle.metrics().meter();
         Door {
-            access,
-            admitted,
-            routes,
+            methods,
             incarnation,
             default_deadline: settings.default_deadline,
             max_message_bytes: settings.max_message_bytes,
-            calls: meter
-                .u64_counter(format!("latchkey_{name}_rpcs"))
-                .with_description("Calls answered, by method and gRPC code.")
-                .build(),
-            durations: meter
-                .f64_histogram(format!("latchkey_{name}_rpc_duration"))
-                .with_unit("s")
-                .with_boundaries(vec![
-                    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-                ])
-                .with_description("Time to the answer's head.")
-                .build(),
+            unlisted,
         }
     }
 
@@ -87,7 +62,8 @@ impl Door {
         let began = tokio::time::Instant::now();
         let id = take_request_id(&mut request);
         let name = caller.as_ref().map(|caller| caller.0.as_str());
-        let Some(method) = access::allowed(self.access, &self.admitted, request.uri().path(), name) else {
+        let allowed = name.and_then(|name| self.methods.allowed(request.uri().path(), name));
+        let Some(Method { name: method, handler, figures }) = allowed else {
             // The path is the caller's own words: neither a trace's nor a label.
             let path = request.uri().path();
             tracing::info_span!("rpc", method = path, request_id = id.0, caller = name).in_scope(|| {
@@ -98,17 +74,23 @@ impl Door {
                 None => "a certificate without a name of this domain is not listed for any method".to_owned(),
             };
             let status = status::refusal(Code::PermissionDenied, "CALLER_NOT_LISTED", message);
-            self.record("unlisted", Code::PermissionDenied, began);
-            drain(request.into_body(), self.max_message_bytes).await;
+            self.unlisted.record(Code::PermissionDenied, began.elapsed());
+            Box::pin(drain(request.into_body(), self.max_message_bytes)).await;
             return Ok(status.into_http());
         };
         // A health check is nobody's work.
-        let trace = match method {
+        let trace = match *method {
             HEALTH_CHECK => Span::none(),
             method => traces::answering(method.trim_start_matches('/'), request.headers()),
         };
         let trace_id = traces::id(&trace);
-        let span = tracing::info_span!("rpc", method, request_id = id.0, caller = name, trace_id = trace_id);
+        let span = tracing::info_span!(
+            "rpc",
+            method = *method,
+            request_id = id.0,
+            caller = name,
+            trace_id = trace_id
+        );
         let sent = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = sent.and_then(context::parse_timeout).unwrap_or(self.default_deadline);
         // `Instant + Duration` panics on what a caller may send (99,999,999 hours is fine, but let it not depend on it).
@@ -119,9 +101,9 @@ impl Door {
         request.extensions_mut().insert(Deadline(deadline));
         request.extensions_mut().insert(id);
 
-        let call = self.call(request, deadline).instrument(span).instrument(trace.clone());
+        let call = self.call(handler, request, deadline).instrument(span).instrument(trace.clone());
         let mut response = call.await.unwrap_or_else(Status::into_http);
-        if let Some(incarnation) = self.incarnation.as_ref().filter(|_| method == HEALTH_CHECK) {
+        if let Some(incarnation) = self.incarnation.as_ref().filter(|_| *method == HEALTH_CHECK) {
             response.headers_mut().insert(context::INCARNATION, incarnation.clone());
         }
         let code =
@@ -129,18 +111,21 @@ impl Door {
         if matches!(code, Code::Unknown | Code::Internal | Code::DataLoss | Code::Unavailable) {
             trace.record("otel.status_code", "ERROR");
         }
-        self.record(method, code, began);
+        if let Some(figures) = figures {
+            figures.record(code, began.elapsed());
+        }
         Ok(response)
     }
 
     async fn call(
         &self,
+        handler: &Handler,
         request: Request<Incoming>,
         deadline: tokio::time::Instant,
     ) -> Result<Response<Body>, Status> {
         let request = request.map(|body| Body::new(MessageLimit::new(body, self.max_message_bytes)));
-        // Always ready: routes hold no state to wait for.
-        let answer = AssertUnwindSafe(self.routes.clone().call(request)).catch_unwind();
+        // The call too: what a service does before its first wait is done there.
+        let answer = AssertUnwindSafe(async { handler(request).await }).catch_unwind();
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(Ok(response))) => Ok(response),
             Ok(Ok(Err(never))) => match never {},
@@ -154,16 +139,6 @@ impl Door {
                 Err(status::refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline has passed"))
             }
         }
-    }
-
-    /// Health checks are not counted: every caller makes them all the time, and they say nothing about use.
-    fn record(&self, method: &'static str, code: Code, began: tokio::time::Instant) {
-        if method == HEALTH_CHECK {
-            return;
-        }
-        let method = KeyValue::new("method", method);
-        self.durations.record(began.elapsed().as_secs_f64(), std::slice::from_ref(&method));
-        self.calls.add(1, &[method, KeyValue::new("code", code_word(code))]);
     }
 }
 
@@ -195,28 +170,5 @@ fn take_request_id(request: &mut Request<Incoming>) -> RequestId {
             }
             RequestId(id)
         }
-    }
-}
-
-/// The code's name in the specification, as a label.
-fn code_word(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
