@@ -40,7 +40,7 @@ use crate::{
         sealing::{NotAMasterKey, SealingKey},
     },
     flows::{
-        Auth, Settings, Tries,
+        Auth, Remembered, Settings, Tries,
         keys::{Keys, KeysError},
     },
     hashing::{
@@ -238,6 +238,7 @@ pub async fn start(
         policy,
         hashing: Arc::new(pool.clone()),
         tries: Tries::default(),
+        remembered: Remembered::default(),
         keys,
         clock: injected.clock,
         entropy: injected.entropy,

@@ -39,6 +39,7 @@ pub mod login;
 mod paced;
 pub mod refresh;
 pub mod register;
+mod remembered;
 pub mod revoke;
 pub mod signing_keys;
 pub mod sweep;
@@ -46,6 +47,7 @@ mod tries;
 pub mod users;
 pub mod verify_password;
 
+pub use remembered::Remembered;
 pub use tries::Tries;
 
 /// Everything that flows work with. Adapters are chosen in `app`.
@@ -54,6 +56,7 @@ pub struct Auth {
     pub policy: Arc<dyn Policy>,
     pub hashing: Arc<dyn PasswordHashing>,
     pub tries: Tries,
+    pub remembered: Remembered,
     pub keys: keys::Keys,
     pub clock: SharedClock,
     pub entropy: SharedEntropy,

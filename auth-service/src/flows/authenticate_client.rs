@@ -16,21 +16,37 @@ pub struct ClientCredentials<'a> {
     pub secret: &'a str,
 }
 
+/// Credentials that have the shape of some.
+pub(super) struct WellFormed {
+    pub(super) id: ClientId,
+    secret: Option<Secret>,
+}
+
+impl ClientCredentials<'_> {
+    /// `None`: nobody's.
+    pub(super) fn parse(self) -> Option<WellFormed> {
+        let secret = match self.secret {
+            "" => None,
+            text => Some(Secret::parse(SecretKind::Client, text)?),
+        };
+        Some(WellFormed { id: ClientId::parse(self.id)?, secret })
+    }
+}
+
+impl WellFormed {
+    pub(super) fn prove(&self, client: &Client) -> bool {
+        client.status == Status::Active && client.is_proven_by(self.secret.as_ref())
+    }
+}
+
 impl Auth {
-    /// `None`: not believed.
+    /// `None`: not believed. Read from the store: what is issued to a client carries what its row says now.
     pub(super) async fn authenticate_client(
         &self,
         presented: ClientCredentials<'_>,
     ) -> Result<Option<Client>, Failure> {
-        let Some(id) = ClientId::parse(presented.id) else { return Ok(None) };
-        let secret = match presented.secret {
-            "" => None,
-            text => match Secret::parse(SecretKind::Client, text) {
-                Some(secret) => Some(secret),
-                None => return Ok(None),
-            },
-        };
-        let client = self.store.client(&Key::Id(id)).await?;
-        Ok(client.filter(|client| client.status == Status::Active && client.is_proven_by(secret.as_ref())))
+        let Some(presented) = presented.parse() else { return Ok(None) };
+        let client = self.store.client(&Key::Id(presented.id.clone())).await?;
+        Ok(client.filter(|client| presented.prove(client)))
     }
 }

@@ -60,8 +60,8 @@ impl Auth {
     }
 
     /// Whether an access token that verifies is void all the same.
-    pub(super) async fn is_void(&self, claims: &AccessClaims, key: &str) -> Result<bool, Failure> {
-        match self.feed.judge(credential(claims, key)).await {
+    pub(super) async fn is_void(&self, credential: &Credential) -> Result<bool, Failure> {
+        match self.feed.judge(credential).await {
             Answer::Verdict(Verdict::Live | Verdict::RolesOutdated { .. }) => Ok(false),
             Answer::Verdict(Verdict::Ended(_) | Verdict::Forgotten) => Ok(true),
             Answer::Unavailable => Err(FeedUnavailable.into()),
@@ -69,7 +69,8 @@ impl Auth {
     }
 }
 
-fn credential(claims: &AccessClaims, key: &str) -> Credential {
+/// What the feed knows an access token by, which this key signed.
+pub(super) fn credential(claims: &AccessClaims, key: &str) -> Credential {
     let client = Stamp { id: claims.client_id.as_str().into(), generation: claims.epo.client };
     // A client that acts for itself has one epoch, its own.
     let subject = (claims.kind == PrincipalKind::User)
@@ -86,7 +87,7 @@ fn credential(claims: &AccessClaims, key: &str) -> Credential {
     }
 }
 
-fn wall(at: OffsetDateTime) -> Wall {
+pub(super) fn wall(at: OffsetDateTime) -> Wall {
     let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
     Wall::from_unix_millis(u64::try_from(millis).unwrap_or(0))
 }

@@ -1,11 +1,14 @@
 //! Whether a token is good now (RFC 7662), told to clients whose token it is or whose audience it has.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 use token::{Algorithm, Expect, KeySet, Refused};
 
-use super::{Auth, Failure, authenticate_client::ClientCredentials, keys::Ring};
+use super::{
+    Auth, Failure, authenticate_client::ClientCredentials, endings::credential, keys::Ring,
+    remembered::KnownToken,
+};
 use crate::domain::{
     client::{Audience, Client},
     refresh::Use,
@@ -47,7 +50,7 @@ pub async fn introspect(
     token: &str,
 ) -> Result<Option<Active>, IntrospectRefused> {
     let now = auth.now();
-    let client = auth.authenticate_client(client).await?;
+    let client = auth.recognise_client(client).await?;
     // A public client proves nothing, so it learns nothing.
     let client = client.filter(|client| !client.is_public()).ok_or(IntrospectRefused::InvalidClient)?;
     let active = match Secret::parse(SecretKind::Refresh, token) {
@@ -87,22 +90,46 @@ async fn access_token(
     token: &str,
     now: OffsetDateTime,
 ) -> Result<Option<Active>, Failure> {
-    let verify = |keys: &KeySet, expect: &Expect| token::verify_access_with_key(token, keys, expect, now);
-    let Some((claims, key)) = auth.verified(&client.audiences, now, verify).await? else { return Ok(None) };
-    if auth.is_void(&claims, key.as_str()).await? {
+    let known = match auth.remembered.token(token, now) {
+        Some(known) => known,
+        None => match verify(auth, client, token, now).await? {
+            Some(known) => known,
+            None => return Ok(None),
+        },
+    };
+    let claims = &known.claims;
+    let Some(audience) = claims.aud.iter().find(|audience| client.has_audience(audience)) else {
+        return Ok(None);
+    };
+    if auth.is_void(&known.credential).await? {
         return Ok(None);
     }
     Ok(Some(Active {
-        audience: claims.aud.into_iter().find(|audience| client.has_audience(audience)).unwrap_or_default(),
-        subject: claims.sub,
-        client: claims.client_id,
-        scope: claims.scope,
-        issuer: claims.iss,
+        subject: claims.sub.clone(),
+        client: claims.client_id.clone(),
+        scope: claims.scope.clone(),
+        audience: audience.clone(),
+        issuer: claims.iss.clone(),
         token_type: BEARER,
-        jti: claims.jti,
+        jti: claims.jti.clone(),
         expires_at: claims.exp,
         issued_at: claims.iat,
     }))
+}
+
+/// Whether it holds for one of the client's audiences; remembered if it does.
+async fn verify(
+    auth: &Auth,
+    client: &Client,
+    token: &str,
+    now: OffsetDateTime,
+) -> Result<Option<Arc<KnownToken>>, Failure> {
+    let verify = |keys: &KeySet, expect: &Expect| token::verify_access_with_key(token, keys, expect, now);
+    let Some((claims, key)) = auth.verified(&client.audiences, now, verify).await? else { return Ok(None) };
+    let credential = credential(&claims, key.as_str());
+    let known = Arc::new(KnownToken { claims, credential });
+    auth.remembered.insert_token(token, Arc::clone(&known));
+    Ok(Some(known))
 }
 
 impl Auth {

@@ -37,7 +37,7 @@ pub async fn revoke(
     token: &str,
 ) -> Result<(), RevokeRefused> {
     let now = auth.now();
-    let client = auth.authenticate_client(client).await?.ok_or(RevokeRefused::InvalidClient)?;
+    let client = auth.recognise_client(client).await?.ok_or(RevokeRefused::InvalidClient)?;
     let Some(presented) = Secret::parse(SecretKind::Refresh, token) else {
         return revoke_access_token(auth, origin, &client, token, now).await;
     };

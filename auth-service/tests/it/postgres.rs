@@ -10,7 +10,11 @@ use std::{
 };
 
 use auth_service::{StartError, migrate, store::postgres::OpenError};
-use chassis::{config::Shutdown, lifecycle::Lifecycle};
+use chassis::{
+    clock::{Clock as _, SystemClock},
+    config::Shutdown,
+    lifecycle::Lifecycle,
+};
 use proto::auth::v1 as wire;
 use servers::{Postgres, Sync};
 use tonic::{Code, Status};
@@ -106,6 +110,49 @@ async fn migrating_again_changes_nothing_and_a_file_is_none_of_its_business() {
     assert_eq!(migrate(&place.config(&[(URL, &url)])).await.unwrap(), Some(Vec::new()));
     assert_eq!(migrate(&place.config(&[])).await.unwrap(), None);
     assert!(!place.path("auth.sqlite").exists(), "each start migrates it");
+}
+
+/// A client that both have read is taken from memory, and from the answer on not for what it was before: the secret that one
+/// replica replaced opens nothing at the other, and the new one does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_remembered_is_what_the_last_answer_made_it() {
+    let server = Postgres::start(Sync::Off);
+    let place = Place::new();
+    migrated(&server, &place).await;
+    // PostgreSQL's own clock is what forgets.
+    place.clock.advance((SystemClock.now() - place.clock.now()).unsigned_abs());
+    let url = server.url();
+    let env: Env<'_> = &[(URL, &url), (TIMEOUT, "20s")];
+    let replicas =
+        [Stack::start_in(Arc::clone(&place), env).await, Stack::start_in(Arc::clone(&place), env).await];
+    let (_, owner) = replicas[0].create_client("owner", &["https://api.example"], &[]).await.unwrap();
+    let (_, mut reader) = replicas[1].create_client("reader", &["https://api.example"], &[]).await.unwrap();
+    let token = replicas[0].client_token(owner, "", "").await.unwrap().access_token;
+    for replica in &replicas {
+        assert!(replica.introspect(reader.clone(), &token).await.unwrap().active);
+    }
+    server.psql("ALTER TABLE auth.clients RENAME TO away");
+    for replica in &replicas {
+        assert!(replica.introspect(reader.clone(), &token).await.unwrap().active, "asks no store");
+    }
+    server.psql("ALTER TABLE auth.away RENAME TO clients");
+    for round in 0..20 {
+        let here = &replicas[round % 2];
+        let message = wire::RotateClientSecretRequest { id: reader.client_id.clone() };
+        let rotated = here.client_admin().rotate_client_secret(here.call().request(message)).await.unwrap();
+        let former = reader.clone();
+        reader.client_secret = rotated.into_inner().client_secret;
+        for replica in &replicas {
+            assert_eq!(reason(replica.introspect(former.clone(), &token).await), "INVALID_CLIENT", "{round}");
+            assert!(replica.introspect(reader.clone(), &token).await.unwrap().active, "{round}");
+        }
+    }
+    let message =
+        wire::SetClientStatusRequest { id: reader.client_id.clone(), status: wire::Status::Disabled.into() };
+    replicas[0].client_admin().set_client_status(replicas[0].call().request(message)).await.unwrap();
+    for replica in &replicas {
+        assert_eq!(reason(replica.introspect(reader.clone(), &token).await), "INVALID_CLIENT");
+    }
 }
 
 /// Two replicas count together: attempts at one do not start anew at the other (P06).

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     convert::Infallible,
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,7 +20,7 @@ use self::worker::{Open, Told, Worker};
 use super::Clock;
 use crate::{
     Change, Credential, FromWatcher, Life, Log, Member, MemberId, Position, Replica, StreamId, Tail,
-    ToWatcher,
+    ToWatcher, Verdict,
     replica::{Answer, Event, Mode, Outcome, Settings},
 };
 
@@ -43,6 +43,7 @@ pub struct NotConfirmed;
 /// The way to a replica that is at work. Clones lead to the same one.
 #[derive(Clone)]
 pub struct Serving {
+    core: Arc<RwLock<Replica>>,
     told: mpsc::UnboundedSender<Told>,
     view: watch::Receiver<View>,
     streams: Arc<AtomicU64>,
@@ -77,8 +78,9 @@ pub fn serve(parts: Parts) -> (Serving, impl Future<Output = ()> + Send) {
     let now = clock.now();
     let core = Replica::new(parts.settings.clone(), parts.life, now);
     let (shown, view) = watch::channel(View::of(&core, Noted::default(), now.moment));
-    let worker = Worker::new(core, parts, tasks, shown);
-    (Serving { told, view, streams: Arc::default(), clock }, worker.run())
+    let core = Arc::new(RwLock::new(core));
+    let worker = Worker::new(Arc::clone(&core), parts, tasks, shown);
+    (Serving { core, told, view, streams: Arc::default(), clock }, worker.run())
 }
 
 impl Serving {
@@ -89,10 +91,21 @@ impl Serving {
         outcome.await.unwrap_or(Outcome::NotConfirmed)
     }
 
+    /// Whether a credential is void, from memory under the replica's right. `None`: only a read of the log can tell.
+    pub fn judge_from_memory(&self, credential: &Credential) -> Option<Verdict> {
+        // Held for long only while a whole log is taken over, and then nobody waits for it in a thread that serves others.
+        let core = self.core.try_read().ok()?;
+        // After the lock: what is applied from here on is confirmed only after this answer.
+        core.judge(credential, self.clock.moment())
+    }
+
     /// Whether a credential is void: from memory under the replica's right, or after a read that was begun later.
-    pub async fn judge(&self, credential: Credential) -> Answer {
+    pub async fn judge(&self, credential: &Credential) -> Answer {
+        if let Some(verdict) = self.judge_from_memory(credential) {
+            return Answer::Verdict(verdict);
+        }
         let (reply, answer) = oneshot::channel();
-        self.tell(Told::Asked { credential, reply });
+        self.tell(Told::Asked { credential: credential.clone(), reply });
         answer.await.unwrap_or(Answer::Unavailable)
     }
 

@@ -122,7 +122,7 @@ async fn hear(
 impl FeedReadService for Reads {
     async fn ask(&self, request: Request<AskRequest>) -> Result<Response<AskResponse>, Status> {
         let credential = parse_ask(request.into_inner()).map_err(refusal)?;
-        match self.0.judge(credential).await {
+        match self.0.judge(&credential).await {
             Answer::Verdict(said) => Ok(Response::new(verdict(said))),
             Answer::Unavailable => {
                 Err(status::refusal(Code::Unavailable, "NO_RIGHT", "the log of endings cannot be asked now"))

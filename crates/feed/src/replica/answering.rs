@@ -7,7 +7,7 @@ use super::{Action, Answer, Fill, Phase, Replica, RequestId, call::Purpose, hist
 use crate::{
     broken::Broken,
     change::{Position, Target},
-    credential::Credential,
+    credential::{Credential, Verdict},
     log::{LogCall, Read},
     time::{Moment, Now},
 };
@@ -28,6 +28,11 @@ pub(super) enum Question {
 }
 
 impl Replica {
+    /// Whether a credential is void, from memory. `None`: without the right to say so.
+    pub fn judge(&self, credential: &Credential, now: Moment) -> Option<Verdict> {
+        self.has_right(now).then(|| self.memory.judge(credential))
+    }
+
     pub(super) fn asked(&mut self, request: RequestId, credential: Credential, now: Now) {
         let question = Question::Ask { request, credential };
         if self.has_right(now.moment) { self.answer(question) } else { self.read_for(question) }

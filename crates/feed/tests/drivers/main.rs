@@ -32,7 +32,7 @@ async fn what_is_acknowledged_everywhere_is_refused_everywhere() {
             assert_ne!(guard.judge(&token), Some(Verdict::Live));
         }
         for replica in &cluster.replicas {
-            let answer = replica.serving.judge(token.clone()).await;
+            let answer = replica.serving.judge(&token).await;
             assert_eq!(answer, Answer::Verdict(Verdict::Ended(What::Token)));
         }
     }
@@ -118,7 +118,7 @@ async fn without_the_log_nobody_answers_and_nothing_is_said_to_have_ended() {
     let token = cluster::token(1);
     cluster.log.take_away();
     eventually("the replicas' right is over", async || {
-        cluster.replica(0).serving.judge(token.clone()).await == Answer::Unavailable
+        cluster.replica(0).serving.judge(&token).await == Answer::Unavailable
     })
     .await;
     until("the guard's lease is over", || guard.judge(&token).is_none()).await;

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     convert::Infallible,
     hash::{BuildHasher as _, RandomState},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
@@ -64,7 +64,8 @@ impl Replies {
 }
 
 pub(super) struct Worker {
-    core: Replica,
+    /// Written here alone.
+    core: Arc<RwLock<Replica>>,
     parts: Parts,
     tasks: mpsc::UnboundedReceiver<Told>,
     under_way: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -92,7 +93,7 @@ impl Names {
 
 impl Worker {
     pub(super) fn new(
-        core: Replica,
+        core: Arc<RwLock<Replica>>,
         parts: Parts,
         tasks: mpsc::UnboundedReceiver<Told>,
         shown: watch::Sender<View>,
@@ -117,12 +118,16 @@ impl Worker {
         self.on(Event::Started);
         while !self.stopped {
             let now = self.parts.clock.moment();
+            let (deadline, is_ready) = {
+                let core = self.core();
+                (core.deadline(), core.is_ready())
+            };
             tokio::select! {
                 // What watchers say comes last: however much it is, it holds up no beat and no ending.
                 biased;
                 Some(event) = self.under_way.next(), if !self.under_way.is_empty() => self.on(event),
-                () = sleep_until(self.core.deadline(), now) => self.on(Event::Tick),
-                _ = trim.tick(), if self.core.is_ready() => self.trim(),
+                () = sleep_until(deadline, now) => self.on(Event::Tick),
+                _ = trim.tick(), if is_ready => self.trim(),
                 told = self.tasks.recv() => match told {
                     Some(told) => self.told(told),
                     None => return,
@@ -188,10 +193,10 @@ impl Worker {
             Event::LogReplied { .. } | Event::ConfirmAsked { .. } | Event::Tick | Event::Terminate
         );
         let now = self.parts.clock.now();
-        let actions = self.core.on(event, now);
+        let actions = self.core.write().unwrap_or_else(PoisonError::into_inner).on(event, now);
         if news {
             // Before anything is confirmed: who looks after an acknowledgement sees it.
-            let view = View::of(&self.core, self.misconduct, now.moment);
+            let view = View::of(&self.core(), self.misconduct, now.moment);
             self.shown.send_if_modified(|shown| std::mem::replace(shown, view) != view);
         }
         for action in actions {
@@ -284,7 +289,7 @@ impl Worker {
 
     /// By the earlier clock, the log's or this machine's: one that is wrong must not remove what may still be needed.
     fn trim(&mut self) {
-        let Some(log_time) = self.core.log_time() else { return };
+        let Some(log_time) = self.core().log_time() else { return };
         let wall = self.parts.clock.now().wall.min(log_time);
         let (log, limit) = (Arc::clone(&self.parts.log), self.log_timeout());
         self.under_way.push(
@@ -307,6 +312,10 @@ impl Worker {
             }
             .boxed(),
         );
+    }
+
+    fn core(&self) -> RwLockReadGuard<'_, Replica> {
+        self.core.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A beat that takes longer is of little worth, and the next one is under way by then.

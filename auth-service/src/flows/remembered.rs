@@ -1,0 +1,94 @@
+//! What was read and verified before, so that introspection takes neither the store nor a signature each time.
+//!
+//! Nothing here is believed by itself. A client is taken for one that was read at the epoch of its row: whatever changes its
+//! secret or its status raises that, and the feed says so. A token is judged as ever. Without the right to answer from memory
+//! (rule R8) the client is read again.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use feed::{Credential, Verdict, credential::Stamp};
+use moka::sync::Cache;
+use time::OffsetDateTime;
+use token::AccessClaims;
+
+use super::{Auth, Failure, authenticate_client::ClientCredentials, endings::wall};
+use crate::domain::{client::Client, id::ClientId, user::Key};
+
+/// Bounds, at which goes what was not asked for lately. About 10 MB.
+const CLIENTS: u64 = 1_000;
+const TOKENS: u64 = 10_000;
+/// How long a client is remembered: the endings that void it stay for longer ([`feed::issuer::Bounds`]).
+const CLIENT_FOR: Duration = Duration::from_secs(60);
+
+pub struct Remembered {
+    clients: Cache<ClientId, Arc<KnownClient>>,
+    /// By SHA-256: the token itself is not kept.
+    tokens: Cache<[u8; 32], Arc<KnownToken>>,
+}
+
+struct KnownClient {
+    client: Arc<Client>,
+    credential: Credential,
+    good_until: OffsetDateTime,
+}
+
+/// A token whose signature was verified.
+pub struct KnownToken {
+    pub claims: AccessClaims,
+    pub credential: Credential,
+}
+
+impl Default for Remembered {
+    fn default() -> Self {
+        Self { clients: Cache::new(CLIENTS), tokens: Cache::new(TOKENS) }
+    }
+}
+
+impl Remembered {
+    /// `None`: not verified yet, or expired.
+    pub(super) fn token(&self, text: &str, now: OffsetDateTime) -> Option<Arc<KnownToken>> {
+        self.tokens.get(&key(text)).filter(|known| now < known.claims.exp)
+    }
+
+    pub(super) fn insert_token(&self, text: &str, known: Arc<KnownToken>) {
+        self.tokens.insert(key(text), known);
+    }
+}
+
+fn key(token: &str) -> [u8; 32] {
+    let mut octets = [0; 32];
+    octets.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    octets
+}
+
+impl Auth {
+    /// As [`Auth::authenticate_client`], from memory where that is allowed: for what issues nothing to the client.
+    pub(super) async fn recognise_client(
+        &self,
+        presented: ClientCredentials<'_>,
+    ) -> Result<Option<Arc<Client>>, Failure> {
+        let Some(presented) = presented.parse() else { return Ok(None) };
+        // Before the row is read: what is remembered is no younger than that.
+        let now = self.now();
+        let known = self.remembered.clients.get(&presented.id).filter(|known| {
+            now < known.good_until && self.feed.judge_from_memory(&known.credential) == Some(Verdict::Live)
+        });
+        if let Some(known) = known {
+            return Ok(presented.prove(&known.client).then(|| Arc::clone(&known.client)));
+        }
+        let client = self.store.client(&Key::Id(presented.id.clone())).await?;
+        let Some(client) = client.filter(|client| presented.prove(client)).map(Arc::new) else {
+            return Ok(None);
+        };
+        let good_until = now + CLIENT_FOR;
+        let credential = Credential {
+            client: Some(Stamp { id: client.id.as_str().into(), generation: client.epoch }),
+            expired_from: Some(wall(good_until)),
+            ..Credential::default()
+        };
+        let known = KnownClient { client: Arc::clone(&client), credential, good_until };
+        self.remembered.clients.insert(presented.id, Arc::new(known));
+        Ok(Some(client))
+    }
+}
