@@ -93,13 +93,11 @@ async fn measure(
         sessions.fill(*size).await?;
         bytes.push((used_memory(redis)?.saturating_sub(empty)) as f64 / *size as f64);
         let filled = used_memory(redis)?;
+        come_to_rest(redis).await?;
         churned.push(sessions.churn().await?);
         // Their tombstones stay.
         empty += used_memory(redis)?.saturating_sub(filled);
-        // It writes its file anew after so much, on the core that the load has.
-        while info(redis, "persistence", "aof_rewrite_in_progress")? != 0 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+        come_to_rest(redis).await?;
         let mut measured = [Rounds::default(), Rounds::default()];
         let secrets = Arc::clone(&sessions.secrets);
         let read = move |channel, number: usize| {
@@ -156,6 +154,18 @@ async fn measure(
     }
     ensure!(!options.gate || read >= READ_GATE, "a read is {read:.2} of a bare answer: below {READ_GATE}");
     ensure!(!options.gate || size >= SIZE_GATE, "size costs more than a fifth: {size:.2}");
+    Ok(())
+}
+
+/// Waits until Redis does nothing of what it does after so many writes: it writes its file anew, on the core that the load has,
+/// and the kernel brings that to the disk.
+async fn come_to_rest(redis: &Redis) -> anyhow::Result<()> {
+    while info(redis, "persistence", "aof_rewrite_in_progress")? != 0
+        || info(redis, "persistence", "aof_rewrite_scheduled")? != 0
+    {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    rustix::fs::sync();
     Ok(())
 }
 
