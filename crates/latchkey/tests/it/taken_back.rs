@@ -1,5 +1,7 @@
 //! Tokens that were taken back: refused by every gateway once that is answered, whatever is away. Holds the table of the README.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use reqwest::{Method, Response, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -98,27 +100,25 @@ async fn one_auth_service_that_dies_costs_no_token_and_delays_an_ending_by_a_lea
         assert_eq!(by_token(gateway, "/app/token/x", &ends).await.status(), StatusCode::OK);
     }
     stack.kill("auth-0");
+    // As long as the ending waits for the leases that the dead one gave, and for a number of calls at least.
+    let is_ended = AtomicBool::new(false);
     let calls = async {
         let mut answers = Vec::new();
-        loop {
+        while answers.len() < 200 || !is_ended.load(Ordering::Relaxed) {
             for gateway in &gateways {
                 answers.push(by_token(gateway, "/app/token/x", &tokens).await.status().as_u16());
             }
-            if answers.len() >= 200 {
-                return answers;
-            }
         }
+        answers
     };
-    let (answers, ()) = tokio::join!(calls, ended(&gateways[0], &ends));
-    // 503: its lease was over before the other auth-service had given it the next.
-    assert!(answers.iter().all(|status| matches!(status, 200 | 503)), "{answers:?}");
+    let ending = async {
+        ended(&gateways[0], &ends).await;
+        is_ended.store(true, Ordering::Relaxed);
+    };
+    let (answers, ()) = tokio::join!(calls, ending);
+    let lost = answers.iter().filter(|status| **status != 200).count();
+    assert_eq!(lost, 0, "of {}: each has moved to the other long before its lease is over", answers.len());
     for gateway in &gateways {
-        eventually("it is served", async || {
-            let status = by_token(gateway, "/app/token/x", &tokens).await.status().as_u16();
-            assert!(matches!(status, 200 | 503), "{status}");
-            (status == 200).then_some(())
-        })
-        .await;
         assert_eq!(by_token(gateway, "/app/token/x", &ends).await.status(), StatusCode::UNAUTHORIZED);
     }
 }

@@ -170,6 +170,15 @@ fn every_address_of_compose_is_one_where_something_listens() {
         "session.toml → redis redis",
     ];
     assert_eq!(called, expected.map(str::to_owned).into());
+    let mut calls = 0;
+    for file in ["auth.toml", "gateway.toml", "session.toml"] {
+        let settings = fs::read_to_string(deploy("compose").join(file)).unwrap();
+        for (service, purpose, address) in super::tools::called(&settings) {
+            assert_eq!(listening[&address], format!("{service} {purpose}"), "{file}");
+            calls += 1;
+        }
+    }
+    assert_eq!(calls, 7);
 }
 
 /// What the gateway believes of a client's address, it believes of the edge alone.

@@ -160,9 +160,21 @@ fn names_that_are_looked_up_are_those_of_headless_services() {
     for name in OVERLAYS {
         let resources = overlay(name);
         let mut places: Vec<String> = Vec::new();
+        let mut calls = 0;
         for map in of_kind(&resources, "ConfigMap") {
-            places.extend(map["data"].as_object().unwrap().values().map(|file| word(file).to_owned()));
+            for (file, content) in map["data"].as_object().unwrap() {
+                places.push(word(content).to_owned());
+                for (service, purpose, address) in called(word(content)) {
+                    let (host, port) = address.split_once(':').unwrap();
+                    let there = named(&resources, "Service", host.split('.').next().unwrap());
+                    assert_eq!(there["spec"]["selector"]["app.kubernetes.io/name"], service, "{file}");
+                    let named = list(&there["spec"]["ports"]).find(|there| there["port"].to_string() == port);
+                    assert_eq!(named.unwrap()["name"], purpose, "{file}: {address}");
+                    calls += 1;
+                }
+            }
         }
+        assert_eq!(calls, 7, "{name}");
         places.push(named(&resources, "Job", "bootstrap")["spec"].to_string());
         let mut found = 0;
         for place in &places {

@@ -91,3 +91,18 @@ pub fn named<'a>(resources: &'a [Value], kind: &str, name: &str) -> &'a Value {
 pub fn workloads(resources: &[Value]) -> Vec<&Value> {
     resources.iter().filter(|resource| !resource["spec"]["template"].is_null()).collect()
 }
+
+/// Whom a service's settings call: the service, the purpose of the port (`grpc`, `feed`), and `host:port`.
+pub fn called(settings: &str) -> Vec<(String, &'static str, String)> {
+    let settings: toml::Table = settings.parse().unwrap();
+    let mut called = Vec::new();
+    for (section, purpose) in [("peers", "grpc"), ("feeds", "feed")] {
+        for (service, peer) in settings.get(section).and_then(toml::Value::as_table).into_iter().flatten() {
+            for endpoint in peer["endpoints"].as_array().unwrap() {
+                let address = endpoint.as_str().unwrap().strip_prefix("dns:").unwrap();
+                called.push((service.clone(), purpose, address.to_owned()));
+            }
+        }
+    }
+    called
+}
