@@ -3,7 +3,7 @@
 use super::{
     Auth, Failure, Origin,
     audit::{Ending, Ends, Line},
-    grant::{LoggedIn, LoginMode},
+    grant::{Granted, LoggedIn, LoginMode},
     login::{LoginRefused, believed},
     verify_password::Claimed,
 };
@@ -90,5 +90,8 @@ async fn change(
     let user = changed.ok_or(LoginRefused::InvalidCredentials)?;
     let granted =
         auth.grant(origin, &user, request.mode, now).await?.ok_or(LoginRefused::InvalidCredentials)?;
+    if let Granted::Tokens { family, .. } = &granted {
+        line.detail(format!("family={family}"));
+    }
     Ok(LoggedIn { user, granted })
 }

@@ -31,9 +31,9 @@ pub struct LoggedIn {
     pub granted: Granted,
 }
 
-/// Secrets: neither is logged.
+/// Secrets, which are not logged; but for the id of the family.
 pub enum Granted {
-    Tokens(TokenSet),
+    Tokens { tokens: TokenSet, family: FamilyId },
     Proof(String),
 }
 
@@ -85,17 +85,18 @@ impl Auth {
         let access_token = self.access_token(claims).await?;
         let refresh_token = self.secret(SecretKind::Refresh);
         let idle_until = self.settings.refresh.idle_until(expires_at, now);
-        let scope = family.scope.to_string();
+        let (id, scope) = (family.id.clone(), family.scope.to_string());
         let new = NewFamily { family, token: refresh_token.digest(), idle_until };
         if !self.store.begin_family(&new).await? {
             return Ok(None);
         }
-        Ok(Some(Granted::Tokens(TokenSet {
+        let tokens = TokenSet {
             access_token,
             expires_in: self.expires_in(),
             refresh_token: Zeroizing::new(refresh_token.reveal().to_owned()),
             scope,
-        })))
+        };
+        Ok(Some(Granted::Tokens { tokens, family: id }))
     }
 
     async fn grant_proof(

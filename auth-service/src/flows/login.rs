@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::{
     Auth, Failure, Origin,
     audit::{Ending, Ends, Line},
-    grant::{LoggedIn, LoginMode},
+    grant::{Granted, LoggedIn, LoginMode},
     verify_password::{Claimed, Verified},
 };
 use crate::domain::{
@@ -83,6 +83,10 @@ async fn attempt(
     }
     let granted =
         auth.grant(origin, &user, request.mode, now).await?.ok_or(LoginRefused::InvalidCredentials)?;
+    // By which the login can be ended.
+    if let Granted::Tokens { family, .. } = &granted {
+        line.detail(format!("mode=token family={family}"));
+    }
     Ok(LoggedIn { user, granted })
 }
 

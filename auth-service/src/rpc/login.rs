@@ -42,7 +42,7 @@ impl LoginService for Logins {
         let logged_in =
             login(&self.0.auth, &origin, request).await.map_err(|refused| status::of_login(&refused))?;
         let result = match logged_in.granted {
-            Granted::Tokens(tokens) => login_response::Result::Tokens(message::to_tokens(tokens)),
+            Granted::Tokens { tokens, .. } => login_response::Result::Tokens(message::to_tokens(tokens)),
             Granted::Proof(proof) => login_response::Result::LoginProof(proof),
         };
         let user = Some(message::to_user(logged_in.user));
@@ -67,7 +67,9 @@ impl LoginService for Logins {
             .await
             .map_err(|refused| status::of_change_password(&refused))?;
         let result = match logged_in.granted {
-            Granted::Tokens(tokens) => change_password_response::Result::Tokens(message::to_tokens(tokens)),
+            Granted::Tokens { tokens, .. } => {
+                change_password_response::Result::Tokens(message::to_tokens(tokens))
+            }
             Granted::Proof(proof) => change_password_response::Result::LoginProof(proof),
         };
         let user = Some(message::to_user(logged_in.user));
