@@ -26,8 +26,9 @@ use proto::auth::v1::{
     client_admin_service_server::ClientAdminServiceServer,
     client_read_service_server::ClientReadServiceServer, key_admin_service_server::KeyAdminServiceServer,
     key_read_service_server::KeyReadServiceServer, login_service_server::LoginServiceServer,
-    token_read_service_server::TokenReadServiceServer, token_service_server::TokenServiceServer,
-    user_admin_service_server::UserAdminServiceServer, user_read_service_server::UserReadServiceServer,
+    token_admin_service_server::TokenAdminServiceServer, token_read_service_server::TokenReadServiceServer,
+    token_service_server::TokenServiceServer, user_admin_service_server::UserAdminServiceServer,
+    user_read_service_server::UserReadServiceServer,
 };
 use token::{KeyError, RecipientPublicKey};
 use tokio::net::TcpListener;
@@ -51,8 +52,8 @@ use crate::{
     metrics::{self, Metrics},
     peers::{Policy, policy::GrpcPolicy},
     rpc::{
-        Behind, ClientAdmin, ClientReads, KeyAdmin, KeyReads, Logins, TokenReads, Tokens, UserAdmin,
-        UserReads, access::ACCESS,
+        Behind, ClientAdmin, ClientReads, KeyAdmin, KeyReads, Logins, TokenAdmin, TokenReads, Tokens,
+        UserAdmin, UserReads, access::ACCESS,
     },
     store::{postgres, sqlite},
     upkeep::Upkeep,
@@ -254,6 +255,7 @@ pub async fn start(
         .service(LoginServiceServer::new(Logins(behind.clone())))
         .service(TokenServiceServer::new(Tokens(behind.clone())))
         .service(TokenReadServiceServer::new(TokenReads(behind.clone())))
+        .service(TokenAdminServiceServer::new(TokenAdmin(behind.clone())))
         .service(UserReadServiceServer::new(UserReads(behind.clone())))
         .service(UserAdminServiceServer::new(UserAdmin(behind.clone())))
         .service(ClientReadServiceServer::new(ClientReads(behind.clone())))

@@ -43,6 +43,7 @@ mod remembered;
 pub mod revoke;
 pub mod signing_keys;
 pub mod sweep;
+pub mod tokens;
 mod tries;
 pub mod users;
 pub mod verify_password;

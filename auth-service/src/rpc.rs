@@ -19,7 +19,7 @@ mod users;
 pub use clients::{ClientAdmin, ClientReads};
 pub use keys::{KeyAdmin, KeyReads};
 pub use login::Logins;
-pub use tokens::{TokenReads, Tokens};
+pub use tokens::{TokenAdmin, TokenReads, Tokens};
 pub use users::{UserAdmin, UserReads};
 
 /// What every service here answers from.

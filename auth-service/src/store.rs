@@ -193,6 +193,8 @@ pub trait Store: Send + Sync + 'static {
     /// Done only while the token is unspent and not idle too long, its family neither ended nor past its absolute age,
     /// its client the one given, and subject and client active with the family's epochs. `false`: read again and judge.
     async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError>;
+    /// Also one that has ended, until it is swept.
+    async fn family(&self, id: &FamilyId) -> Result<Option<Family>, StoreError>;
     /// Whether this call ended it. With `subject`, only that subject's.
     async fn end_family(
         &self,

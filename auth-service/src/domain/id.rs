@@ -64,6 +64,11 @@ id!(
     FamilyId,
     "fam_"
 );
+id!(
+    /// 26 characters: an access token, its claim `jti`. Public; nothing can be done with it but to end the token.
+    TokenId,
+    ""
+);
 
 impl ClientId {
     pub fn first_party() -> Self {

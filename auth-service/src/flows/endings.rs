@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use token::{AccessClaims, Issued, PrincipalKind};
 
 use super::{Auth, Failure};
-use crate::store::NewEnding;
+use crate::{domain::id::TokenId, store::NewEnding};
 
 /// It is ended, and perhaps not yet everywhere. Repeating is right.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,16 @@ impl Auth {
         if until + Bounds::DEFAULT.clocks_apart < wall(now) {
             return self.hold_everywhere().await;
         }
-        let target = Target::new(What::Token, issued.token.as_str());
+        self.end_token_until(&issued.token, until).await
+    }
+
+    /// As [`Auth::end_token`], of which the id alone is known: kept as long as the longest life that it could have.
+    pub(super) async fn end_token_by_id(&self, token: &TokenId, now: OffsetDateTime) -> Result<(), Failure> {
+        self.end_token_until(token.as_str(), self.ending(now).until).await
+    }
+
+    async fn end_token_until(&self, jti: &str, until: Wall) -> Result<(), Failure> {
+        let target = Target::new(What::Token, jti);
         self.end(vec![Change { target, min: None, except: None, until }]).await
     }
 

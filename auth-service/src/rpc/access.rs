@@ -17,6 +17,8 @@ pub const ACCESS: AccessTable = &[
     ("/latchkey.auth.v1.TokenService/Refresh", GATEWAY),
     ("/latchkey.auth.v1.TokenService/Revoke", GATEWAY),
     ("/latchkey.auth.v1.TokenService/EndFamily", GATEWAY),
+    ("/latchkey.auth.v1.TokenAdminService/RevokeToken", ADMINISTRATION),
+    ("/latchkey.auth.v1.TokenAdminService/RevokeFamily", ADMINISTRATION),
     ("/latchkey.auth.v1.TokenReadService/Introspect", GATEWAY),
     ("/latchkey.auth.v1.TokenReadService/GetKeySet", KEYS),
     ("/latchkey.auth.v1.UserReadService/GetUser", READS),

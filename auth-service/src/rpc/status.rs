@@ -12,7 +12,7 @@ use crate::{
         Failure, change_password::ChangePasswordRefused, clients::ClientRefused,
         introspect::IntrospectRefused, issue_client_token::ClientTokenRefused, keys::KeysError,
         login::LoginRefused, refresh::RefreshRefused, register::RegisterRefused, revoke::RevokeRefused,
-        signing_keys::KeyRefused, users::UserRefused,
+        signing_keys::KeyRefused, tokens::TokenRefused, users::UserRefused,
     },
     hashing::HashingError,
     store::StoreError,
@@ -125,6 +125,15 @@ pub(super) fn of_key(refused: &KeyRefused) -> Status {
     match refused {
         KeyRefused::NotFound => refusal(Code::NotFound, "KEY_NOT_FOUND", refused.to_string()),
         KeyRefused::Failed(failure) => of_failure(failure),
+    }
+}
+
+pub(super) fn of_token(refused: &TokenRefused) -> Status {
+    match refused {
+        TokenRefused::JtiInvalid => invalid("jti", "JTI_INVALID", refused.to_string()),
+        TokenRefused::FamilyInvalid => invalid("family", "FAMILY_INVALID", refused.to_string()),
+        TokenRefused::FamilyNotFound => refusal(Code::NotFound, "FAMILY_NOT_FOUND", refused.to_string()),
+        TokenRefused::Failed(failure) => of_failure(failure),
     }
 }
 

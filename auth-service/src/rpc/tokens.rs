@@ -1,21 +1,26 @@
 //! Tokens: issued, refreshed, revoked, introspected, and the keys they are verified with.
 
 use proto::auth::v1::{
-    self as wire, token_read_service_server::TokenReadService, token_service_server::TokenService,
+    self as wire, token_admin_service_server::TokenAdminService, token_read_service_server::TokenReadService,
+    token_service_server::TokenService,
 };
 use tonic::{Request, Response, Status};
 
-use super::{Behind, message, origin, status};
+use super::{Behind, administration, message, origin, status};
 use crate::flows::{
     end_family::end_family,
     introspect::introspect,
     issue_client_token::{IssueClientToken, issue_client_token},
     refresh::{Refresh, refresh},
     revoke::revoke,
+    tokens::{revoke_family, revoke_token},
 };
 
 /// Answers what issues and takes back.
 pub struct Tokens(pub Behind);
+
+/// Answers administration of tokens and logins.
+pub struct TokenAdmin(pub Behind);
 
 /// Answers reads about tokens.
 pub struct TokenReads(pub Behind);
@@ -73,6 +78,29 @@ impl TokenService for Tokens {
             .await
             .map_err(|failure| status::of_failure(&failure))?;
         Ok(Response::new(wire::EndFamilyResponse {}))
+    }
+}
+
+#[tonic::async_trait]
+impl TokenAdminService for TokenAdmin {
+    async fn revoke_token(
+        &self,
+        request: Request<wire::RevokeTokenRequest>,
+    ) -> Result<Response<wire::RevokeTokenResponse>, Status> {
+        let origin = administration(&request);
+        let wire::RevokeTokenRequest { jti } = request.into_inner();
+        revoke_token(&self.0.auth, &origin, &jti).await.map_err(|refused| status::of_token(&refused))?;
+        Ok(Response::new(wire::RevokeTokenResponse {}))
+    }
+
+    async fn revoke_family(
+        &self,
+        request: Request<wire::RevokeFamilyRequest>,
+    ) -> Result<Response<wire::RevokeFamilyResponse>, Status> {
+        let origin = administration(&request);
+        let wire::RevokeFamilyRequest { family } = request.into_inner();
+        revoke_family(&self.0.auth, &origin, &family).await.map_err(|refused| status::of_token(&refused))?;
+        Ok(Response::new(wire::RevokeFamilyResponse {}))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::domain::{
     id::{ClientId, FamilyId, UserId},
     page::{Page, PageRequest},
     phc::PasswordHash,
-    refresh::Standing,
+    refresh::{Family, Standing},
     secret::Digest,
     signing_key::SealedKey,
     throttle::{Attempt, ThrottleKey, ThrottlePolicy},
@@ -169,6 +169,10 @@ impl Store for PostgresStore {
 
     async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError> {
         self.0.run("rotate", |attempt| families::rotate(attempt, rotation)).await
+    }
+
+    async fn family(&self, id: &FamilyId) -> Result<Option<Family>, StoreError> {
+        self.0.run("family", |attempt| families::one(attempt, id)).await
     }
 
     async fn end_family(

@@ -17,7 +17,7 @@ mod signing_keys;
 mod users;
 
 pub(super) use clients::ClientRow;
-pub(super) use families::StandingRow;
+pub(super) use families::{FamilyRow, StandingRow};
 pub(super) use signing_keys::{KeyRow, columns};
 pub(super) use users::{AccountRow, UserRow, phc};
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use chassis::grpc::client::Call;
 use proto::auth::v1::{
     self as wire, client_admin_service_client::ClientAdminServiceClient,
-    login_service_client::LoginServiceClient, token_read_service_client::TokenReadServiceClient,
-    token_service_client::TokenServiceClient, user_admin_service_client::UserAdminServiceClient,
+    login_service_client::LoginServiceClient, token_admin_service_client::TokenAdminServiceClient,
+    token_read_service_client::TokenReadServiceClient, token_service_client::TokenServiceClient,
+    user_admin_service_client::UserAdminServiceClient,
 };
 
 use crate::stack::{Stack, login_request, reason};
@@ -29,6 +30,10 @@ async fn callers_that_are_not_listed_are_refused() {
         let delete = wire::DeleteUserRequest { id: "usr_x".into() };
         let refused = UserAdminServiceClient::new(channel.clone()).delete_user(call.request(delete)).await;
         let expected = if name == "operator" { "USER_NOT_FOUND" } else { "CALLER_NOT_LISTED" };
+        assert_eq!(reason(refused), expected, "{name}");
+        let revoke = wire::RevokeTokenRequest { jti: "x".into() };
+        let refused = TokenAdminServiceClient::new(channel.clone()).revoke_token(call.request(revoke)).await;
+        let expected = if name == "operator" { "JTI_INVALID" } else { "CALLER_NOT_LISTED" };
         assert_eq!(reason(refused), expected, "{name}");
         let delete = wire::DeleteClientRequest { id: "cli_x".into() };
         let refused = ClientAdminServiceClient::new(channel).delete_client(call.request(delete)).await;

@@ -67,6 +67,17 @@ fn credential(claims: &AccessClaims) -> Credential {
     }
 }
 
+/// As an administrator.
+async fn revoke_token(stack: &Stack, jti: &str) -> Result<(), Status> {
+    let message = wire::RevokeTokenRequest { jti: jti.into() };
+    stack.token_admin().revoke_token(stack.call().request(message)).await.map(drop)
+}
+
+async fn revoke_family(stack: &Stack, family: &str) -> Result<(), Status> {
+    let message = wire::RevokeFamilyRequest { family: family.into() };
+    stack.token_admin().revoke_family(stack.call().request(message)).await.map(drop)
+}
+
 struct World {
     stack: Stack,
     guard: Arc<Watching<()>>,
@@ -114,6 +125,14 @@ impl World {
 
     async fn is_ended(&self, token: &str, by: What) {
         assert_eq!(self.judged(token).await, (Some(Verdict::Ended(by)), false));
+    }
+
+    async fn revoke_token(&self, jti: &str) -> Result<(), Status> {
+        revoke_token(&self.stack, jti).await
+    }
+
+    async fn revoke_family(&self, family: &str) -> Result<(), Status> {
+        revoke_family(&self.stack, family).await
     }
 
     async fn revoke(&self, client: &wire::ClientAuthentication, token: &str) -> Result<(), Status> {
@@ -224,6 +243,170 @@ async fn j23_a_login_that_ended_takes_its_access_tokens_along() {
     world.is_ended(&token, What::Family).await;
     world.is_ended(&newer, What::Family).await;
     world.is_good(&other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j23_an_administrator_ends_one_token_by_its_jti_and_no_other() {
+    let world = World::new().await;
+    let keys = std::slice::from_ref(&world.stack.place.recipient);
+    let (token, tokens) = world.login().await;
+    let next = world.stack.refresh(&tokens.refresh_token).await.unwrap();
+    let next = token::open(&next.access_token, keys).unwrap();
+    let of_client = world.client_token().await;
+    for (token, audience) in [(&token, "latchkey"), (&of_client, AUDIENCE)] {
+        world.is_good(token).await;
+        let jti = world.stack.verify(token, audience).await.unwrap().jti;
+        for _ in 0..2 {
+            world.revoke_token(&jti).await.unwrap();
+            world.is_ended(token, What::Token).await;
+        }
+    }
+    world.is_good(&next).await;
+    world.is_good(&world.client_token().await).await;
+    // What could be no token's is not taken for one that has been ended.
+    for no_jti in ["", "jti", tokens.access_token.as_str(), "fam_0123456789abcdefghjkmnpqrs"] {
+        let refused = world.revoke_token(no_jti).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{no_jti}");
+        assert_eq!(reason::<()>(Err(refused)), "JTI_INVALID", "{no_jti}");
+    }
+}
+
+/// Its expiry is not known here, so it is remembered for as long as any token could live: `endings.longest_session`, and what
+/// clocks and guards may differ by. Of a token that is known it is known when that may be forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jti_is_remembered_for_the_longest_life() {
+    let world = World::new().await;
+    let (known, named) = (world.client_token().await, world.client_token().await);
+    world.revoke(&world.reports, &known).await.unwrap();
+    let claims = world.stack.verify(&named, AUDIENCE).await.unwrap();
+    world.revoke_token(&claims.jti).await.unwrap();
+    let remembered = async |count: usize| {
+        let remembered = || world.stack.running.auth.feed.view().remembered;
+        while remembered() > count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(remembered(), count);
+    };
+    remembered(2).await;
+    world.stack.advance(Duration::from_secs(16 * 60 + 1));
+    remembered(1).await;
+    // As it would be judged by a guard if it were of a longer life.
+    let lives_on = Credential { expired_from: None, ..credential(&claims) };
+    assert_eq!(world.guard.judge(&lives_on), Some(Verdict::Ended(What::Token)));
+    // 12 hours and half a minute of a session that a proof may begin, 1 minute of leeway and 10 of clocks, less what has passed.
+    world.stack.advance(Duration::from_secs(12 * 3_600 - 5 * 60));
+    assert_eq!(world.guard.judge(&lives_on), Some(Verdict::Ended(What::Token)));
+    world.stack.advance(Duration::from_secs(60));
+    remembered(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j23_an_administrator_ends_one_login_by_its_family_and_no_other() {
+    let world = World::new().await;
+    let keys = std::slice::from_ref(&world.stack.place.recipient);
+    let (other, _) = world.login().await;
+    let (token, tokens) = world.login().await;
+    let next = world.stack.refresh(&tokens.refresh_token).await.unwrap();
+    let newer = token::open(&next.access_token, keys).unwrap();
+    let family = world.stack.verify(&token, "latchkey").await.unwrap().fam.unwrap();
+    for _ in 0..2 {
+        world.revoke_family(&family).await.unwrap();
+        world.is_ended(&token, What::Family).await;
+        world.is_ended(&newer, What::Family).await;
+        assert_eq!(reason(world.stack.refresh(&next.refresh_token).await), "INVALID_GRANT");
+    }
+    world.is_good(&other).await;
+    let unknown = world.revoke_family("fam_0123456789abcdefghjkmnpqrs").await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    assert_eq!(reason::<()>(Err(unknown)), "FAMILY_NOT_FOUND");
+    let jti = world.stack.verify(&token, "latchkey").await.unwrap().jti;
+    for no_family in ["", "fam_", &jti, tokens.refresh_token.as_str()] {
+        let refused = world.revoke_family(no_family).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{no_family}");
+        assert_eq!(reason::<()>(Err(refused)), "FAMILY_INVALID", "{no_family}");
+    }
+}
+
+/// Also a second call, and one that finds nothing: somebody else may be ending what it means.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ending_by_id_is_answered_when_no_guard_is_left_that_has_not_heard_of_it() {
+    for second in ["jti", "family again", "unknown family"] {
+        let stack = Stack::start_with(&[LEASE]).await;
+        let (deaf, cut) = tokio::sync::oneshot::channel::<()>();
+        let guard = guard_until(&stack, async { drop(cut.await) }).await;
+        stack.register("alice", PASSWORD).await.unwrap();
+        let tokens = stack.login("alice", PASSWORD).await.unwrap();
+        let claims = stack.claims(&tokens.access_token).await;
+        let family = claims.fam.unwrap();
+        deaf.send(()).unwrap();
+        while stack.running.auth.feed.view().watchers > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::join!(
+            async {
+                revoke_family(&stack, &family).await.unwrap();
+                assert!(guard.view().lease_left.is_none(), "the first: answered under a lease");
+            },
+            async {
+                while stack.running.auth.feed.view().remembered == 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let answer = match second {
+                    "jti" => revoke_token(&stack, &claims.jti).await,
+                    "family again" => revoke_family(&stack, &family).await,
+                    _ => revoke_family(&stack, "fam_0123456789abcdefghjkmnpqrs").await,
+                };
+                assert_eq!(answer.is_ok(), second != "unknown family", "{answer:?}");
+                assert!(guard.view().lease_left.is_none(), "{second}: answered under a lease");
+            }
+        );
+    }
+}
+
+#[tokio::test]
+async fn endings_by_id_are_audited_once_with_who_did_it() {
+    let stack = Stack::start().await;
+    let alice = stack.register("alice", PASSWORD).await.unwrap();
+    let tokens = stack.login("alice", PASSWORD).await.unwrap();
+    let claims = stack.claims(&tokens.access_token).await;
+    let (jti, family) = (claims.jti, claims.fam.unwrap());
+    let unknown = "fam_0123456789abcdefghjkmnpqrs";
+    let again = format!("family={family} ended before");
+    let of_alice = Some(alice.id.as_str());
+    for (id, event, outcome, reason, detail, subject) in [
+        (jti.as_str(), "token.revoke", "success", None, Some(format!("jti={jti}")), None),
+        ("hunter2", "token.revoke", "refused", Some("JTI_INVALID"), None, None),
+        (family.as_str(), "family.revoke", "success", None, Some(format!("family={family}")), of_alice),
+        (family.as_str(), "family.revoke", "success", None, Some(again), of_alice),
+        (
+            unknown,
+            "family.revoke",
+            "refused",
+            Some("FAMILY_NOT_FOUND"),
+            Some(format!("family={unknown}")),
+            None,
+        ),
+        ("hunter2", "family.revoke", "refused", Some("FAMILY_INVALID"), None, None),
+    ] {
+        let call = stack.call().actor("usr_admin");
+        let mut admin = stack.token_admin();
+        let _ = match event {
+            "token.revoke" => {
+                admin.revoke_token(call.request(wire::RevokeTokenRequest { jti: id.into() })).await.map(drop)
+            }
+            _ => {
+                let message = wire::RevokeFamilyRequest { family: id.into() };
+                admin.revoke_family(call.request(message)).await.map(drop)
+            }
+        };
+        let lines = crate::audit::lines(&call.request_id);
+        let [line] = lines.as_slice() else { panic!("{event} {id}: {lines:?}") };
+        let said = |field: &str| line.get(field).map(String::as_str);
+        assert_eq!((said("event"), said("outcome"), said("reason")), (Some(event), Some(outcome), reason));
+        assert_eq!((said("actor"), said("subject")), (Some("usr_admin"), subject));
+        assert_eq!((said("client"), said("detail")), (subject.map(|_| "first-party"), detail.as_deref()));
+    }
+    assert!(!crate::audit::everything().contains("hunter2"));
 }
 
 /// The family is ended by the first call, which nobody waits for; the second finds it ended, and must not say so before.

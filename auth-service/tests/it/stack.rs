@@ -29,8 +29,9 @@ use proto::auth::v1::{
     self as wire, client_admin_service_client::ClientAdminServiceClient,
     client_read_service_client::ClientReadServiceClient, key_admin_service_client::KeyAdminServiceClient,
     key_read_service_client::KeyReadServiceClient, login_service_client::LoginServiceClient,
-    token_read_service_client::TokenReadServiceClient, token_service_client::TokenServiceClient,
-    user_admin_service_client::UserAdminServiceClient, user_read_service_client::UserReadServiceClient,
+    token_admin_service_client::TokenAdminServiceClient, token_read_service_client::TokenReadServiceClient,
+    token_service_client::TokenServiceClient, user_admin_service_client::UserAdminServiceClient,
+    user_read_service_client::UserReadServiceClient,
 };
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -267,6 +268,10 @@ impl Stack {
 
     pub fn tokens(&self) -> TokenServiceClient<Channel> {
         TokenServiceClient::new(self.gateway.clone())
+    }
+
+    pub fn token_admin(&self) -> TokenAdminServiceClient<Channel> {
+        TokenAdminServiceClient::new(self.gateway.clone())
     }
 
     pub fn token_reads(&self) -> TokenReadServiceClient<Channel> {

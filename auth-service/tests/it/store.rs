@@ -242,6 +242,7 @@ macro_rules! conformance {
             promises!(
                 $adapter, families:
                 a_family_stands_as_it_was_begun,
+                a_family_is_found_by_its_id_until_it_is_swept,
                 a_family_begins_only_under_the_epochs_that_authorised_it,
                 of_many_rotations_of_one_token_one_wins,
                 a_rotation_repeats_every_precondition,

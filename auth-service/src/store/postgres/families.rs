@@ -9,13 +9,13 @@ use crate::{
     domain::{
         client::Client,
         id::{ClientId, FamilyId, UserId},
-        refresh::Standing,
+        refresh::{Family, Standing},
         secret::Digest,
         user::User,
     },
     store::{
         FamilyEnd, NewEnding, NewFamily, Rotation, StoreError,
-        row::{self, ClientRow, StandingRow, UserRow},
+        row::{self, ClientRow, FamilyRow, StandingRow, UserRow},
     },
 };
 
@@ -153,6 +153,19 @@ pub(super) async fn rotate(attempt: Attempt, rotation: &Rotation) -> Result<bool
     .execute(&mut *attempt.connection().await?)
     .await?;
     Ok(rotated.rows_affected() == 1)
+}
+
+pub(super) async fn one(attempt: Attempt, id: &FamilyId) -> Result<Option<Family>, StoreError> {
+    sqlx::query_as::<_, FamilyRow>(
+        "SELECT id AS family, subject, client, subject_epoch, client_epoch, scope, audience, amr, \
+                created_at AS family_created_at, expires_at AS family_expires_at, ended_at \
+         FROM families WHERE id = $1",
+    )
+    .bind(id.as_str())
+    .fetch_optional(&mut *attempt.connection().await?)
+    .await?
+    .map(Family::try_from)
+    .transpose()
 }
 
 pub(super) async fn end(

@@ -10,7 +10,7 @@ use crate::{
         id::{ClientId, FamilyId, UserId},
         page::{Page, PageRequest},
         phc::PasswordHash,
-        refresh::Standing,
+        refresh::{Family, Standing},
         secret::Digest,
         signing_key::SealedKey,
         throttle::{Attempt, ThrottleKey, ThrottlePolicy},
@@ -122,6 +122,10 @@ impl Store for SqliteStore {
 
     async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError> {
         self.0.run("rotate", Self::rotate(self, rotation)).await
+    }
+
+    async fn family(&self, id: &FamilyId) -> Result<Option<Family>, StoreError> {
+        self.0.run("family", Self::family(self, id)).await
     }
 
     async fn end_family(

@@ -9,13 +9,13 @@ use crate::{
     domain::{
         client::Client,
         id::{ClientId, FamilyId, UserId},
-        refresh::Standing,
+        refresh::{Family, Standing},
         secret::Digest,
         user::User,
     },
     store::{
         FamilyEnd, NewEnding, NewFamily, Rotation, StoreError,
-        row::{self, ClientRow, StandingRow, UserRow},
+        row::{self, ClientRow, FamilyRow, StandingRow, UserRow},
     },
 };
 
@@ -66,13 +66,13 @@ impl SqliteStore {
         let user = sqlx::query_as::<_, UserRow>(
             "SELECT id, username, status, must_change_password, epoch, created_at FROM users WHERE id = ?1",
         )
-        .bind(&row.subject)
+        .bind(&row.family.subject)
         .fetch_optional(&mut *snapshot)
         .await?;
         let client = sqlx::query_as::<_, ClientRow>(
             "SELECT id, name, status, audiences, scopes, secret_digest, epoch, created_at FROM clients WHERE id = ?1",
         )
-        .bind(&row.client)
+        .bind(&row.family.client)
         .fetch_optional(&mut *snapshot)
         .await?;
         snapshot.commit().await?;
@@ -103,6 +103,19 @@ impl SqliteStore {
         insert_token(&mut transaction, &rotation.successor, &family, rotation.idle_until).await?;
         transaction.commit().await?;
         Ok(true)
+    }
+
+    pub(super) async fn family(&self, id: &FamilyId) -> Result<Option<Family>, StoreError> {
+        sqlx::query_as::<_, FamilyRow>(
+            "SELECT id AS family, subject, client, subject_epoch, client_epoch, scope, audience, amr, \
+                    created_at AS family_created_at, expires_at AS family_expires_at, ended_at \
+             FROM families WHERE id = ?1",
+        )
+        .bind(id.as_str())
+        .fetch_optional(self.0.readers())
+        .await?
+        .map(Family::try_from)
+        .transpose()
     }
 
     pub(super) async fn end_family(

@@ -35,6 +35,17 @@ pub async fn a_family_stands_as_it_was_begun(it: Fixture) {
     assert!(!family_is_alive(&*it.store, &digest(2), T0).await);
 }
 
+pub async fn a_family_is_found_by_its_id_until_it_is_swept(it: Fixture) {
+    let it = it.with_family().await;
+    let begun = new_family(1, 1).family;
+    assert_eq!(it.store.family(&family_id(1)).await.unwrap(), Some(begun.clone()));
+    assert_eq!(it.store.family(&family_id(2)).await.unwrap(), None);
+    assert!(it.store.end_family(&family_id(1), None, FamilyEnd::Revoked, ending(T0)).await.unwrap());
+    assert_eq!(it.store.family(&family_id(1)).await.unwrap(), Some(Family { ended: true, ..begun }));
+    it.store.sweep(T0 + 86_400 * SECOND, T0, 100).await.unwrap();
+    assert_eq!(it.store.family(&family_id(1)).await.unwrap(), None);
+}
+
 pub async fn a_family_begins_only_under_the_epochs_that_authorised_it(it: Fixture) {
     it.store.insert_user(new_user(1, "alice")).await.unwrap();
     let begin = |change: fn(&mut Family)| {
