@@ -19,11 +19,14 @@ mod role;
 mod session;
 mod status;
 mod target;
+mod token;
 mod user;
 
 use output::Output;
 pub use output::line;
 use target::Target;
+
+use crate::inspect;
 
 /// Which system, and how to answer.
 #[derive(Debug)]
@@ -53,6 +56,9 @@ pub enum Command {
     /// Logged-in browsers.
     #[command(subcommand)]
     Session(session::Command),
+    /// Look into an access token, or end one, or the login that it came from.
+    #[command(subcommand)]
+    Token(token::Command),
     /// What tokens are signed with.
     #[command(subcommand)]
     Key(key::Command),
@@ -69,6 +75,7 @@ pub async fn run(command: Command, access: Access) -> Result<ExitCode> {
     match command {
         Command::Login(args) => return login::run(args, &access).await,
         Command::Status => return status::run(&access, &output).await,
+        Command::Token(token::Command::Inspect(args)) => return inspect::run(args, access.json),
         _ => {}
     }
     let mut api = Target::find(&access)?.connect()?;
@@ -79,9 +86,10 @@ pub async fn run(command: Command, access: Access) -> Result<ExitCode> {
         Command::Grant(command) => grant::run(command, &mut api, &output).await?,
         Command::Group(command) => group::run(command, &mut api, &output).await?,
         Command::Session(command) => session::run(command, &mut api, &output).await?,
+        Command::Token(token::Command::Revoke(args)) => token::revoke(args, &mut api, &output).await?,
         Command::Key(command) => key::run(command, &mut api, &output).await?,
         Command::Check(args) => return check::run(args, &mut api, &output).await,
-        Command::Login(_) | Command::Status => {}
+        Command::Login(_) | Command::Status | Command::Token(token::Command::Inspect(_)) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::admin::{self, Access};
 use crate::certificates::{CertificateFolder, LOCAL_DOMAIN, ServiceName};
-use crate::{bootstrap, demo, inspect, migrate, serve, up};
+use crate::{bootstrap, demo, migrate, serve, up};
 
 /// Authentication and authorization for teams that run services.
 ///
@@ -45,9 +45,6 @@ enum Command {
     /// Administration through the gateway's internal listener.
     #[command(flatten)]
     Administration(admin::Command),
-    /// Look into a token.
-    #[command(subcommand)]
-    Token(inspect::Command),
     /// The effective configuration of a service.
     #[command(subcommand)]
     Config(serve::ConfigCommand),
@@ -97,7 +94,6 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Migrate(args) => single_threaded()?.block_on(migrate::run(args)),
         Command::Bootstrap(args) => single_threaded()?.block_on(bootstrap::command::run(args)),
         Command::Administration(command) => single_threaded()?.block_on(admin::run(command, access)),
-        Command::Token(command) => inspect::run(command, cli.json),
         Command::Config(command) => serve::config(command),
         Command::Certificates(Certificates::Dev { dir, domain, service, host }) => {
             CertificateFolder::new(&dir).complete(&domain, &service, &host, now())?;

@@ -7,27 +7,22 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use clap::Subcommand;
 use serde_json::{Value, json};
 use token::{RecipientKey, is_jwe, open};
 use zeroize::Zeroizing;
 
 use crate::admin::line;
 
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Show a token's header, and its claims where they can be read. Checks no signature.
-    Inspect {
-        /// The token. Better left out: it is then read from standard input, and in no history.
-        token: Option<String>,
-        /// The recipient's private key (JWK), to open an encrypted token; may be repeated.
-        #[arg(long, value_name = "FILE")]
-        key: Vec<PathBuf>,
-    },
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The token. Better left out: it is then read from standard input, and in no history.
+    token: Option<String>,
+    /// The recipient's private key (JWK), to open an encrypted token; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
 }
 
-pub fn run(command: Command, compact: bool) -> Result<ExitCode> {
-    let Command::Inspect { token, key } = command;
+pub fn run(Args { token, key }: Args, compact: bool) -> Result<ExitCode> {
     let token = Zeroizing::new(match token {
         Some(token) => token,
         None => read_token()?,

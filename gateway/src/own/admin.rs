@@ -11,6 +11,7 @@ mod last_administrator;
 mod roles;
 mod sessions;
 mod subject;
+mod tokens;
 mod users;
 
 use super::endpoint::Endpoint;
@@ -23,6 +24,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         grants::endpoints(),
         groups::endpoints(),
         sessions::endpoints(),
+        tokens::endpoints(),
         keys::endpoints(),
         check::endpoints(),
     ]

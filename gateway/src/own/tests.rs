@@ -21,6 +21,9 @@ use super::*;
 use crate::layers::caller::{Caller, RequestId};
 use crate::peers::Reason;
 
+/// What administration needs a permission for, each `latchkey:…`.
+const AREAS: [&str; 7] = ["users", "clients", "roles", "sessions", "tokens", "keys", "check"];
+
 /// One gateway's endpoints over one world.
 struct Gateway {
     world: Arc<World>,

@@ -13,6 +13,7 @@ use rpc::client_read_service_client::ClientReadServiceClient;
 use rpc::key_admin_service_client::KeyAdminServiceClient;
 use rpc::key_read_service_client::KeyReadServiceClient;
 use rpc::login_service_client::LoginServiceClient;
+use rpc::token_admin_service_client::TokenAdminServiceClient;
 use rpc::token_read_service_client::TokenReadServiceClient;
 use rpc::token_service_client::TokenServiceClient;
 use rpc::user_admin_service_client::UserAdminServiceClient;
@@ -34,6 +35,7 @@ pub struct AuthService {
     check_timeout: Duration,
     logins: LoginServiceClient<Channel>,
     tokens: TokenServiceClient<Channel>,
+    token_admin: TokenAdminServiceClient<Channel>,
     token_reads: TokenReadServiceClient<Channel>,
     user_reads: UserReadServiceClient<Channel>,
     user_admin: UserAdminServiceClient<Channel>,
@@ -49,6 +51,7 @@ impl AuthService {
             check_timeout,
             logins: LoginServiceClient::new(channel.clone()),
             tokens: TokenServiceClient::new(channel.clone()),
+            token_admin: TokenAdminServiceClient::new(channel.clone()),
             token_reads: TokenReadServiceClient::new(channel.clone()),
             user_reads: UserReadServiceClient::new(channel.clone()),
             user_admin: UserAdminServiceClient::new(channel.clone()),
@@ -161,6 +164,16 @@ impl Auth for AuthService {
     async fn end_family(&self, asker: Asker<'_>, family: &str, subject: &str) -> Result<(), Failure> {
         let message = rpc::EndFamilyRequest { family: family.to_owned(), subject: subject.to_owned() };
         call!(self.tokens, end_family, asker, ENDING, message).map(|rpc::EndFamilyResponse {}| ())
+    }
+
+    async fn revoke_token(&self, asker: Asker<'_>, jti: &str) -> Result<(), Failure> {
+        let message = rpc::RevokeTokenRequest { jti: jti.to_owned() };
+        call!(self.token_admin, revoke_token, asker, ENDING, message).map(|rpc::RevokeTokenResponse {}| ())
+    }
+
+    async fn revoke_family(&self, asker: Asker<'_>, family: &str) -> Result<(), Failure> {
+        let message = rpc::RevokeFamilyRequest { family: family.to_owned() };
+        call!(self.token_admin, revoke_family, asker, ENDING, message).map(|rpc::RevokeFamilyResponse {}| ())
     }
 
     async fn introspect(

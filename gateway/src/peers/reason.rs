@@ -47,6 +47,7 @@ reasons! {
         ClientNameTaken "CLIENT_NAME_TAKEN"
         ClientInvalid "CLIENT_INVALID"
         KeyNotFound "KEY_NOT_FOUND"
+        FamilyNotFound "FAMILY_NOT_FOUND"
         InvalidClient "INVALID_CLIENT"
         InvalidGrant "INVALID_GRANT"
         InvalidScope "INVALID_SCOPE"

@@ -65,6 +65,7 @@ fn code(reason: Reason) -> Code {
         Reason::ClientNameTaken => CLIENT_NAME_TAKEN,
         Reason::ClientInvalid => CLIENT_INVALID,
         Reason::KeyNotFound => KEY_NOT_FOUND,
+        Reason::FamilyNotFound => FAMILY_NOT_FOUND,
         Reason::InvalidGrant => REFRESH_TOKEN_INVALID,
         // What the gateway itself sent, and the caller cannot have got wrong outside the OAuth endpoints.
         Reason::InvalidClient | Reason::UnsupportedTokenType => INTERNAL,

@@ -225,6 +225,12 @@ impl Auth for Fake {
     async fn end_family(&self, _: Asker<'_>, _: &str, _: &str) -> Result<(), Failure> {
         unasked()
     }
+    async fn revoke_token(&self, _: Asker<'_>, _: &str) -> Result<(), Failure> {
+        unasked()
+    }
+    async fn revoke_family(&self, _: Asker<'_>, _: &str) -> Result<(), Failure> {
+        unasked()
+    }
     async fn introspect(
         &self,
         _: Asker<'_>,

@@ -35,6 +35,7 @@ areas! {
     Clients "latchkey:clients"
     Roles "latchkey:roles"
     Sessions "latchkey:sessions"
+    Tokens "latchkey:tokens"
     Keys "latchkey:keys"
     Check "latchkey:check"
 }

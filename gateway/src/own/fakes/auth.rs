@@ -76,6 +76,17 @@ impl Auth for World {
         self.ask("auth", "end_family", &format!("{family} {subject}"))
     }
 
+    async fn revoke_token(&self, asker: Asker<'_>, jti: &str) -> Result<(), Failure> {
+        let actor = asker.actor.unwrap_or("nobody");
+        self.ask("auth", "revoke_token", &format!("{jti} by {actor}"))
+    }
+
+    async fn revoke_family(&self, asker: Asker<'_>, family: &str) -> Result<(), Failure> {
+        let actor = asker.actor.unwrap_or("nobody");
+        self.ask("auth", "revoke_family", &format!("{family} by {actor}"))?;
+        if family == "fam_1" { Ok(()) } else { Err(refused(Reason::FamilyNotFound, None)) }
+    }
+
     async fn introspect(
         &self,
         _: Asker<'_>,

@@ -2,7 +2,7 @@ use super::*;
 
 fn administrator() -> Gateway {
     let gateway = Gateway::new();
-    for area in ["users", "clients", "roles", "sessions", "keys", "check"] {
+    for area in AREAS {
         gateway.world.permit(ALICE, &format!("latchkey:{area}"));
     }
     gateway
@@ -44,6 +44,8 @@ fn calls() -> Vec<(Method, String, Value, &'static str)> {
         (Method::GET, on("sessions"), Value::Null, "sessions"),
         (Method::GET, on("sessions/ses_hers"), Value::Null, "sessions"),
         (Method::DELETE, on("sessions/ses_hers"), Value::Null, "sessions"),
+        (Method::DELETE, on("tokens/tok_1"), Value::Null, "tokens"),
+        (Method::DELETE, on("families/fam_1"), Value::Null, "tokens"),
         (Method::GET, on("keys"), Value::Null, "keys"),
         (Method::POST, on("keys"), json!({}), "keys"),
         (Method::DELETE, on("keys/k1"), Value::Null, "keys"),
@@ -64,9 +66,7 @@ async fn every_call_needs_its_permission() {
 
         // With every other permission: refused, and nothing else was asked of anybody.
         let gateway = Gateway::new();
-        for other in
-            ["users", "clients", "roles", "sessions", "keys", "check"].into_iter().filter(|a| *a != area)
-        {
+        for other in AREAS.into_iter().filter(|a| *a != area) {
             gateway.world.permit(ALICE, &format!("latchkey:{other}"));
         }
         let said = gateway.admin(method.clone(), &path, body.clone()).await;
@@ -157,6 +157,32 @@ async fn s07_ending_all_of_a_user_ends_tokens_and_sessions_and_can_be_repeated()
     let said = gateway.admin(Method::DELETE, "/v1/admin/clients/shop/tokens", Value::Null).await;
     assert_eq!(said.status, StatusCode::NO_CONTENT);
     assert!(gateway.world.asked().contains(&"auth.revoke_client_tokens cli_shop".to_owned()));
+}
+
+#[tokio::test]
+async fn one_token_and_one_login_are_ended_by_their_ids() {
+    let gateway = administrator();
+    for (path, call) in [("tokens/tok_1", "revoke_token"), ("families/fam_1", "revoke_family")] {
+        let end = async || gateway.admin(Method::DELETE, &format!("/v1/admin/{path}"), Value::Null).await;
+        assert_eq!(end().await.status, StatusCode::NO_CONTENT);
+        let id = path.split_once('/').unwrap().1;
+        assert!(gateway.world.asked().contains(&format!("auth.{call} {id} by {ALICE}")));
+        let call = format!("auth.{call}");
+        gateway.world.refuse(&call, Reason::InvalidArgument, None);
+        let said = end().await;
+        assert_eq!((said.status, said.code().as_str()), (StatusCode::BAD_REQUEST, "request_invalid"));
+        gateway.world.leave_unheard(&call);
+        let said = end().await;
+        assert_eq!((said.status, said.code().as_str()), (StatusCode::ACCEPTED, "not_everywhere"));
+        assert!(said.headers.contains_key("retry-after"));
+        gateway.world.switch_off("auth");
+        let said = end().await;
+        assert_eq!((said.status, said.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+        assert!(said.headers.contains_key("retry-after"));
+        gateway.world.switch_on("auth");
+    }
+    let said = gateway.admin(Method::DELETE, "/v1/admin/families/fam_2", Value::Null).await;
+    assert_eq!((said.status, said.code().as_str()), (StatusCode::NOT_FOUND, "family_not_found"));
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ async fn c04_json_endpoints_take_json_and_nothing_else() {
     gateway.world.session("mine", "ses_mine", ALICE, "alice");
     let cookie = "__Host-latchkey-session=mine; __Secure-latchkey-refresh=lkr_good";
     let bearer = format!("Bearer token:{ALICE}");
-    for area in ["users", "clients", "roles", "sessions", "keys", "check"] {
+    for area in AREAS {
         gateway.world.permit(ALICE, &format!("latchkey:{area}"));
     }
     let forms = |endpoint: &Endpoint| matches!(endpoint.takes, endpoint::Takes::Form(_));
@@ -204,7 +204,7 @@ async fn bodies_are_read_strictly() {
 #[tokio::test]
 async fn every_endpoint_that_takes_json_takes_an_object_only() {
     let gateway = Gateway::new();
-    for area in ["users", "clients", "roles", "sessions", "keys", "check"] {
+    for area in AREAS {
         gateway.world.permit(ALICE, &format!("latchkey:{area}"));
     }
     let bearer = format!("Bearer token:{ALICE}");

@@ -179,6 +179,10 @@ pub trait Auth: Send + Sync {
         token: Concealed,
     ) -> Result<(), Failure>;
     async fn end_family(&self, asker: Asker<'_>, family: &str, subject: &str) -> Result<(), Failure>;
+    /// Voids the one access token of that `jti`, known or not.
+    async fn revoke_token(&self, asker: Asker<'_>, jti: &str) -> Result<(), Failure>;
+    /// Voids all that was issued in one login, whosesoever.
+    async fn revoke_family(&self, asker: Asker<'_>, family: &str) -> Result<(), Failure>;
     async fn introspect(
         &self,
         asker: Asker<'_>,

@@ -107,6 +107,15 @@ async fn audit_has_one_line_for_each_act_of_administration() {
             ],
         ),
         ("DELETE", "/roles/reader", none.clone(), 200, &["policy role.delete success"]),
+        ("DELETE", "/tokens/0123456789abcdefghjkmnpqrs", none.clone(), 204, &["auth token.revoke success"]),
+        ("DELETE", "/tokens/alice", none.clone(), 400, &["auth token.revoke refused"]),
+        (
+            "DELETE",
+            "/families/fam_0123456789abcdefghjkmnpqrs",
+            none.clone(),
+            404,
+            &["auth family.revoke refused"],
+        ),
         // Looking changes nothing, and is no event.
         ("GET", "/users", none.clone(), 200, &[]),
         ("GET", "/sessions?subject=admin", none.clone(), 200, &[]),
