@@ -1,5 +1,7 @@
 //! Removing what has expired, and wiping what only the grace window needed.
 
+use feed::issuer::Bounds;
+
 use super::{Auth, Failure};
 use crate::store::Swept;
 
@@ -11,8 +13,9 @@ pub async fn sweep(auth: &Auth, batch: u32) -> Result<Swept, Failure> {
     let mut total = Swept::default();
     for _ in 0..MAX_ROUNDS {
         let now = auth.now();
-        // A family is what its access tokens are ended by: it stays until the last of them has expired too.
-        let useless = now - auth.settings.access_lifetime;
+        // A family is what its access tokens are ended by: it stays until nobody believes the last of them any more.
+        let Bounds { leeway, clocks_apart } = Bounds::DEFAULT;
+        let useless = now - auth.settings.access_lifetime - leeway - clocks_apart;
         let swept = auth.store.sweep(useless, now - auth.settings.refresh.grace, batch).await?;
         total.families += swept.families;
         total.successors += swept.successors;

@@ -572,3 +572,15 @@ async fn a_login_that_was_idle_for_too_long_to_go_on_can_still_be_ended() {
     world.revoke(&first_party(), &tokens.refresh_token).await.unwrap();
     world.is_ended(&token, What::Family).await;
 }
+
+/// Expired by this clock, and good for a while by the clock of whoever is behind.
+#[tokio::test]
+async fn a_login_whose_last_token_has_expired_only_here_can_still_be_ended() {
+    let world = World::with(&[LEASE, ("LATCHKEY__REFRESH__IDLE", "1m")]).await;
+    let (token, tokens) = world.login().await;
+    let of_it = credential(&world.stack.verify(&token, "latchkey").await.unwrap());
+    world.stack.advance(Duration::from_secs(60 + 300 + 10));
+    world.stack.upkeep().await;
+    world.revoke(&first_party(), &tokens.refresh_token).await.unwrap();
+    assert_eq!(world.guard.judge(&of_it), Some(Verdict::Ended(What::Family)));
+}

@@ -2759,7 +2759,7 @@ pub mod token_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// RFC 7009. Unknown tokens and those of another client are answered like known ones.
-        /// INVALID_ARGUMENT UNSUPPORTED_TOKEN_TYPE for an access token.
+        /// INVALID_ARGUMENT UNSUPPORTED_TOKEN_TYPE for an encrypted one.
         pub async fn revoke(
             &mut self,
             request: impl tonic::IntoRequest<super::RevokeRequest>,
@@ -2835,7 +2835,7 @@ pub mod token_service_server {
             request: tonic::Request<super::RefreshRequest>,
         ) -> std::result::Result<tonic::Response<super::RefreshResponse>, tonic::Status>;
         /// RFC 7009. Unknown tokens and those of another client are answered like known ones.
-        /// INVALID_ARGUMENT UNSUPPORTED_TOKEN_TYPE for an access token.
+        /// INVALID_ARGUMENT UNSUPPORTED_TOKEN_TYPE for an encrypted one.
         async fn revoke(
             &self,
             request: tonic::Request<super::RevokeRequest>,
@@ -3248,7 +3248,7 @@ pub mod token_admin_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.auth.v1.TokenAdminService/RevokeToken",
             );
@@ -3276,7 +3276,7 @@ pub mod token_admin_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/latchkey.auth.v1.TokenAdminService/RevokeFamily",
             );
@@ -3432,7 +3432,7 @@ pub mod token_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeTokenSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3478,7 +3478,7 @@ pub mod token_admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeFamilySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
