@@ -19,7 +19,7 @@ impl Life {
     }
 }
 
-/// A membership: never used by two processes, nor again by the same one once it was fenced.
+/// A membership: never used by two processes, nor again by the same one once it was fenced, nor for a second attempt to register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId {
     pub life: Life,

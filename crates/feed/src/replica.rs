@@ -14,7 +14,10 @@ mod history;
 mod membership;
 mod streams;
 
-use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use self::{
     answering::Answering,
@@ -53,8 +56,10 @@ pub struct Replica {
     life: Life,
     phase: Phase,
     id: MemberId,
-    /// Every id that this life ever had: a confirmation asked for an old one is this process's to give.
+    /// By which it is or was a member.
     ids: BTreeSet<MemberId>,
+    /// Those that it tried last and that may have become members. Nothing was ever granted by them.
+    unanswered: VecDeque<MemberId>,
     memory: Endings,
     history: History,
     /// Until when answers may come from memory.
@@ -81,10 +86,12 @@ pub struct Replica {
 enum Phase {
     /// The row is being written, for the first time or after a fence.
     Registering,
-    /// Registering or reading failed; again at this moment.
-    Retrying(Moment),
+    /// No answer came; by another id at this moment.
+    RegisteringAt(Moment),
     /// The first snapshot, or the one after the log turned out to have another history, is being read.
     Reading,
+    /// No answer came; again at this moment.
+    ReadingAt(Moment),
     Serving,
     /// Told to stop; at this moment at the latest no lease is left.
     Stopping(Moment),
@@ -99,9 +106,10 @@ impl Replica {
         Self {
             settings,
             life,
-            phase: Phase::Retrying(now.moment),
+            phase: Phase::Registering,
             id,
-            ids: BTreeSet::from([id]),
+            ids: BTreeSet::new(),
+            unanswered: VecDeque::new(),
             memory: Endings::default(),
             history: History::default(),
             right: None,
@@ -154,7 +162,7 @@ impl Replica {
     /// When [`Event::Tick`] is wanted at the latest.
     pub fn deadline(&self) -> Option<Moment> {
         let phase = match self.phase {
-            Phase::Retrying(at) | Phase::Stopping(at) => Some(at),
+            Phase::RegisteringAt(at) | Phase::ReadingAt(at) | Phase::Stopping(at) => Some(at),
             Phase::Serving => Some(self.next_beat),
             Phase::Registering | Phase::Reading | Phase::Removing | Phase::Stopped => None,
         };

@@ -415,6 +415,38 @@ fn nobody_waits_for_a_replica_that_has_removed_itself() {
     assert!(has_ended(&said), "{said:?}");
 }
 
+fn registration(said: &[replica::Action]) -> Option<(replica::CallId, MemberId)> {
+    said.iter().find_map(|action| match action {
+        replica::Action::CallLog { call, log_call: LogCall::Register(member) } => Some((*call, member.id)),
+        _ => None,
+    })
+}
+
+/// Between two attempts the first may have been carried out, fenced, waited out and removed.
+#[test]
+fn a_registration_that_was_not_answered_is_made_by_another_id_and_its_row_is_removed() {
+    let settings =
+        replica::Settings { lease: LEASE, address: "here".to_owned(), variant: Variant::default() };
+    let mut replica = Replica::new(settings, Life(1), now(0));
+    let mut said = replica.on(replica::Event::Started, now(0));
+    let mut tried = Vec::new();
+    for second in 1..=3 {
+        let (call, id) = registration(&said).unwrap();
+        assert!(!tried.contains(&id), "{id} again");
+        tried.push(id);
+        replica.on(replica::Event::LogFailed { call }, now(second * 1000));
+        said = replica.on(replica::Event::Tick, now(second * 1000 + 999));
+    }
+    let (call, id) = registration(&said).unwrap();
+    let said = replica.on(replica::Event::LogReplied { call, reply: LogReply::Done }, now(4000));
+    let is_removed = |id: &MemberId| {
+        let removes = |action: &replica::Action| matches!(action, replica::Action::CallLog { log_call: LogCall::Remove(gone), .. } if gone == id);
+        said.iter().any(removes)
+    };
+    assert!(tried.iter().all(is_removed), "{said:?}");
+    assert!(!is_removed(&id));
+}
+
 #[test]
 fn a_replica_that_was_fenced_comes_back_as_somebody_else() {
     let mut served = Served::new(&[]);

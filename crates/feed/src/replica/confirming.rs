@@ -67,7 +67,7 @@ impl Replica {
         position: Position,
         now: Now,
     ) {
-        if !self.ids.contains(&member) {
+        if !self.is_own(member) {
             self.actions.push(Action::AnswerConfirm { request, confirmed: false });
             return;
         }

@@ -278,7 +278,7 @@ impl Replica {
         if let Some(left) = wait.left.get_mut(&id) {
             left.ask_again = None;
         }
-        if self.ids.contains(&id) {
+        if self.is_own(id) {
             return self.confirm(Waiter::Own { request, member: id }, position, now);
         }
         let call = self.calls.number();

@@ -15,8 +15,13 @@ use crate::{
 
 /// Beats under way at once: older ones would be worth nothing any more.
 const MAX_BEATS: usize = 8;
+/// So many rows are removed for which nobody answered that they were written. One of an earlier attempt, should there be one, is
+/// answered for until this process ends, and then waited out once.
+const MAX_UNANSWERED: usize = 16;
 
 impl Replica {
+    /// INVARIANT: by an id that was never sent to the log. What became of an earlier attempt nobody here knows: its row may have
+    /// been written, fenced, waited out and removed, and whoever saw it fenced would wait no more for one that comes back.
     pub(super) fn register(&mut self) {
         self.phase = Phase::Registering;
         let member = Member {
@@ -32,13 +37,33 @@ impl Replica {
         if id != self.id || self.phase != Phase::Registering {
             return;
         }
+        self.ids.insert(id);
+        for id in std::mem::take(&mut self.unanswered) {
+            self.call_log(Purpose::Cleanup, LogCall::Remove(id));
+        }
         if self.beaten.is_some() {
             self.phase = Phase::Serving;
             self.beat(now.moment);
         } else {
-            self.phase = Phase::Reading;
-            self.call_log(Purpose::Snapshot, LogCall::Snapshot);
+            self.read_snapshot();
         }
+    }
+
+    fn register_anew(&mut self) {
+        if !self.settings.variant.is(Broken::StableReplicaId) {
+            self.id.registration += 1;
+        }
+        self.register();
+    }
+
+    /// Every id that this life ever had: a confirmation asked for an old one is this process's to give.
+    pub(super) fn is_own(&self, id: MemberId) -> bool {
+        id.life == self.id.life && id.registration <= self.id.registration
+    }
+
+    fn read_snapshot(&mut self) {
+        self.phase = Phase::Reading;
+        self.call_log(Purpose::Snapshot, LogCall::Snapshot);
     }
 
     pub(super) fn snapshot_read(&mut self, Snapshot { position, entries }: Snapshot, now: Now) {
@@ -55,8 +80,20 @@ impl Replica {
     }
 
     pub(super) fn start_again_later(&mut self, now: Now) {
-        if matches!(self.phase, Phase::Registering | Phase::Reading) {
-            self.phase = Phase::Retrying(now.moment + self.settings.lease / 8);
+        let at = now.moment + self.settings.lease / 8;
+        match self.phase {
+            Phase::Registering if self.settings.variant.is(Broken::StableReplicaId) => {
+                self.phase = Phase::RegisteringAt(at);
+            }
+            Phase::Registering => {
+                self.unanswered.push_back(self.id);
+                if self.unanswered.len() > MAX_UNANSWERED {
+                    self.unanswered.pop_front();
+                }
+                self.phase = Phase::RegisteringAt(at);
+            }
+            Phase::Reading => self.phase = Phase::ReadingAt(at),
+            _ => {}
         }
     }
 
@@ -110,11 +147,7 @@ impl Replica {
         if id != self.id || self.phase != Phase::Serving {
             return;
         }
-        if !self.settings.variant.is(Broken::StableReplicaId) {
-            self.id.registration += 1;
-            self.ids.insert(self.id);
-        }
-        self.register();
+        self.register_anew();
     }
 
     /// The log has another history than the one applied here. What is remembered stays: it ended.
@@ -124,8 +157,7 @@ impl Replica {
         }
         self.right = None;
         self.history.leave();
-        self.phase = Phase::Reading;
-        self.call_log(Purpose::Snapshot, LogCall::Snapshot);
+        self.read_snapshot();
     }
 
     pub(super) fn terminate(&mut self, now: Now) {
@@ -147,11 +179,13 @@ impl Replica {
 
     pub(super) fn membership_due(&mut self, now: Now) {
         match self.phase {
-            Phase::Retrying(at) if at <= now.moment => self.register(),
+            Phase::RegisteringAt(at) if at <= now.moment => self.register_anew(),
+            Phase::ReadingAt(at) if at <= now.moment => self.read_snapshot(),
             Phase::Serving if self.next_beat <= now.moment => self.beat(now.moment),
             Phase::Stopping(at) if at <= now.moment || self.records.is_empty() => {
                 self.phase = Phase::Removing;
-                let ids: Vec<_> = self.ids.iter().copied().filter(|id| *id != self.id).collect();
+                let former = self.ids.iter().chain(&self.unanswered);
+                let ids: Vec<_> = former.copied().filter(|id| *id != self.id).collect();
                 for id in ids {
                     self.call_log(Purpose::Cleanup, LogCall::Remove(id));
                 }
