@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use feed::{Credential, Verdict};
+use feed::{Credential, Verdict, Wall};
 
 use crate::SourceUnavailable;
 
@@ -20,8 +20,9 @@ pub trait Endings: Send + Sync + 'static {
     /// used.
     fn judge_stale(&self, credential: &Credential, stale_for: Duration) -> Option<Verdict>;
 
-    /// By how much the issuer's clock is ahead of this process's: expiry is judged by the later of both.
-    fn ahead(&self) -> Duration {
+    /// By how much the issuer's clock is ahead of this process's, which says `now`: expiry is judged by the later of both, and never
+    /// by an earlier time than before.
+    fn ahead(&self, _now: Wall) -> Duration {
         Duration::ZERO
     }
 }

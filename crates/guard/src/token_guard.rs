@@ -196,7 +196,7 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
     }
 
     fn judging_time(&self, now: OffsetDateTime) -> OffsetDateTime {
-        let ahead = self.endings.ahead();
+        let ahead = self.endings.ahead(wall(now));
         // As a rule: and adding nothing to a date costs as much as adding something.
         if ahead.is_zero() {
             return now;
@@ -329,7 +329,6 @@ fn live(verdict: Verdict) -> Result<(), Refusal> {
 }
 
 fn credential(claims: &AccessClaims, token_id: &str, key: &str, good_until: OffsetDateTime) -> Credential {
-    let millis = good_until.unix_timestamp_nanos().div_euclid(1_000_000);
     let stamp = |id: &str, generation| Stamp { id: id.into(), generation };
     Credential {
         token: Some(token_id.into()),
@@ -340,8 +339,13 @@ fn credential(claims: &AccessClaims, token_id: &str, key: &str, good_until: Offs
         subject: (claims.kind == PrincipalKind::User).then(|| stamp(&claims.sub, claims.epo.subject)),
         client: Some(stamp(&claims.client_id, claims.epo.client)),
         roles: Some(Roles { principals: vec![claims.sub.as_str().into()], version: claims.pv }),
-        expired_from: Some(Wall::from_unix_millis(u64::try_from(millis).unwrap_or(0))),
+        expired_from: Some(wall(good_until)),
     }
+}
+
+fn wall(at: OffsetDateTime) -> Wall {
+    let seconds = u64::try_from(at.unix_timestamp()).unwrap_or(0);
+    Wall::from_unix_millis(seconds.saturating_mul(1_000) + u64::from(at.millisecond()))
 }
 
 fn count(counter: &AtomicU64) {

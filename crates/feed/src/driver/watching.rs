@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::{Clock, sleep_until};
 use crate::{
-    Credential, FromWatcher, Position, StreamId, Target, ToWatcher, Verdict, Watcher, WatcherId,
+    Credential, FromWatcher, Position, StreamId, Target, ToWatcher, Verdict, Wall, Watcher, WatcherId,
     watcher::{Action, Event, Fetch, Fetched, FlightId, Settings},
 };
 
@@ -48,6 +48,8 @@ pub struct Watching<V> {
     clock: Clock,
     /// Milliseconds; see [`Watching::ahead`].
     ahead: AtomicU64,
+    /// By what time expiry was judged at the last message, in milliseconds.
+    judged: AtomicU64,
 }
 
 /// How a watcher stands, for readiness and metrics.
@@ -66,8 +68,10 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
     pub fn new(settings: Settings, id: WatcherId, clock: Clock) -> Arc<Self> {
         // A replica that has something to say about it names it so.
         tracing::info!(watcher = %id, "changes are watched");
-        let core = RwLock::new(Watcher::new(settings, id, clock.now()));
-        Arc::new(Self { core, clock, ahead: AtomicU64::new(0) })
+        let now = clock.now();
+        let judged = AtomicU64::new(now.wall.unix_millis());
+        let core = RwLock::new(Watcher::new(settings, id, now));
+        Arc::new(Self { core, clock, ahead: AtomicU64::new(0), judged })
     }
 
     /// Whether a credential is void. `None`: there is no lease, so nobody here knows.
@@ -100,10 +104,12 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
         self.read().endings().roles_version()
     }
 
-    /// By how much the time at which expiry is to be judged is ahead of this process's wall clock: the log's may be the later
-    /// one, and this one may have been turned back. As of the last message.
-    pub fn ahead(&self) -> Duration {
-        Duration::from_millis(self.ahead.load(Ordering::Relaxed))
+    /// By how much the time at which expiry is to be judged is ahead of this process's wall clock, which says `wall`: the log's
+    /// may be the later one, as of the last message, and this one may have been turned back, even since then.
+    pub fn ahead(&self, wall: Wall) -> Duration {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let turned_back = self.judged.load(Ordering::Relaxed).saturating_sub(wall.unix_millis());
+        Duration::from_millis(ahead.max(turned_back))
     }
 
     /// What is remembered of a credential, lease or not: only for who may serve stale.
@@ -191,8 +197,10 @@ impl<V: Clone + Send + Sync + 'static> Worker<V> {
             let mut core = self.watching.write();
             let now = self.watching.clock.now();
             let actions = core.on(event, now);
-            let ahead = core.judging_time(now).apart(now.wall);
-            self.watching.ahead.store(u64::try_from(ahead.as_millis()).unwrap_or(0), Ordering::Relaxed);
+            let judged = core.judging_time(now).unix_millis();
+            let ahead = judged.saturating_sub(now.wall.unix_millis());
+            self.watching.judged.store(judged, Ordering::Relaxed);
+            self.watching.ahead.store(ahead, Ordering::Relaxed);
             actions
         };
         for action in actions {

@@ -4,18 +4,31 @@
 mod cluster;
 mod strangers;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chassis::clock::SystemClock;
 use cluster::{Cluster, LEASE, eventually, until};
+use futures_util::stream::BoxStream;
 use latchkey_feed::{
-    Change, Life, Log as _, Member, Now, Position, Tag, Tail, Variant, Verdict, Wall, What,
-    driver::serving::{NotConfirmed, Noted, Parts, Peers, serve},
+    Change, FromWatcher, Life, Log as _, Member, Now, Position, Tag, Tail, ToWatcher, Variant, Verdict, Wall,
+    WatcherId, What,
+    driver::{
+        serving::{NotConfirmed, Noted, Parts, Peers, serve},
+        watching::{Dial, OutOfReach, Watching},
+    },
     grpc::clock,
     log::{Appended, MemoryLog},
     replica::{Answer, Mode, Outcome, Settings},
+    watcher::{self, Remember},
 };
+use tokio::sync::mpsc::UnboundedReceiver;
 
 #[tokio::test]
 async fn what_is_acknowledged_everywhere_is_refused_everywhere() {
@@ -151,6 +164,42 @@ async fn a_guard_that_comes_late_learns_what_had_ended_before() {
     let too_many = (0..257).map(cluster::ending).collect();
     assert_eq!(serving.end(too_many, Mode::Durable).await, Outcome::Refused);
     assert!(guard.view().lease_left.is_some_and(|left| left <= LEASE));
+}
+
+/// Nobody is out there.
+struct OutThere;
+
+#[async_trait]
+impl Dial for OutThere {
+    async fn open(
+        &self,
+        _: UnboundedReceiver<FromWatcher>,
+    ) -> Result<BoxStream<'static, ToWatcher>, OutOfReach> {
+        Err(OutOfReach("nobody".to_owned()))
+    }
+}
+
+/// Also between two messages, before it is noticed.
+#[tokio::test]
+async fn a_clock_that_is_turned_back_is_not_followed() {
+    const HOUR: u64 = 3_600_000;
+    let (real, begun) = (clock(SystemClock::shared()), 1_800_000_000_000);
+    let millis = Arc::new(AtomicU64::new(begun));
+    let shown = Arc::clone(&millis);
+    let settings =
+        watcher::Settings { lease: LEASE, remember: Remember::Everything, variant: Variant::default() };
+    let wall = Wall::from_unix_millis;
+    let read = move || Now { wall: wall(shown.load(Ordering::SeqCst)), ..real.now() };
+    let watching = Watching::<()>::new(settings, WatcherId(1), Arc::new(read));
+    assert_eq!(watching.ahead(wall(begun)), Duration::ZERO);
+    assert_eq!(watching.ahead(wall(begun - HOUR)), Duration::from_millis(HOUR));
+    millis.store(begun + HOUR, Ordering::SeqCst);
+    tokio::select! {
+        () = Arc::clone(&watching).run(Arc::new(OutThere), std::future::pending()) => panic!("it has stopped"),
+        () = until("it has seen the later time", || {
+            watching.ahead(wall(begun)) == Duration::from_millis(HOUR)
+        }) => {}
+    }
 }
 
 /// There are none.

@@ -8,7 +8,7 @@ use chassis::{
     grpc::{Call, client::Channel},
 };
 use feed::{
-    Credential, Verdict,
+    Credential, Verdict, Wall,
     driver::watching::Watching,
     wire::{ask, parse_verdict},
 };
@@ -63,7 +63,7 @@ impl Endings for FeedEndings {
         self.watching.may_serve_stale(stale_for).then(|| self.watching.judge_stale(credential))
     }
 
-    fn ahead(&self) -> Duration {
-        self.watching.ahead()
+    fn ahead(&self, now: Wall) -> Duration {
+        self.watching.ahead(now)
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use feed::{Credential, Verdict, What};
+use feed::{Credential, Verdict, Wall, What};
 use latchkey_guard::{Endings, FetchedKeys, KeySource, Principal, Settings, SourceUnavailable, TokenGuard};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, macros::datetime};
@@ -163,7 +163,7 @@ impl Endings for Feed {
         (age < stale_for).then_some(verdict)
     }
 
-    fn ahead(&self) -> Duration {
+    fn ahead(&self, _: Wall) -> Duration {
         *self.ahead.lock().unwrap()
     }
 }
