@@ -45,6 +45,12 @@ pub enum Broken {
     TagsIgnored,
     LifeFromSignature,
     GenerationReadLate,
+    GenerationInSeconds,
+    GenerationAtRefresh,
+    RefreshUnchecked,
+    VersionOfAnotherAnswer,
+    AllDropsOne,
+    ClockBack,
     ForgetEarly,
 }
 
@@ -71,7 +77,7 @@ impl Variant {
 
 #[cfg(feature = "simulation")]
 impl Broken {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 38] = [
         Self::AckAfterCommit,
         Self::MembersBeforeCommit,
         Self::RepeatEndAtOnce,
@@ -103,6 +109,12 @@ impl Broken {
         Self::TagsIgnored,
         Self::LifeFromSignature,
         Self::GenerationReadLate,
+        Self::GenerationInSeconds,
+        Self::GenerationAtRefresh,
+        Self::RefreshUnchecked,
+        Self::VersionOfAnotherAnswer,
+        Self::AllDropsOne,
+        Self::ClockBack,
         Self::ForgetEarly,
     ];
 

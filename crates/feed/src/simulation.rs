@@ -3,7 +3,8 @@
 //!
 //! What runs are [`crate::Replica`], [`crate::Watcher`] and [`crate::Ledger`] themselves. This module is their driver, as
 //! the real adapters are, and the judge of the three invariants:
-//! 1. after an ending is acknowledged, no request that starts later is allowed by what was ended;
+//! 1. after an ending is acknowledged, no request that starts later is allowed by what was ended, nor by what was refreshed from
+//!    it; and after a change of roles is, none is answered with roles from before it;
 //! 2. nothing valid is reported invalid;
 //! 3. the positions that a watcher sees are strictly increasing and without gaps between resets.
 
@@ -18,6 +19,7 @@ mod queue;
 mod replicas;
 mod scenario;
 mod store;
+mod taking_back;
 mod traffic;
 mod world;
 
@@ -49,6 +51,9 @@ pub struct Counts {
     pub resets: u64,
     pub diverged: u64,
     pub issued: u64,
+    pub refreshed: u64,
+    /// Requests that were answered with other roles than the token carries.
+    pub fresh_roles: u64,
 }
 
 /// Every tenth history is free of faults, and every ending in it must be acknowledged.
@@ -80,7 +85,18 @@ impl std::ops::Add for Counts {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        let Self { allowed, denied, unavailable, asked, not_confirmed, resets, diverged, issued } = other;
+        let Self {
+            allowed,
+            denied,
+            unavailable,
+            asked,
+            not_confirmed,
+            resets,
+            diverged,
+            issued,
+            refreshed,
+            fresh_roles,
+        } = other;
         Self {
             allowed: self.allowed + allowed,
             denied: self.denied + denied,
@@ -90,6 +106,8 @@ impl std::ops::Add for Counts {
             resets: self.resets + resets,
             diverged: self.diverged + diverged,
             issued: self.issued + issued,
+            refreshed: self.refreshed + refreshed,
+            fresh_roles: self.fresh_roles + fresh_roles,
         }
     }
 }

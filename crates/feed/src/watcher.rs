@@ -14,7 +14,7 @@ pub use self::{
     leases::Permit,
 };
 use crate::{
-    broken::Variant,
+    broken::{Broken, Variant},
     change::{Entry, Position, Target, What},
     credential::{Credential, Verdict},
     endings::Endings,
@@ -217,7 +217,7 @@ impl<V: Clone> Watcher<V> {
 
     /// By which expiry is judged: never earlier than it was, nor than the log's clock plus what has passed since.
     pub fn judging_time(&self, now: Now) -> Wall {
-        self.clock.judging_time(now)
+        if self.settings.variant.is(Broken::ClockBack) { now.wall } else { self.clock.judging_time(now) }
     }
 
     fn due(&mut self, now: Now) {

@@ -68,7 +68,8 @@ fn much_happens() {
     let sum = all(0..300, |_, report| report.counts).into_iter().reduce(|sum, counts| sum + counts).unwrap();
     assert!(sum.allowed > 50_000 && sum.denied > 50_000, "{sum:?}");
     assert!(sum.asked > 1_000 && sum.unavailable > 1_000 && sum.not_confirmed > 100, "{sum:?}");
-    assert!(sum.resets > 300 && sum.diverged > 100 && sum.issued > 300, "{sum:?}");
+    assert!(sum.resets > 300 && sum.diverged > 100 && sum.issued > 1_000, "{sum:?}");
+    assert!(sum.refreshed > 500 && sum.fresh_roles > 1_000, "{sum:?}");
 }
 
 #[test]

@@ -22,7 +22,10 @@ pub(super) struct Checks {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    Allowed,
+    Allowed {
+        /// How far the log was when the roles were read that the request is answered with.
+        roles: u64,
+    },
     Denied,
     Unavailable,
 }
@@ -32,10 +35,11 @@ impl World {
     pub(super) fn say(&mut self, guard: usize, key: usize, began: Instant, said: Said) {
         self.trace(|| format!("guard {guard} key {key} asked at {}: {said:?}", ms(began)));
         match said {
-            Said::Allowed => {
+            Said::Allowed { roles } => {
                 self.counts.allowed += 1;
                 if key >= KEYS {
-                    return self.check_issued(guard, key, began);
+                    self.counts.fresh_roles += u64::from(said != self.allowed(key));
+                    return self.check_issued(guard, key, began, roles);
                 }
                 if let Some(at) = self.checks.acknowledged.get(&key)
                     && began > *at
@@ -52,7 +56,7 @@ impl World {
             Said::Denied => {
                 self.counts.denied += 1;
                 let ended =
-                    if key >= KEYS { self.was_raised_after(key) } else { self.checks.begun.contains(&key) };
+                    if key >= KEYS { self.is_taken_back(key) } else { self.checks.begun.contains(&key) };
                 if !ended {
                     self.violate(format!("key {key} is valid, denied {} by guard {guard}", ms(self.now)));
                 }

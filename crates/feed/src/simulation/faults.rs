@@ -1,6 +1,7 @@
 //! What goes wrong, at random and on purpose, and what clients do meanwhile.
 
 use super::{
+    issuing::Step,
     machine::Instant,
     network::{MILLI, Place},
     scenario::{KEYS, change_of},
@@ -54,6 +55,11 @@ pub(super) enum Fault {
     LoseMembers,
     AppendShortLived,
     Trim,
+    /// A guard's wall clock is set, and a request that was refused before follows.
+    SetClock {
+        guard: usize,
+        key: usize,
+    },
     /// Not faults: what clients do.
     End {
         replica: usize,
@@ -63,9 +69,9 @@ pub(super) enum Fault {
         guard: usize,
         key: usize,
     },
-    Raise {
+    Issue {
         replica: usize,
-        subject: usize,
+        step: Step,
     },
 }
 
@@ -159,7 +165,13 @@ impl World {
                 self.at(self.now, Place::Replica(replica), Work::EndAsked { key, repeat });
             }
             Fault::Request { guard, key } => self.at(self.now, Place::Guard(guard), Work::Requested(key)),
-            Fault::Raise { replica, subject } => self.raise(replica, subject),
+            Fault::SetClock { guard, key } => {
+                if let Some(process) = self.guards.get_mut(guard) {
+                    process.machine.set_wall_clock(&mut self.random);
+                }
+                self.request_at(self.now + MILLI, guard, key);
+            }
+            Fault::Issue { replica, step } => self.at(self.now, Place::Replica(replica), Work::Issue(step)),
         }
         if self.is(Broken::MembersLost)
             && matches!(fault, Fault::Pause(..) | Fault::Cut { .. } | Fault::Crash(..))
@@ -260,9 +272,5 @@ impl World {
             let at = self.now + self.random.u64(0..300 * MILLI);
             self.at(at, Place::World, Work::Fault(Fault::AppendShortLived));
         }
-    }
-
-    fn raise(&mut self, replica: usize, subject: usize) {
-        self.at(self.now, Place::Replica(replica), Work::Issue(super::issuing::Step::Raise { subject }));
     }
 }

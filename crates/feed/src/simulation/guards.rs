@@ -1,6 +1,9 @@
 //! The driver around a guard's core, and the guard's end of its connections.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use fastrand::Rng;
 
@@ -16,17 +19,22 @@ use crate::{
     change::Position,
     message::{FromWatcher, StreamId, WatcherId},
     replica,
-    time::Moment,
+    time::{Moment, Wall},
     watcher::{self, FlightId, Watcher},
 };
 
 pub(super) struct GuardProcess {
     pub(super) machine: Machine,
-    pub(super) core: Watcher<()>,
+    /// What it fetches says how far the log was then.
+    pub(super) core: Watcher<u64>,
     settings: watcher::Settings,
     pub(super) connections: BTreeMap<StreamId, u64>,
     pub(super) questions: HashMap<u64, (usize, Instant)>,
     pub(super) waiters: HashMap<FlightId, Vec<Waiter>>,
+    /// At the last event: how far the time that decides expiry was ahead of its wall clock, and what it was.
+    judged: (Duration, Wall),
+    /// What it was at the latest, in this life: only the judge asks.
+    pub(super) latest_judged: Wall,
     /// The last position that was applied, for invariant 3.
     pub(super) position: Option<Position>,
     /// What a guard that reads its clock now and then takes for the present.
@@ -47,10 +55,17 @@ impl GuardProcess {
             connections: BTreeMap::new(),
             questions: HashMap::new(),
             waiters: HashMap::new(),
+            judged: (Duration::ZERO, now.wall),
+            latest_judged: now.wall,
             position: None,
             clock_read: now.moment,
             wake_at: None,
         }
+    }
+
+    pub(super) fn judging_time(&self, wall: Wall) -> Wall {
+        let (ahead, judged) = self.judged;
+        (wall + ahead).max(judged)
     }
 }
 
@@ -80,6 +95,9 @@ impl World {
         let Some(process) = self.guards.get_mut(at) else { return };
         let now = process.machine.now(self.now);
         let actions = process.core.on(event, now);
+        let judged = process.core.judging_time(now);
+        process.judged = (judged.apart(now.wall), judged);
+        process.latest_judged = process.latest_judged.max(judged);
         let deadline = process.core.deadline();
         let renewed = actions
             .iter()
@@ -167,6 +185,8 @@ impl World {
         process.connections.clear();
         process.questions.clear();
         process.waiters.clear();
+        process.judged = (Duration::ZERO, now.wall);
+        process.latest_judged = now.wall;
         process.position = None;
         process.clock_read = now.moment;
         process.wake_at = None;

@@ -1,90 +1,105 @@
-//! Issuing while generations are raised: rules I1 and I2 under pauses, late signatures and clocks that differ.
+//! Issuing, the way auth-service does it: a login, and refreshes of it, each authorised by rows that may change at any moment until
+//! the token is signed (rules I1 and I2).
 
 use std::time::Duration;
 
 use super::{
-    checks::ms,
-    machine::{Instant, WALL_SPREAD_MILLIS},
+    machine::WALL_SPREAD_MILLIS,
     network::{MILLI, Place},
     scenario::KEYS,
+    taking_back::{Party, TakenBack, Taking},
     world::{Caller, GUARDS, Work, World},
 };
 use crate::{
     broken::Broken,
-    change::{Change, Target, What},
-    credential::{Credential, Stamp},
+    change::{Target, What},
+    credential::{Credential, Roles, Stamp},
     issuer::{Bounds, Issue},
-    replica::{self, Mode, Outcome},
+    replica::RequestId,
     time::Wall,
 };
 
-const LIFE: Duration = Duration::from_millis(1000);
+pub(super) const LIFE: Duration = Duration::from_millis(1000);
 /// Small, so that within one history entries leave the memory.
-const BOUNDS: Bounds =
+pub(super) const BOUNDS: Bounds =
     Bounds { leeway: Duration::ZERO, clocks_apart: Duration::from_millis(2 * WALL_SPREAD_MILLIS) };
 
 #[derive(Debug, Default)]
 pub(super) struct Issuing {
-    tokens: Vec<Token>,
-    raises: Vec<Raise>,
+    pub(super) families: Vec<Family>,
+    pub(super) tokens: Vec<Token>,
+    pub(super) taken_back: Vec<TakenBack>,
+}
+
+/// A login, as its row has it.
+#[derive(Debug)]
+pub(super) struct Family {
+    pub(super) subject: usize,
+    generations: Generations,
+    /// How far the log was when the row was read that let it be begun.
+    pub(super) authorised: u64,
+    pub(super) ended: bool,
 }
 
 #[derive(Debug)]
-struct Token {
+pub(super) struct Token {
+    pub(super) family: usize,
+    generations: Generations,
+    pub(super) roles: RolesRead,
+    pub(super) expires_at: Wall,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Generations {
+    subject: u64,
+    client: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RolesRead {
+    /// How far the log was when they were read.
+    pub(super) at: u64,
+    /// What the token says about that.
+    version: u64,
+}
+
+/// A token on its way between its issuer and the database.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draft {
+    caller: Caller,
     subject: usize,
-    generation: u64,
-    /// The read of the row that let it be issued, in the order of the log's operations: several may be done at one
-    /// instant.
+    /// At a login there is none before it was begun.
+    family: Option<usize>,
+    issue: Issue,
     authorised: u64,
-    expires_at: Wall,
-}
-
-#[derive(Debug)]
-struct Raise {
-    subject: usize,
-    committed: Option<u64>,
-    acknowledged: Option<Instant>,
+    generations: Generations,
+    roles: RolesRead,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// At a replica.
-    Begin {
+    Login {
         subject: usize,
     },
-    /// At the log: the read that authorises, and with it the generation.
-    Read {
-        caller: Caller,
-        subject: usize,
-        issue: Issue,
+    Refresh {
+        family: usize,
     },
-    /// Only a broken issuer reads the generation by itself.
-    ReadGeneration {
-        caller: Caller,
-        subject: usize,
-        issue: Issue,
-        authorised: u64,
-    },
-    /// At the replica again.
-    Authorised {
-        subject: usize,
-        issue: Issue,
-        authorised: u64,
-        generation: Option<u64>,
-    },
-    Sign {
-        subject: usize,
-        issue: Issue,
-        authorised: u64,
-        generation: u64,
-    },
-    Raise {
-        subject: usize,
-    },
+    /// At the log: the reads that authorise, and the roles.
+    Authorise(Draft),
+    /// At the replica, which may think about a password.
+    Authorised(Draft),
+    /// At the log: the family is begun, or its refresh token is spent, by a statement that repeats what authorised it.
+    Write(Draft),
+    /// At the replica.
+    Written(Draft),
+    Sign(Draft),
+    /// At a replica, and then at the log: something is taken back.
+    TakeBack(Taking),
     Commit {
         caller: Caller,
-        raise: usize,
-        request: replica::RequestId,
+        at: usize,
+        request: RequestId,
     },
 }
 
@@ -93,136 +108,153 @@ impl World {
         let place = Place::Replica(at);
         let Some(process) = self.replicas.get(at) else { return };
         let caller = Caller { replica: at, life: process.machine.life };
-        let wall = process.machine.now(self.now).wall;
+        let issue = Issue::begin(process.machine.now(self.now).wall);
+        let begun = |subject, family| Draft {
+            caller,
+            subject,
+            family,
+            issue,
+            authorised: 0,
+            generations: Generations::default(),
+            roles: RolesRead::default(),
+        };
         match step {
-            Step::Begin { subject } => {
-                let step = Step::Read { caller, subject, issue: Issue::begin(wall) };
-                self.send(place, Place::Log, None, Work::Issue(step));
+            Step::Login { subject } => self.call_database(at, Step::Authorise(begun(subject, None))),
+            Step::Refresh { family } => {
+                let Some(Family { subject, .. }) = self.issuing.families.get(family) else { return };
+                let draft = begun(*subject, Some(family));
+                self.call_database(at, Step::Authorise(draft));
             }
-            Step::Authorised { subject, issue, authorised, generation: None } => {
-                let step = Step::ReadGeneration { caller, subject, issue, authorised };
-                self.send(place, Place::Log, None, Work::Issue(step));
+            Step::Authorised(draft) => {
+                let takes = *self.random.choice(&[0, 5, 300]).unwrap_or(&0);
+                self.at(self.now + takes * MILLI, place, Work::Issue(Step::Write(draft)));
             }
-            Step::Authorised { subject, issue, authorised, generation: Some(generation) } => {
+            Step::Write(draft) => self.call_database(at, Step::Write(draft)),
+            Step::Written(draft) => {
                 let takes = *self.random.choice(&[0, 5, 300, 4000]).unwrap_or(&0);
-                let step = Step::Sign { subject, issue, authorised, generation };
-                self.at(self.now + takes * MILLI, place, Work::Issue(step));
+                self.at(self.now + takes * MILLI, place, Work::Issue(Step::Sign(draft)));
             }
-            Step::Sign { subject, issue, authorised, generation } => {
-                let issue = if self.is(Broken::LifeFromSignature) { Issue::begin(wall) } else { issue };
-                let expires_at = issue.expires_at(LIFE);
-                self.issuing.tokens.push(Token { subject, generation, authorised, expires_at });
-                self.counts.issued += 1;
-                let key = KEYS + self.issuing.tokens.len() - 1;
-                for guard in 0..GUARDS {
-                    for after in [1, 20, 200, 500, 900, 1300, 2500, 4000] {
-                        self.request_at(self.now + after * MILLI, guard, key);
-                    }
-                }
-            }
-            Step::Raise { subject } => {
-                let raise = self.issuing.raises.len();
-                self.issuing.raises.push(Raise { subject, committed: None, acknowledged: None });
-                let request = self.raise_request(at, raise);
-                self.send(place, Place::Log, None, Work::Issue(Step::Commit { caller, raise, request }));
-            }
-            Step::Read { .. } | Step::ReadGeneration { .. } | Step::Commit { .. } => {}
+            Step::Sign(draft) if self.is(Broken::LifeFromSignature) => self.sign(Draft { issue, ..draft }),
+            Step::Sign(draft) => self.sign(draft),
+            Step::TakeBack(taking) => self.take_back(caller, taking),
+            Step::Authorise(_) | Step::Commit { .. } => {}
         }
+    }
+
+    pub(super) fn call_database(&mut self, replica: usize, step: Step) {
+        self.send(Place::Replica(replica), Place::Log, None, Work::Issue(step));
     }
 
     pub(super) fn issue_at_log(&mut self, step: Step) {
-        let (caller, reply) = match step {
-            Step::Read { caller, subject, issue } => {
-                let generation = self.generation(subject);
-                let generation = (!self.is(Broken::GenerationReadLate)).then_some(generation);
-                (caller, Step::Authorised { subject, issue, authorised: self.id(), generation })
-            }
-            Step::ReadGeneration { caller, subject, issue, authorised } => {
-                let generation = Some(self.generation(subject));
-                (caller, Step::Authorised { subject, issue, authorised, generation })
-            }
-            Step::Commit { caller, raise, request } => return self.commit_raise(caller, raise, request),
+        let (reply, caller) = match step {
+            Step::Authorise(draft) => (self.authorised(draft).map(Step::Authorised), draft.caller),
+            Step::Write(draft) => (self.written(draft).map(Step::Written), draft.caller),
+            Step::Commit { caller, at, request } => return self.commit_taking(caller, at, request),
             _ => return,
         };
-        self.send_to_life(Place::Log, Place::Replica(caller.replica), caller.life, None, Work::Issue(reply));
-    }
-
-    fn commit_raise(&mut self, caller: Caller, raise: usize, request: replica::RequestId) {
-        let operation = self.id();
-        let Some(Raise { subject, committed, .. }) = self.issuing.raises.get_mut(raise) else { return };
-        *committed = Some(operation);
-        let subject = *subject;
-        let generation = self.store.generations.entry(subject).or_insert(1);
-        *generation += 1;
-        let min = Some(*generation);
-        let wall = self.log.now(self.now).wall;
-        let until = if self.is(Broken::ForgetEarly) {
-            wall + Duration::from_millis(100)
-        } else {
-            BOUNDS.until(wall, LIFE)
-        };
-        let change = Change { target: target(subject), min, except: None, until };
-        let committed = self.store.append_one(change, self.now, &mut self.random);
-        let event =
-            replica::Event::Committed { request, position: committed.placed.last, mode: Mode::Everywhere };
-        self.answer_commit(caller, committed, Work::Replica(event));
-    }
-
-    pub(super) fn raised(&mut self, raise: usize, outcome: Outcome) {
-        if let Outcome::Done { everywhere: true, .. } = outcome
-            && let Some(raise) = self.issuing.raises.get_mut(raise)
-        {
-            raise.acknowledged.get_or_insert(self.now);
+        if let Some(reply) = reply {
+            let to = Place::Replica(caller.replica);
+            self.send_to_life(Place::Log, to, caller.life, None, Work::Issue(reply));
         }
     }
 
-    /// A guard judges expiry before it looks into any memory.
-    pub(super) fn is_expired(&self, guard: usize, key: usize) -> bool {
-        let Some(token) = key.checked_sub(KEYS).and_then(|at| self.issuing.tokens.get(at)) else {
+    /// `None`: refused.
+    fn authorised(&mut self, mut draft: Draft) -> Option<Draft> {
+        draft.authorised = self.store.head();
+        draft.roles = RolesRead { at: draft.authorised, version: draft.authorised };
+        draft.generations = self.stamped(draft.subject);
+        if let Some(family) = draft.family {
+            if !self.may_be_refreshed(family) {
+                return None;
+            }
+            if !self.is(Broken::GenerationAtRefresh) {
+                draft.generations = self.issuing.families.get(family)?.generations;
+            }
+        }
+        Some(draft)
+    }
+
+    fn written(&mut self, mut draft: Draft) -> Option<Draft> {
+        if self.is(Broken::VersionOfAnotherAnswer) {
+            draft.roles.version = self.store.head();
+        }
+        if let Some(family) = draft.family {
+            let refreshed = self.may_be_refreshed(family);
+            self.counts.refreshed += u64::from(refreshed);
+            return refreshed.then_some(draft);
+        }
+        if self.is(Broken::GenerationReadLate) {
+            draft.generations = self.stamped(draft.subject);
+        }
+        if !self.is_current(draft.subject, draft.generations) {
+            return None;
+        }
+        let Draft { subject, generations, authorised, .. } = draft;
+        let family = self.issuing.families.len();
+        self.issuing.families.push(Family { subject, generations, authorised, ended: false });
+        self.set_up_family(family);
+        Some(Draft { family: Some(family), ..draft })
+    }
+
+    /// What its row and those of its subject and client say now: entries leave the memory, rows stay.
+    fn may_be_refreshed(&self, family: usize) -> bool {
+        let Some(Family { subject, generations, ended, .. }) = self.issuing.families.get(family) else {
             return false;
         };
-        let Some(process) = self.guards.get(guard) else { return true };
-        token.expires_at <= process.core.judging_time(process.machine.now(self.now))
-    }
-
-    /// Invariant 1, for what was issued.
-    pub(super) fn check_issued(&mut self, guard: usize, key: usize, began: Instant) {
-        let Some(token) = self.issuing.tokens.get(key - KEYS) else { return };
-        let stale = self.issuing.raises.iter().find(|raise| {
-            raise.subject == token.subject
-                && raise.committed.is_some_and(|at| at > token.authorised)
-                && raise.acknowledged.is_some_and(|at| at < began)
-        });
-        if let Some(raise) = stale {
-            let text = format!(
-                "token {key} authorised before a raise that was acknowledged at {}, request began {}, allowed by guard {guard}",
-                ms(raise.acknowledged.unwrap_or(0)),
-                ms(began)
-            );
-            self.violate(text);
+        match self.broken {
+            Some(Broken::RefreshUnchecked) => true,
+            Some(Broken::GenerationAtRefresh) => !ended,
+            _ => !ended && self.is_current(*subject, *generations),
         }
     }
 
-    pub(super) fn was_raised_after(&self, key: usize) -> bool {
-        let Some(token) = self.issuing.tokens.get(key - KEYS) else { return false };
-        self.issuing.raises.iter().any(|raise| {
-            raise.subject == token.subject && raise.committed.is_some_and(|at| at > token.authorised)
-        })
+    /// What is issued now is stamped with.
+    fn stamped(&self, subject: usize) -> Generations {
+        let of = |party| {
+            if self.is(Broken::GenerationInSeconds) { self.second() } else { self.store.generation(party) }
+        };
+        Generations { subject: of(Party::Subject(subject)), client: of(Party::Client) }
+    }
+
+    fn is_current(&self, subject: usize, Generations { subject: of_subject, client }: Generations) -> bool {
+        of_subject >= self.store.generation(Party::Subject(subject))
+            && client >= self.store.generation(Party::Client)
+    }
+
+    fn sign(&mut self, Draft { family, generations, roles, issue, .. }: Draft) {
+        let Some(family) = family else { return };
+        self.issuing.tokens.push(Token { family, generations, roles, expires_at: issue.expires_at(LIFE) });
+        self.counts.issued += 1;
+        let key = KEYS + self.issuing.tokens.len() - 1;
+        for guard in 0..GUARDS {
+            for after in [1, 20, 200, 500, 900, 1300] {
+                self.request_at(self.now + after * MILLI, guard, key);
+            }
+        }
+    }
+
+    pub(super) fn issued(&self, key: usize) -> Option<(&Token, &Family)> {
+        let token = self.issuing.tokens.get(key.checked_sub(KEYS)?)?;
+        Some((token, self.issuing.families.get(token.family)?))
     }
 
     pub(super) fn issued_credential(&self, key: usize) -> Credential {
-        let Some(Token { subject, generation, expires_at, .. }) = self.issuing.tokens.get(key - KEYS) else {
-            return Credential::default();
-        };
-        let stamp = Stamp { id: target(*subject).key, generation: *generation };
-        Credential { subject: Some(stamp), expired_from: Some(*expires_at), ..Credential::default() }
-    }
-
-    fn generation(&self, subject: usize) -> u64 {
-        self.store.generations.get(&subject).copied().unwrap_or(1)
+        let Some((token, family)) = self.issued(key) else { return Credential::default() };
+        let subject = Party::Subject(family.subject).target().key;
+        let roles = Roles { principals: vec![subject.clone()], version: token.roles.version };
+        let client = Stamp { id: Party::Client.target().key, generation: token.generations.client };
+        Credential {
+            family: Some(family_target(token.family).key),
+            subject: Some(Stamp { id: subject, generation: token.generations.subject }),
+            client: Some(client),
+            roles: Some(roles),
+            expired_from: Some(token.expires_at),
+            ..Credential::default()
+        }
     }
 }
 
-fn target(subject: usize) -> Target {
-    Target::new(What::Subject, format!("subject{subject}"))
+/// With an id as the services make them.
+pub(super) fn family_target(family: usize) -> Target {
+    Target::new(What::Family, format!("fam_{family:026}"))
 }

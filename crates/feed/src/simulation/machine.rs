@@ -49,6 +49,11 @@ impl Machine {
         Now { moment, wall: Wall::from_unix_millis(EPOCH_MILLIS + at / 1_000_000 + self.wall_ahead) }
     }
 
+    /// Somebody sets it, within what the clocks of a deployment may differ by.
+    pub(super) fn set_wall_clock(&mut self, random: &mut Rng) {
+        self.wall_ahead = random.u64(0..WALL_SPREAD_MILLIS);
+    }
+
     /// When this machine's clock shows `moment`, at the latest.
     pub(super) fn when(&self, moment: Moment) -> Instant {
         let running = moment.since(Moment::from_origin(self.origin)).as_nanos() as f64 / self.rate;

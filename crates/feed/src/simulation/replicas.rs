@@ -37,7 +37,7 @@ enum Requester {
     Question { guard: usize, life: u32, question: u64 },
     Flight { guard: usize, life: u32, flight: FlightId },
     Ending { key: usize, began: Instant, repeat: bool },
-    Raise { raise: usize },
+    Taking { at: usize },
 }
 
 impl ReplicaProcess {
@@ -177,7 +177,7 @@ impl World {
             }
             Action::Ended { request, outcome } => match process.requests.remove(&request) {
                 Some(Requester::Ending { key, began, repeat }) => self.ended(key, began, repeat, outcome),
-                Some(Requester::Raise { raise }) => self.raised(raise, outcome),
+                Some(Requester::Taking { at }) => self.taken_back(at, outcome),
                 _ => {}
             },
             Action::Stopped => self.restart_after(at, 30 * MILLI),
@@ -200,8 +200,8 @@ impl World {
         self.replica_event(at, event);
     }
 
-    pub(super) fn raise_request(&mut self, at: usize, raise: usize) -> RequestId {
-        self.request(at, Requester::Raise { raise })
+    pub(super) fn taking_request(&mut self, replica: usize, at: usize) -> RequestId {
+        self.request(replica, Requester::Taking { at })
     }
 
     fn ended(&mut self, key: usize, began: Instant, repeat: bool, outcome: Outcome) {

@@ -8,6 +8,7 @@ use super::{
     faults::Fault,
     issuing::Step,
     network::{MILLI, Place, millis},
+    taking_back::{Party, Taking},
     world::{GUARDS, REPLICAS, Work, World},
 };
 use crate::{
@@ -128,15 +129,40 @@ impl World {
     fn set_up_issuing(&mut self) {
         for subject in 0..2 {
             let raised = self.between(3_000.0, 11_000.0);
-            let replica = self.random.usize(0..REPLICAS);
-            self.at(raised, Place::World, Work::Fault(Fault::Raise { replica, subject }));
-            for _ in 0..8 {
-                let at = raised as i64 + (self.gauss() * 400.0) as i64 * MILLI as i64;
-                let replica = self.random.usize(0..REPLICAS);
-                let step = Step::Begin { subject };
-                self.at(u64::try_from(at).unwrap_or(0), Place::Replica(replica), Work::Issue(step));
+            let changed = self.between(3_000.0, 11_000.0);
+            self.issue_at(raised, Step::TakeBack(Taking::Raise(Party::Subject(subject))));
+            self.issue_at(changed, Step::TakeBack(Taking::Roles(Some(subject))));
+            for login in 0..8 {
+                let around = if login % 2 == 0 { raised } else { changed };
+                let at = around as i64 + (self.gauss() * 400.0) as i64 * MILLI as i64;
+                self.issue_at(u64::try_from(at).unwrap_or(0), Step::Login { subject });
             }
         }
+        for taking in [Taking::Raise(Party::Client), Taking::Roles(None)] {
+            if self.random.bool() {
+                let at = self.between(3_000.0, 11_000.0);
+                self.issue_at(at, Step::TakeBack(taking));
+            }
+        }
+    }
+
+    /// Refreshes of a login that was just begun, and its end, once or twice.
+    pub(super) fn set_up_family(&mut self, family: usize) {
+        for _ in 0..3 {
+            let at = self.now + self.between(0.0, 5_000.0);
+            self.issue_at(at, Step::Refresh { family });
+        }
+        let end = self.now + self.between(0.0, 2_500.0);
+        for again in 0..*self.random.choice(&[0, 0, 1, 2]).unwrap_or(&0) {
+            let at = end + again * self.between(0.0, 300.0);
+            self.issue_at(at, Step::TakeBack(Taking::EndFamily(family)));
+        }
+    }
+
+    /// At any replica, whichever life it is in by then.
+    fn issue_at(&mut self, at: u64, step: Step) {
+        let replica = self.random.usize(0..REPLICAS);
+        self.at(at, Place::World, Work::Fault(Fault::Issue { replica, step }));
     }
 
     /// Out of the world, so that the request begins when the guard runs.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 
-use super::{machine::Instant, scenario::change_of};
+use super::{machine::Instant, scenario::change_of, taking_back::Party};
 use crate::{
     broken::Broken,
     change::{Change, Entry, Position},
@@ -18,8 +18,7 @@ pub(super) struct Store {
     broken: Option<Broken>,
     /// Keys whose row says that they have ended.
     pub(super) ended: BTreeSet<usize>,
-    /// Each subject's generation.
-    pub(super) generations: BTreeMap<usize, u64>,
+    pub(super) generations: BTreeMap<Party, u64>,
     /// Numbers that a bare sequence has given away.
     sequence: u64,
     /// What the head was, and since when.
@@ -62,6 +61,15 @@ impl Store {
 
     pub(super) fn append_one(&mut self, change: Change, now: Instant, random: &mut Rng) -> Committed {
         self.append(&[Appended { tag: crate::change::Tag(random.u64(..)), change }], now)
+    }
+
+    /// The number of the newest entry.
+    pub(super) fn head(&self) -> u64 {
+        self.ledger.head().number
+    }
+
+    pub(super) fn generation(&self, party: Party) -> u64 {
+        self.generations.get(&party).copied().unwrap_or(1)
     }
 
     /// Every call but an append.

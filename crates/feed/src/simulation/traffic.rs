@@ -6,6 +6,7 @@ use super::{
     machine::Instant,
     network::{MILLI, Place, millis},
     scenario::{KEYS, name_of, what_of},
+    taking_back::principal,
     world::{GUARDS, REPLICAS, Work, World},
 };
 use crate::{
@@ -61,7 +62,7 @@ impl World {
         let credential = self.credential(key);
         let cached_clock = self.is(Broken::CachedClock);
         let lookup_first = self.is(Broken::LookupBeforeLease);
-        if self.is_expired(guard, key) {
+        if self.has_expired(guard, key) {
             return;
         }
         let Some(process) = self.guards.get(guard) else { return };
@@ -96,23 +97,22 @@ impl World {
             },
         };
         match verdict {
-            Verdict::Live => {}
+            Verdict::Live if is_session(key) => {}
+            Verdict::Live => return self.say(guard, key, began, self.allowed(key)),
+            Verdict::RolesOutdated { .. } => {}
             // It has expired meanwhile: that it ended is not said.
             Verdict::Forgotten => return self.say(guard, key, began, Said::Unavailable),
-            _ => return self.say(guard, key, began, Said::Denied),
-        }
-        if key >= KEYS || what_of(key) != What::Session {
-            return self.say(guard, key, began, Said::Allowed);
+            Verdict::Ended(_) => return self.say(guard, key, began, Said::Denied),
         }
         self.fetch(guard, Waiter { key, began, permit });
     }
 
     fn fetch(&mut self, guard: usize, waiter: Waiter) {
-        let target = session(waiter.key);
+        let target = self.fetched_for(waiter.key);
         let timeout = self.now + 1500 * MILLI;
         let Some(process) = self.guards.get_mut(guard) else { return };
         match process.core.fetch(&waiter.permit, &target) {
-            Fetch::Cached(()) => self.say(guard, waiter.key, waiter.began, Said::Allowed),
+            Fetch::Cached(roles) => self.say(guard, waiter.key, waiter.began, Said::Allowed { roles }),
             Fetch::Join { flight } => process.waiters.entry(flight).or_default().push(waiter),
             Fetch::Begin { flight, at_least } => {
                 process.waiters.insert(flight, vec![waiter]);
@@ -129,30 +129,30 @@ impl World {
         let Some(process) = self.guards.get_mut(guard) else { return };
         // A reply after the deadline is nobody's.
         let Some(waiters) = process.waiters.remove(&flight) else { return };
-        let fetched = process.core.fetched(flight, matches!(fill, Fill::Body { .. }).then_some(()));
+        let number = if let Fill::Body { number } = fill { Some(number) } else { None };
+        let fetched = process.core.fetched(flight, number);
         for Waiter { key, began, permit } in waiters {
             let said = match (fetched, fill) {
                 (Fetched::Discard, _) | (_, Fill::Unavailable) => Said::Unavailable,
                 (Fetched::Use, Fill::Ended) => Said::Denied,
-                (Fetched::Use, Fill::Body { .. }) => self.look_again(guard, key, &permit),
+                (Fetched::Use, Fill::Body { number }) => self.look_again(guard, key, &permit, number),
             };
             self.say(guard, key, began, said);
         }
     }
 
     /// After a wait the first look is worth nothing any more.
-    fn look_again(&self, guard: usize, key: usize, permit: &Permit) -> Said {
+    fn look_again(&self, guard: usize, key: usize, permit: &Permit, roles: u64) -> Said {
         let Some(process) = self.guards.get(guard) else { return Said::Unavailable };
         let now = process.machine.now(self.now).moment;
         if !permit.is_spent(now) {
-            return Said::Allowed;
+            return Said::Allowed { roles };
         }
-        match process.core.permit(now) {
-            None => Said::Unavailable,
-            Some(permit) if process.core.judge(&permit, &self.credential(key)) == Verdict::Live => {
-                Said::Allowed
-            }
-            Some(_) => Said::Denied,
+        let Some(permit) = process.core.permit(now) else { return Said::Unavailable };
+        match process.core.judge(&permit, &self.credential(key)) {
+            Verdict::Live | Verdict::RolesOutdated { .. } => Said::Allowed { roles },
+            Verdict::Forgotten => Said::Unavailable,
+            Verdict::Ended(_) => Said::Denied,
         }
     }
 
@@ -175,10 +175,25 @@ impl World {
         let Some((key, began)) = process.questions.remove(&question) else { return };
         let said = match answer {
             Answer::Unavailable | Answer::Verdict(Verdict::Forgotten) => Said::Unavailable,
-            Answer::Verdict(Verdict::Live) => Said::Allowed,
-            Answer::Verdict(_) => Said::Denied,
+            Answer::Verdict(Verdict::Live) => self.allowed(key),
+            // Without a lease nothing is fetched: a gateway asks policy-service, whose answer is no business of the feed.
+            Answer::Verdict(Verdict::RolesOutdated { .. }) => Said::Unavailable,
+            Answer::Verdict(Verdict::Ended(_)) => Said::Denied,
         };
         self.say(guard, key, began, said);
+    }
+
+    /// With the roles that it carries, if it carries any.
+    pub(super) fn allowed(&self, key: usize) -> Said {
+        Said::Allowed { roles: self.issued(key).map_or(0, |(token, _)| token.roles.at) }
+    }
+
+    /// A session's body, or the roles of whom a token is about.
+    fn fetched_for(&self, key: usize) -> Target {
+        match self.issued(key) {
+            Some((_, family)) => principal(family.subject),
+            None => Target::new(What::Session, name_of(key)),
+        }
     }
 
     fn credential(&self, key: usize) -> Credential {
@@ -198,6 +213,6 @@ impl World {
     }
 }
 
-fn session(key: usize) -> Target {
-    Target::new(What::Session, name_of(key))
+fn is_session(key: usize) -> bool {
+    key < KEYS && what_of(key) == What::Session
 }

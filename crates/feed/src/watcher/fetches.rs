@@ -100,7 +100,7 @@ impl<V: Clone> Fetches<V> {
 
     /// `target` has changed.
     pub(super) fn drop_target(&mut self, target: &Target, variant: Variant) {
-        if target.what == What::All {
+        if target.what == What::All && !variant.is(Broken::AllDropsOne) {
             return self.drop_all();
         }
         self.cached.remove(target);
