@@ -166,9 +166,10 @@ fn names_that_are_looked_up_are_those_of_headless_services() {
                 places.push(word(content).to_owned());
                 for (service, purpose, address) in called(word(content)) {
                     let (host, port) = address.split_once(':').unwrap();
+                    let port: u64 = port.parse().unwrap();
                     let there = named(&resources, "Service", host.split('.').next().unwrap());
                     assert_eq!(there["spec"]["selector"]["app.kubernetes.io/name"], service, "{file}");
-                    let named = list(&there["spec"]["ports"]).find(|there| there["port"].to_string() == port);
+                    let named = list(&there["spec"]["ports"]).find(|there| there["port"] == port);
                     assert_eq!(named.unwrap()["name"], purpose, "{file}: {address}");
                     calls += 1;
                 }
