@@ -64,6 +64,8 @@ pub struct Replica {
     history: History,
     /// Until when answers may come from memory.
     right: Option<Moment>,
+    /// Whether the log was read as a whole: from then on it is followed, under whatever id.
+    was_read: bool,
     /// When the last beat that succeeded was begun.
     beaten: Option<Moment>,
     /// The log's wall clock, as the last beat brought it.
@@ -113,6 +115,7 @@ impl Replica {
             memory: Endings::default(),
             history: History::default(),
             right: None,
+            was_read: false,
             beaten: None,
             log_time: None,
             clocks_apart: false,

@@ -467,6 +467,41 @@ fn a_replica_that_was_fenced_comes_back_as_somebody_else() {
     assert_eq!(said, [replica::Action::AnswerConfirm { request, confirmed: true }]);
 }
 
+/// A log that takes longer to read than anybody waits for: endings that wait for it meanwhile fence it, again and again.
+#[test]
+fn a_replica_that_was_fenced_while_it_read_the_log_does_not_read_it_again() {
+    let settings =
+        replica::Settings { lease: LEASE, address: "here".to_owned(), variant: Variant::default() };
+    let mut replica = Replica::new(settings, Life(1), now(0));
+    let begun = replica.on(replica::Event::Started, now(0));
+    let called = |said: &[replica::Action], wanted: fn(&LogCall) -> bool| {
+        let call = said.iter().find_map(|action| match action {
+            replica::Action::CallLog { call, log_call } if wanted(log_call) => Some(*call),
+            _ => None,
+        });
+        call.unwrap_or_else(|| panic!("{said:?}"))
+    };
+    let mut answered = |call, reply, at| replica.on(replica::Event::LogReplied { call, reply }, now(at));
+    let register = |said: &[replica::Action]| called(said, |call| matches!(call, LogCall::Register(_)));
+    let beat = |said: &[replica::Action]| called(said, |call| matches!(call, LogCall::Beat { .. }));
+
+    let said = answered(register(&begun), LogReply::Done, 10);
+    let snapshot = Snapshot { position: position(1), entries: vec![entry(1)] };
+    let said = answered(
+        called(&said, |call| matches!(call, LogCall::Snapshot)),
+        LogReply::Snapshot(snapshot),
+        20_000,
+    );
+    let said = answered(beat(&said), LogReply::Beat(Beat::Fenced), 20_010);
+    let said = answered(register(&said), LogReply::Done, 20_020);
+    let current = Beat::Current { head: position(2), entries: vec![entry(2)], time: now(20_030).wall };
+    answered(beat(&said), LogReply::Beat(current), 20_030);
+    assert!(replica.is_ready());
+    for number in [1, 2] {
+        assert_eq!(replica.memory().judge(&token(number)), Verdict::Ended(What::Token));
+    }
+}
+
 #[test]
 fn nothing_is_answered_for_an_append_whose_outcome_is_unknown() {
     let mut served = Served::new(&[]);

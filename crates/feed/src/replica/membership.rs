@@ -41,7 +41,8 @@ impl Replica {
         for id in std::mem::take(&mut self.unanswered) {
             self.call_log(Purpose::Cleanup, LogCall::Remove(id));
         }
-        if self.beaten.is_some() {
+        // Not once it has beaten: of one that is fenced each time while it reads, nobody would ever see a beat.
+        if self.was_read {
             self.phase = Phase::Serving;
             self.beat(now.moment);
         } else {
@@ -74,6 +75,7 @@ impl Replica {
             self.memory.remember(entry);
         }
         self.history.begin(position);
+        self.was_read = true;
         self.reset_all();
         self.phase = Phase::Serving;
         self.beat(now.moment);
