@@ -21,7 +21,7 @@ use super::Clock;
 use crate::{
     Change, Credential, FromWatcher, Life, Log, Member, MemberId, Position, Replica, StreamId, Tail,
     ToWatcher, Verdict,
-    replica::{Answer, Event, Mode, Outcome, Settings},
+    replica::{Answer, Event, Misconduct, Mode, Outcome, Settings},
 };
 
 /// Messages that may wait for one watcher's connection; one that reads no faster loses it.
@@ -133,6 +133,11 @@ impl Serving {
         let (taken_in, done) = oneshot::channel();
         self.tell(Told::Received { stream, message, taken_in });
         let _ = done.await;
+    }
+
+    /// Counts what the driver's own side saw a watcher do.
+    pub fn note(&self, misconduct: Misconduct) {
+        self.tell(Told::Noted(misconduct));
     }
 
     pub fn closed(&self, stream: StreamId) {

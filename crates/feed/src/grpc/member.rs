@@ -212,20 +212,29 @@ async fn say_ready(mut views: tokio::sync::watch::Receiver<View>, readiness: &Re
 }
 
 fn show(meter: &Meter, name: &'static str, serving: &Serving, clock: Clock) {
-    let gauge = |what: &str, description: &'static str, of: fn(&View, &Clock) -> f64| {
+    let gauge = |what: &str, description: &'static str, of: fn(&View, &Clock) -> Option<f64>| {
         let (serving, clock) = (serving.clone(), Arc::clone(&clock));
         meter
             .f64_observable_gauge(format!("latchkey_{name}_feed_{what}"))
             .with_description(description)
-            .with_callback(move |observer| observer.observe(of(&serving.view(), &clock), &[]))
+            .with_callback(move |observer| {
+                if let Some(value) = of(&serving.view(), &clock) {
+                    observer.observe(value, &[]);
+                }
+            })
             .build();
     };
-    gauge("position", "The last change that this replica has applied.", |view, _| view.applied.number as f64);
-    gauge("remembered", "Things that are remembered as ended.", |view, _| view.remembered as f64);
-    gauge("watchers", "Connections of guards.", |view, _| view.watchers as f64);
-    gauge("leases", "Leases that guards may still answer under.", |view, _| view.leases as f64);
+    gauge("position", "The last change that this replica has applied.", |view, _| {
+        Some(view.applied.number as f64)
+    });
+    gauge("remembered", "Things that are remembered as ended.", |view, _| Some(view.remembered as f64));
+    gauge("watchers", "Connections of guards.", |view, _| Some(view.watchers as f64));
+    gauge("leases", "Leases that guards may still answer under.", |view, _| Some(view.leases as f64));
     gauge("right_seconds", "For how long this replica may still answer from memory.", |view, clock| {
-        view.right.map_or(0.0, |right| right.since(clock.moment()).as_secs_f64())
+        Some(view.right.map_or(0.0, |right| right.since(clock.moment()).as_secs_f64()))
+    });
+    gauge("staleness_seconds", "What was committed longer ago, this replica has applied.", |view, _| {
+        view.staleness.map(|staleness| staleness.as_secs_f64())
     });
     let serving = serving.clone();
     meter

@@ -23,7 +23,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use crate::{
     FromWatcher, StreamId,
     driver::serving::{Serving, Stream},
-    replica::Answer,
+    replica::{Answer, Misconduct},
     wire::{Invalid, parse_ask, parse_confirm, parse_from_watcher, to_watcher, verdict},
 };
 
@@ -72,7 +72,7 @@ impl FeedService for Watches {
 
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Responses>, Status> {
         let caller = caller(&request);
-        let place = self.places.take(caller)?;
+        let place = self.places.take(caller).inspect_err(|_| self.serving.note(Misconduct::TooMany))?;
         let Stream { id, messages, closed } = self.serving.open(caller);
         let (faults, fault) = oneshot::channel();
         let (serving, hello_within) = (self.serving.clone(), self.hello_within);
@@ -83,6 +83,7 @@ impl FeedService for Watches {
             };
             serving.closed(id);
             if let Err(status) = ended {
+                serving.note(Misconduct::NotTheProtocol);
                 let _ = faults.send(status);
             }
         });
@@ -152,20 +153,29 @@ fn refusal(invalid: Invalid) -> Status {
     status::refusal(Code::InvalidArgument, "NOT_THE_PROTOCOL", invalid.to_string())
 }
 
-/// How many streams the processes of each name have open.
+/// The streams that the processes of each name have open.
 #[derive(Clone, Default)]
-pub(super) struct Places(Arc<Mutex<HashMap<String, usize>>>);
+pub(super) struct Places(Arc<Mutex<HashMap<String, Open>>>);
+
+#[derive(Default)]
+struct Open {
+    streams: usize,
+    /// That the places are all taken is said once, until one is free again: who is refused may come again and again.
+    is_told: bool,
+}
 
 impl Places {
     fn take(&self, caller: &str) -> Result<Place, Status> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(caller.to_owned()).or_default();
-        if *count >= MAX_STREAMS {
-            tracing::warn!(caller, "refused: it has {MAX_STREAMS} streams of changes open");
+        let open = open.entry(caller.to_owned()).or_default();
+        if open.streams >= MAX_STREAMS {
+            if !std::mem::replace(&mut open.is_told, true) {
+                tracing::warn!(caller, "refused: it has {MAX_STREAMS} streams of changes open");
+            }
             let message = format!("{caller} has {MAX_STREAMS} streams open");
             return Err(status::refusal(Code::ResourceExhausted, "TOO_MANY_WATCHERS", message));
         }
-        *count += 1;
+        open.streams += 1;
         Ok(Place { places: self.clone(), caller: caller.to_owned() })
     }
 }
@@ -179,8 +189,9 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.caller) {
-            *count = count.saturating_sub(1);
+        if let Some(open) = open.get_mut(&self.caller) {
+            open.streams = open.streams.saturating_sub(1);
+            open.is_told = false;
         }
     }
 }

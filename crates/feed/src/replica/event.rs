@@ -153,11 +153,22 @@ pub enum Misconduct {
     HeldBack,
     /// Too much of what it was sent is unread or unacknowledged: its stream is closed.
     TooSlow,
+    /// As many streams as one name may have are open: it is refused.
+    TooMany,
+    /// What it said is no message of the protocol, or not where it stands: its stream is closed.
+    NotTheProtocol,
 }
 
 impl Misconduct {
-    pub const EVERY: [Self; 5] =
-        [Self::UnknownPosition, Self::SecondHello, Self::StrayAcknowledgement, Self::HeldBack, Self::TooSlow];
+    pub const EVERY: [Self; 7] = [
+        Self::UnknownPosition,
+        Self::SecondHello,
+        Self::StrayAcknowledgement,
+        Self::HeldBack,
+        Self::TooSlow,
+        Self::TooMany,
+        Self::NotTheProtocol,
+    ];
 
     /// As it is written in logs and metrics.
     pub fn name(self) -> &'static str {
@@ -167,6 +178,8 @@ impl Misconduct {
             Self::StrayAcknowledgement => "stray_acknowledgement",
             Self::HeldBack => "held_back",
             Self::TooSlow => "too_slow",
+            Self::TooMany => "too_many",
+            Self::NotTheProtocol => "not_the_protocol",
         }
     }
 }

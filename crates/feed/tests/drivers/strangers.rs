@@ -61,6 +61,8 @@ async fn what_is_no_message_closes_its_stream_and_no_other() {
         let answers = open(&channel, says).await.unwrap();
         assert_eq!(last(answers).await, Err(Code::InvalidArgument));
     }
+    let noted = || cluster.replica(0).serving.view().misconduct;
+    until("they are counted", || noted().count(Misconduct::NotTheProtocol) == 5).await;
     let member = "nobody".to_owned();
     let asked = ConfirmServiceClient::new(channel)
         .confirm(ConfirmRequest { member, position: None, after: None, entries: Vec::new() })
@@ -202,7 +204,7 @@ async fn of_ten_thousand_watchers_of_one_name_so_many_have_a_place_and_the_rest_
     let guard = cluster.guard().await;
     let serving = &cluster.replica(0).serving;
     let lifecycle = Lifecycle::new(Default::default());
-    let (mut taken, mut refused) = (Vec::new(), 0);
+    let (mut taken, mut refused) = (Vec::new(), 0_u64);
     // One connection carries 1,024 streams.
     for _ in 0..10 {
         let channel = to(&cluster, &lifecycle);
@@ -217,8 +219,9 @@ async fn of_ten_thousand_watchers_of_one_name_so_many_have_a_place_and_the_rest_
             }
         }
     }
-    assert_eq!(taken.len() + refused, 10_000);
+    assert_eq!(taken.len() as u64 + refused, 10_000);
     assert!(taken.len() <= MOST, "{}", taken.len());
+    until("they are counted", || serving.view().misconduct.count(Misconduct::TooMany) == refused).await;
     // Who has a place is served, and an ending does not wait for who asks for no lease.
     let outcome = serving.end(vec![cluster::ending(1)], Mode::Everywhere).await;
     assert!(matches!(outcome, Outcome::Done { everywhere: true, .. }), "{outcome:?}");

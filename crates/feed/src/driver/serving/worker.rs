@@ -16,7 +16,7 @@ use tokio::sync::{
 
 use super::{NotConfirmed, Noted, Parts, View};
 use crate::{
-    Change, Credential, FromWatcher, LogCall, MemberId, Position, Replica, StreamId, Tail, ToWatcher,
+    Change, Credential, FromWatcher, LogCall, MemberId, Moment, Position, Replica, StreamId, Tail, ToWatcher,
     WatcherId,
     driver::sleep_until,
     replica::{Action, Answer, Event, Misconduct, Mode, Outcome, RequestId},
@@ -29,6 +29,7 @@ const SNAPSHOT: Duration = Duration::from_secs(60);
 
 pub(super) enum Told {
     Event(Event),
+    Noted(Misconduct),
     Received { stream: StreamId, message: FromWatcher, taken_in: oneshot::Sender<()> },
     Opened { stream: StreamId, open: Open },
     End { changes: Vec<Change>, mode: Mode, reply: oneshot::Sender<Outcome> },
@@ -143,6 +144,11 @@ impl Worker {
     fn told(&mut self, told: Told) {
         let event = match told {
             Told::Event(event) => event,
+            Told::Noted(misconduct) => {
+                self.misconduct.add(misconduct);
+                self.show(self.parts.clock.moment());
+                return;
+            }
             Told::Received { stream, mut message, taken_in } => {
                 // Said before its connection was closed: a Hello would open it again, to nobody.
                 let Some(open) = self.streams.get_mut(&stream) else { return };
@@ -196,12 +202,16 @@ impl Worker {
         let actions = self.core.write().unwrap_or_else(PoisonError::into_inner).on(event, now);
         if news {
             // Before anything is confirmed: who looks after an acknowledgement sees it.
-            let view = View::of(&self.core(), self.misconduct, now.moment);
-            self.shown.send_if_modified(|shown| std::mem::replace(shown, view) != view);
+            self.show(now.moment);
         }
         for action in actions {
             self.act(action);
         }
+    }
+
+    fn show(&self, now: Moment) {
+        let view = View::of(&self.core(), self.misconduct, now);
+        self.shown.send_if_modified(|shown| std::mem::replace(shown, view) != view);
     }
 
     fn act(&mut self, action: Action) {
