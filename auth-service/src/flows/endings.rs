@@ -39,6 +39,15 @@ impl Auth {
         self.end(Vec::new()).await
     }
 
+    /// Whether what was just read from the store may be believed, if it says so of this credential: a database that was deposed
+    /// answers too (rule R8).
+    pub(super) async fn believe_store(&self, credential: &Credential) -> Result<(), FeedUnavailable> {
+        match self.feed.judge(credential).await {
+            Answer::Verdict(Verdict::Live) => Ok(()),
+            Answer::Verdict(_) | Answer::Unavailable => Err(FeedUnavailable),
+        }
+    }
+
     /// Ends one access token. It need not be known here: that it verifies is enough. One that no guard with a lease believes
     /// any more leaves nothing in the log.
     pub(super) async fn end_token(&self, issued: &Issued, now: OffsetDateTime) -> Result<(), Failure> {

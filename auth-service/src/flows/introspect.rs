@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use feed::Credential;
 use time::OffsetDateTime;
 use token::{Algorithm, Expect, KeySet, Refused};
 
@@ -67,6 +68,7 @@ async fn refresh_token(
     now: OffsetDateTime,
 ) -> Result<Option<Active>, Failure> {
     let standing = auth.store.standing(&token.digest()).await?;
+    auth.believe_store(&Credential::default()).await?;
     let standing = standing.filter(|standing| {
         let unspent = standing.link.use_ == Use::Unspent && now < standing.link.expires_at;
         standing.family.client == client.id && unspent && standing.is_alive(now)

@@ -3,6 +3,7 @@
 use super::{
     Auth, Failure, Origin,
     audit::{Ending, Ends, Line},
+    endings::FeedUnavailable,
 };
 use crate::{
     domain::id::{FamilyId, TokenId},
@@ -60,9 +61,13 @@ pub async fn revoke_family(auth: &Auth, origin: &Origin, family: &str) -> Result
     let mut line = Line::begin(origin, "family.revoke");
     let outcome = end(auth, &mut line, family).await;
     line.end(&outcome);
-    // As for users: audited first, and also for what is not there any more.
-    if matches!(outcome, Ok(()) | Err(TokenRefused::FamilyNotFound)) {
-        auth.hold_everywhere().await?;
+    // As for users: audited first, and also for what is not there any more. What never was is not said to have ended.
+    match outcome {
+        Ok(()) => auth.hold_everywhere().await?,
+        Err(TokenRefused::FamilyNotFound) => {
+            auth.hold_everywhere().await.map_err(|_| Failure::from(FeedUnavailable))?;
+        }
+        Err(_) => {}
     }
     outcome
 }
