@@ -118,7 +118,7 @@ catalogue! {
     USER_NOT_FOUND NOT_FOUND "user_not_found" "There is no such user." "Check the id or the username.";
     CLIENT_NOT_FOUND NOT_FOUND "client_not_found" "There is no such client." "Check the id or the name.";
     KEY_NOT_FOUND NOT_FOUND "key_not_found" "There is no such signing key." "Check the kid: `GET /v1/admin/keys` lists them.";
-    FAMILY_NOT_FOUND NOT_FOUND "family_not_found" "There is no such login by token." "Check the id, the claim `fam` of its access tokens; one that ended or expired more than a day ago is forgotten.";
+    FAMILY_NOT_FOUND NOT_FOUND "family_not_found" "There is no such login by token." "Check the id, the claim `fam` of its access tokens; one that ended is known for a day at most, one that expired for a quarter of an hour.";
     ROLE_NOT_FOUND NOT_FOUND "role_not_found" "There is no such role." "Check the name, or add the role first.";
     GRANT_NOT_FOUND NOT_FOUND "grant_not_found" "There is no such grant." "List the grants; it may be gone already.";
     GROUP_NOT_FOUND NOT_FOUND "group_not_found" "There is no such group." "Check the name, or add the group first.";

@@ -3259,7 +3259,7 @@ pub mod token_admin_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Ends one login by its claim `fam`: its refresh tokens and every access token. Idempotent; an ended family is known for a day.
+        /// Ends one login by its claim `fam`: its refresh tokens and every access token. Idempotent; an ended family is known for a day at most.
         /// INVALID_ARGUMENT FAMILY_INVALID · NOT_FOUND FAMILY_NOT_FOUND: neither a refresh token nor an access token of it is alive
         pub async fn revoke_family(
             &mut self,
@@ -3312,7 +3312,7 @@ pub mod token_admin_service_server {
             tonic::Response<super::RevokeTokenResponse>,
             tonic::Status,
         >;
-        /// Ends one login by its claim `fam`: its refresh tokens and every access token. Idempotent; an ended family is known for a day.
+        /// Ends one login by its claim `fam`: its refresh tokens and every access token. Idempotent; an ended family is known for a day at most.
         /// INVALID_ARGUMENT FAMILY_INVALID · NOT_FOUND FAMILY_NOT_FOUND: neither a refresh token nor an access token of it is alive
         async fn revoke_family(
             &self,
