@@ -7,6 +7,7 @@
 mod bare;
 mod calls;
 mod feed;
+mod floor;
 mod forward;
 mod gateway;
 mod http;

@@ -13,7 +13,7 @@ use serde_json::json;
 use servers::{Postgres, Sync};
 use tokio::task::JoinSet;
 
-use crate::{gateway::ours::Stack, neighbour::Neighbours, process, report::median};
+use crate::{floor, gateway::ours::Stack, neighbour::Neighbours, process, report::median};
 
 const PASSWORD: &str = "violet anchor gravel tundra";
 /// Refreshes for each CPU second of auth-service.
@@ -43,6 +43,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let postgres = Postgres::start(Sync::On);
     let state = folder.path().join("stack");
+    let (disk, commit) = (floor::flush(folder.path())?, floor::commit(&postgres)?);
     let stores = ["--database", &postgres.url(), "--sessions", "memory"];
     let stack = Stack::start_apart(&state, &stores, "auth-0", (0, 1))?;
     let service = stack.process("auth-0")?;
@@ -73,6 +74,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             );
         } else {
             println!("refreshes by {} clients, medians of {} rounds", options.clients, options.rounds);
+            println!("floor: a flush of the disk {disk}, a commit {commit}");
             println!("{rate:.0} a second");
             println!("{ours:.0} for each CPU second of auth-service");
             println!("{theirs:.0} for each CPU second of PostgreSQL");

@@ -5,7 +5,6 @@
 //! The floor that it is measured against is taken in the same run: a flush of the disk, a commit, two gRPC echoes.
 
 mod clients;
-mod floor;
 
 use std::{
     sync::{
@@ -21,7 +20,7 @@ use serde_json::json;
 use servers::{Postgres, Sync};
 
 use self::clients::{Application, Gateway};
-use crate::{gateway::ours::Stack, neighbour::Neighbours, process, report::percentile};
+use crate::{floor, gateway::ours::Stack, neighbour::Neighbours, process, report::percentile};
 
 /// The median of an ending, in units of one commit and two echoes.
 const GATE: f64 = 3.0;
@@ -114,8 +113,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 })
             );
         } else {
-            let both = |spread: floor::Spread| format!("{:.2} ms (p99 {:.2} ms)", ms(spread.p50), ms(spread.p99));
-            println!("floor: a flush {}, a commit {}, an echo {}", both(disk), both(commit), both(echo));
+            println!("floor: a flush {disk}, a commit {commit}, an echo {echo}");
             println!(
                 "{} revocations, presented to {} gateways at once when answered: {} accepted",
                 all.took.len(),

@@ -265,7 +265,8 @@ pub async fn ended_in_a_race(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     outcome.extra("refreshed_meanwhile", endings.refreshed_meanwhile);
     outcome.extra("passwords", endings.passwords);
     outcome.extra("logged_in_meanwhile", endings.logged_in_meanwhile);
-    outcome.must("the_fault_was_felt", endings.logouts > 0 && endings.passwords > 0);
+    let were_felt = endings.refreshed_meanwhile > 0 && endings.logged_in_meanwhile > 0;
+    outcome.must("the_fault_was_felt", were_felt);
     let (control, _) = ended("F32-control", &plan.for_control(), false).await?;
     let let_in = control.figures.let_in;
     outcome.control = Control::judge(let_in > 0, format!("let_in:{let_in}"));

@@ -1,6 +1,7 @@
 //! What nothing can be faster than.
 
 use std::{
+    fmt,
     fs::File,
     io::Write as _,
     path::Path,
@@ -18,19 +19,26 @@ const TIMES: usize = 1000;
 
 /// The middle, and what one in a hundred takes at least.
 #[derive(Clone, Copy)]
-pub(super) struct Spread {
-    pub(super) p50: Duration,
-    pub(super) p99: Duration,
+pub struct Spread {
+    pub p50: Duration,
+    pub p99: Duration,
 }
 
 impl Spread {
-    pub(super) fn of(took: &[Duration]) -> Self {
+    pub fn of(took: &[Duration]) -> Self {
         Self { p50: percentile(took, 50), p99: percentile(took, 99) }
     }
 }
 
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
+        write!(f, "{:.2} ms (p99 {:.2} ms)", ms(self.p50), ms(self.p99))
+    }
+}
+
 /// A page written and flushed, where PostgreSQL's files are too.
-pub(super) fn flush(folder: &Path) -> anyhow::Result<Spread> {
+pub fn flush(folder: &Path) -> anyhow::Result<Spread> {
     let mut file = File::create(folder.join("flushed"))?;
     let mut took = Vec::with_capacity(TIMES);
     for _ in 0..TIMES {
@@ -43,7 +51,7 @@ pub(super) fn flush(folder: &Path) -> anyhow::Result<Spread> {
 }
 
 /// One row in one transaction, as psql's own clock has it.
-pub(super) fn commit(postgres: &Postgres) -> anyhow::Result<Spread> {
+pub fn commit(postgres: &Postgres) -> anyhow::Result<Spread> {
     postgres.psql("CREATE TABLE floor (n bigint)");
     let script = "\\timing on\n".to_owned() + &"INSERT INTO floor VALUES (1);\n".repeat(TIMES);
     let told = postgres.script(&script);
@@ -57,7 +65,7 @@ pub(super) fn commit(postgres: &Postgres) -> anyhow::Result<Spread> {
 }
 
 /// A call to a service and its answer, over mutual TLS, that needs nothing but memory.
-pub(super) async fn echo(auth: &Channel) -> anyhow::Result<Spread> {
+pub async fn echo(auth: &Channel) -> anyhow::Result<Spread> {
     let mut client = TokenReadServiceClient::new(auth.clone());
     let mut took = Vec::with_capacity(TIMES);
     for _ in 0..TIMES {
