@@ -1,5 +1,5 @@
 //! A connection between two processes that a test can cut: bytes then go neither way and nobody is told, which is what a broken
-//! network looks like from both sides. It can also be slow, one way.
+//! network looks like from both sides. It can also be slow, or narrow, one way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// All that lead through it are cut and mended together, and are as slow as it is.
 pub struct Cable {
@@ -24,7 +24,12 @@ struct State {
     is_mute: bool,
     /// What is sent towards the far end arrives so much later.
     late: Duration,
+    /// So many bytes a second come back on each connection.
+    width: Option<u32>,
 }
+
+/// What is let through at once where a cable is narrow.
+const DROP: usize = 64;
 
 impl Cable {
     pub fn new() -> Self {
@@ -63,6 +68,11 @@ impl Cable {
     /// Whatever is sent to the far end arrives so much later; what comes back is not delayed.
     pub fn delay(&self, late: Duration) {
         self.state.send_modify(|state| state.late = late);
+    }
+
+    /// What comes back is held up to so many bytes a second, on each connection.
+    pub fn throttle(&self, width: u32) {
+        self.state.send_modify(|state| state.width = Some(width));
     }
 }
 
@@ -114,10 +124,18 @@ async fn hand_on(
 async fn carry_back(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
-        if state.wait_for(|state| !state.is_cut && !state.is_mute).await.is_err()
-            || to.write_all(&bytes[..read]).await.is_err()
-        {
-            return;
+        for drop in bytes[..read].chunks(DROP) {
+            let Ok(width) =
+                state.wait_for(|state| !state.is_cut && !state.is_mute).await.map(|state| state.width)
+            else {
+                return;
+            };
+            if let Some(width) = width {
+                sleep(Duration::from_secs(1) * u32::try_from(drop.len()).unwrap() / width).await;
+            }
+            if to.write_all(drop).await.is_err() {
+                return;
+            }
         }
     }
 }

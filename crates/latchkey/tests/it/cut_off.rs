@@ -287,6 +287,78 @@ async fn ending_of(stack: &Stack, ends: &Tokens) -> Duration {
     took
 }
 
+/// Bytes a second, and endings: many more than fit through.
+const NARROW: u32 = 512;
+const FLOOD: u32 = 1_000;
+const AT_ONCE: usize = 64;
+
+/// An ending that is acknowledged, of a token that nobody has.
+async fn ending_of_nothing(url: String, administrator: String) {
+    let http = client();
+    loop {
+        let answer = http.delete(&url).bearer_auth(&administrator).send().await.unwrap();
+        if acknowledged(answer.status()).is_some() {
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn flood(stack: &Stack, administrator: &Tokens) {
+    let mut under_way = JoinSet::new();
+    for number in 0..FLOOD {
+        if under_way.len() == AT_ONCE {
+            under_way.join_next().await.unwrap().unwrap();
+        }
+        let url = format!("{}/v1/admin/tokens/{number:026}", stack.internal());
+        under_way.spawn(ending_of_nothing(url, administrator.access_token.clone()));
+    }
+    under_way.join_all().await;
+}
+
+/// It loses its lease, and asks. Afterwards it has everything, and holds nobody up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_feed_is_throttled_under_load_recovers_by_itself() {
+    let server = Postgres::start(Sync::Off);
+    let mut stack = with_routes(Builder::new().settings("auth", SHORT), &server.url()).await;
+    let mut cable = Cable::new();
+    hears_through(&mut cable, &mut stack).await;
+    let gateways = stack.file.gateways.clone();
+    let administrator = stack.token("admin", &stack.admin_password()).await;
+    let (stays, mut end) = (stack.token("alice", PASSWORD).await, Vec::new());
+    for _ in 0..4 {
+        end.push(stack.token("alice", PASSWORD).await);
+    }
+    for tokens in end.iter().chain([&stays]) {
+        is_let_in(&gateways, tokens).await;
+    }
+    cable.throttle(NARROW);
+    let meanwhile = async {
+        let mut without_lease = 0;
+        for ends in &end {
+            sleep(Duration::from_secs(1)).await;
+            ended(&gateways[0], ends).await;
+            never_lets_in(&gateways[1], ends).await;
+            let readyz = client().get(format!("{}/readyz?verbose", stack.file.operations["gateway-1"]));
+            let said = readyz.send().await.unwrap().text().await.unwrap();
+            without_lease += u32::from(said.contains("no lease"));
+        }
+        without_lease
+    };
+    let ((), without_lease) = tokio::join!(flood(&stack, &administrator), meanwhile);
+    assert_ne!(without_lease, 0, "it kept up");
+    cable.mend();
+    becomes(&gateways[1], EXACT, &stays, 200).await;
+    for ends in &end {
+        is_refused(&gateways[1], EXACT, ends, 401).await;
+    }
+    eventually("an ending waits for nobody", async || {
+        let ends = stack.token("alice", PASSWORD).await;
+        (ending_of(&stack, &ends).await < Duration::from_millis(500)).then_some(())
+    })
+    .await;
+}
+
 /// auth-0 hears policy-service through a cable, and gateway-0 has its tokens from auth-0.
 async fn asks_policy_through_a_cable(stack: &mut Stack) -> Cable {
     let mut cable = Cable::new();

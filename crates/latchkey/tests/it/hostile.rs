@@ -12,7 +12,7 @@ mod outage;
 mod passwords;
 mod raw;
 mod roles;
-mod scene;
+pub mod scene;
 mod sessions;
 mod silence;
 mod smuggling;

@@ -11,7 +11,7 @@ mod cut_off;
 mod demo;
 mod deploy;
 mod documents;
-mod ended_by_id;
+mod endings;
 mod faults;
 mod guarded;
 mod guessing;

@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::stack::{Builder, PASSWORD, Stack, alive, eventually, processes_of, program, text};
+use crate::taken_back::ended;
 
 #[tokio::test]
 async fn register_log_in_by_token_and_call() {
@@ -220,7 +221,8 @@ async fn a_second_start_finds_its_data_sessions_included() {
     stack.register("alice").await;
     stack.cli(&["role", "add", "reader", "document:read"]);
     stack.cli(&["grant", "add", "alice", "reader"]);
-    let token = stack.token("alice", PASSWORD).await;
+    let (token, ends) = (stack.token("alice", PASSWORD).await, stack.token("alice", PASSWORD).await);
+    ended(stack.url(), &ends).await;
     let browser = stack.session("alice", PASSWORD).await;
     let (before, password) = (stack.file.clone(), stack.admin_password());
 
@@ -236,6 +238,8 @@ async fn a_second_start_finds_its_data_sessions_included() {
     assert_eq!(get("/app/documents/7").await, 200, "so is the grant");
     let by_token = stack.get("/app/token/x").bearer_auth(&token.access_token).send().await.unwrap();
     assert_eq!(by_token.status(), StatusCode::OK, "and the key that signed the token");
+    let by_token = stack.get("/app/token/x").bearer_auth(&ends.access_token).send().await.unwrap();
+    assert_eq!(by_token.status(), StatusCode::UNAUTHORIZED, "and what ended");
     stack.token("alice", PASSWORD).await;
     stack.token("admin", &password).await;
 }

@@ -6,7 +6,7 @@ use super::{Ledger, OTHER_PASSWORD};
 use crate::stack::{PASSWORD, Stack, client};
 
 #[tokio::test]
-async fn audit_has_one_line_for_each_act_of_administration() {
+async fn z08_audit_has_one_line_for_each_act_of_administration() {
     let stack = Stack::start().await;
     let token = stack.token("admin", &stack.admin_password()).await.access_token;
     let admin = stack.cli_json(&["user", "show", "admin"])["id"].clone();

@@ -21,7 +21,7 @@ fn by_session(request: RequestBuilder, cookie: &str) -> RequestBuilder {
 }
 
 #[tokio::test]
-async fn audit_has_one_line_for_each_login_refresh_logout_and_refusal() {
+async fn z08_audit_has_one_line_for_each_login_refresh_logout_and_refusal() {
     let stack = Stack::start().await;
     stack.register("alice").await;
     stack.cli(&["role", "add", "reader", "document:read"]);

@@ -1,11 +1,13 @@
-//! One token, and one login, ended by an administrator who has neither and knows their ids: by command line and over HTTP.
+//! Whatever takes tokens back, as whoever does it does it: once that is answered every gateway refuses them. Among it one token, and one
+//! login, ended by an administrator who has neither and knows their ids.
 
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use servers::{Postgres, Sync};
 
+use crate::hostile::scene::application;
 use crate::stack::{Builder, PASSWORD, Stack, Tokens, client, eventually, text};
-use crate::taken_back::{acknowledged, begin, by_token};
+use crate::taken_back::{acknowledged, begin, by_token, ended};
 
 /// `jti` and `fam`, as whoever has the recipient's key reads them.
 fn ids(stack: &Stack, tokens: &Tokens) -> (String, String) {
@@ -119,4 +121,119 @@ async fn an_id_that_ends_nothing_is_said_to_be_none() {
     stack.cli(&["token", "revoke", "--family", &family]);
     let refused = by_token(stack.url(), "/app/token/x", &tokens).await;
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+}
+
+/// A refresh token that is used twice was stolen.
+const STRICT: &str = "[refresh]\ngrace = \"0s\"\n";
+
+/// What ends everything that was issued to a user, or to a login of his.
+#[derive(Debug, Clone, Copy)]
+enum OfUser {
+    LogOut,
+    RevokeRefreshToken,
+    UseRefreshTokenTwice,
+    ChangePassword,
+    SetPassword,
+    Disable,
+    Revoke,
+    Remove,
+}
+
+impl OfUser {
+    const EVERY: [Self; 8] = [
+        Self::LogOut,
+        Self::RevokeRefreshToken,
+        Self::UseRefreshTokenTwice,
+        Self::ChangePassword,
+        Self::SetPassword,
+        Self::Disable,
+        Self::Revoke,
+        Self::Remove,
+    ];
+
+    /// `tokens` are of the last login of `name`.
+    async fn happen(self, stack: &Stack, name: &str, tokens: &Tokens) {
+        match self {
+            Self::LogOut => ended(&stack.file.gateways[1], tokens).await,
+            Self::RevokeRefreshToken => {
+                let form = [("client_id", "first-party"), ("token", &tokens.refresh_token)];
+                let answer = stack.request(Method::POST, "/oauth2/revoke").form(&form).send().await.unwrap();
+                assert_eq!(answer.status(), StatusCode::OK);
+            }
+            Self::UseRefreshTokenTwice => {
+                let next = refreshed(stack, tokens).await.unwrap();
+                assert_eq!(asked(stack, &next).await, [200, 200]);
+                assert_eq!(refreshed(stack, tokens).await.err(), Some((400, "invalid_grant".into())));
+                assert_eq!(asked(stack, &next).await, [401, 401], "the thief's, or the owner's");
+            }
+            Self::ChangePassword => {
+                let body = json!({
+                    "identifier": name,
+                    "current_password": PASSWORD,
+                    "new_password": "chosen by nobody else, and new",
+                    "mode": "token",
+                });
+                let answer = stack.post("/v1/password", &body).send().await.unwrap();
+                assert!(answer.status().is_success(), "{}", answer.status());
+            }
+            Self::SetPassword => drop(stack.cli(&["user", "set", name, "--generate"])),
+            Self::Disable => drop(stack.cli(&["user", "set", name, "--disable"])),
+            Self::Revoke => drop(stack.cli(&["user", "revoke", name])),
+            Self::Remove => drop(stack.cli(&["user", "remove", name])),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s07_z05_whatever_ends_what_a_user_has_ends_it_at_every_gateway() {
+    let server = Postgres::start(Sync::Off);
+    let stack = begin(Builder::new().settings("auth", STRICT), &server.url()).await;
+    let stays = stack.token("alice", PASSWORD).await;
+    for (number, what) in OfUser::EVERY.into_iter().enumerate() {
+        let name = format!("user{number}");
+        stack.register(&name).await;
+        let tokens = stack.token(&name, PASSWORD).await;
+        assert_eq!(asked(&stack, &tokens).await, [200, 200], "{what:?}");
+        what.happen(&stack, &name, &tokens).await;
+        assert_eq!(asked(&stack, &tokens).await, [401, 401], "{what:?}");
+        assert_eq!(refreshed(&stack, &tokens).await.err(), Some((400, "invalid_grant".into())), "{what:?}");
+    }
+    assert_eq!(asked(&stack, &stays).await, [200, 200]);
+}
+
+/// The key last: what it signed is everybody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn z05_whatever_ends_what_a_client_has_ends_it_at_every_gateway_and_so_does_the_key_s_end() {
+    let server = Postgres::start(Sync::Off);
+    let stack = begin(Builder::new(), &server.url()).await;
+    let token = async |stack: &Stack, name: &str| {
+        let access_token =
+            application(stack, name, &["--audience", "latchkey"]).token(stack, &client()).await;
+        let (token_type, refresh_token) = ("Bearer".to_owned(), String::new());
+        Tokens { access_token, token_type, expires_in: 300, refresh_token }
+    };
+    let stays = token(&stack, "stays").await;
+    for (number, arguments) in [
+        &["client", "set", "--rotate-secret"][..],
+        &["client", "set", "--disable"],
+        &["client", "revoke"],
+        &["client", "remove"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("application{number}");
+        let tokens = token(&stack, &name).await;
+        assert_eq!(asked(&stack, &tokens).await, [200, 200], "{arguments:?}");
+        stack.cli(&[arguments, &[name.as_str()]].concat());
+        assert_eq!(asked(&stack, &tokens).await, [401, 401], "{arguments:?}");
+    }
+    assert_eq!(asked(&stack, &stays).await, [200, 200]);
+    let keys = stack.cli_json(&["key", "list"]);
+    let active = keys.as_array().unwrap().iter().find(|key| key["state"] == "active");
+    let active = active.unwrap_or_else(|| panic!("{keys}"));
+    stack.cli(&["key", "remove", active["kid"].as_str().unwrap()]);
+    assert_eq!(asked(&stack, &stays).await, [401, 401]);
+    let anew = stack.token("alice", PASSWORD).await;
+    assert_eq!(asked(&stack, &anew).await, [200, 200], "signed with another key");
 }
