@@ -23,6 +23,8 @@ use crate::store::row::milliseconds;
 
 /// Lookups that go to Redis together at most, and that wait to.
 const MOST: usize = 256;
+/// Batches under way at once. What is asked for meanwhile goes together when one is back: a batch costs as much as some lookups.
+const UNDER_WAY: usize = 2;
 
 /// Cloned freely.
 #[derive(Clone)]
@@ -88,7 +90,7 @@ impl Answering {
         let mut together = Vec::new();
         loop {
             tokio::select! {
-                number = self.0.recv_many(&mut together, MOST) => {
+                number = self.0.recv_many(&mut together, MOST), if under_way.len() < UNDER_WAY => {
                     if number == 0 {
                         // The store is gone, and with it everybody who could ask.
                         return std::future::pending().await;
