@@ -29,7 +29,7 @@ impl SecretKind {
 /// A secret as its owner holds it: the prefix and 43 characters of base64url.
 pub struct Secret(Zeroizing<String>);
 
-/// SHA-256 of a secret's text.
+/// SHA-256 of the text of a secret or a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -50,9 +50,7 @@ impl Secret {
     }
 
     pub fn digest(&self) -> Digest {
-        let mut out = [0; 32];
-        out.copy_from_slice(digest(&SHA256, self.0.as_bytes()).as_ref());
-        Digest(out)
+        Digest::of(&self.0)
     }
 
     /// For the answer that hands it out, and for nothing else.
@@ -62,6 +60,12 @@ impl Secret {
 }
 
 impl Digest {
+    pub fn of(text: &str) -> Self {
+        let mut out = [0; 32];
+        out.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+        Self(out)
+    }
+
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

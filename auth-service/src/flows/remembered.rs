@@ -6,16 +6,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use feed::{Credential, Verdict, credential::Stamp};
 use moka::sync::Cache;
 use time::OffsetDateTime;
 use token::AccessClaims;
 
 use super::{Auth, Failure, authenticate_client::ClientCredentials, endings::wall};
-use crate::domain::{client::Client, id::ClientId, user::Key};
+use crate::domain::{client::Client, id::ClientId, secret::Digest, user::Key};
 
-/// Bounds, at which goes what was not asked for lately. About 10 MB.
+/// Bounds, at which goes what was not asked for lately.
 const CLIENTS: u64 = 1_000;
 const TOKENS: u64 = 10_000;
 /// How long a client is remembered: the endings that void it stay for longer ([`feed::issuer::Bounds`]).
@@ -23,8 +22,8 @@ const CLIENT_FOR: Duration = Duration::from_secs(60);
 
 pub struct Remembered {
     clients: Cache<ClientId, Arc<KnownClient>>,
-    /// By SHA-256: the token itself is not kept.
-    tokens: Cache<[u8; 32], Arc<KnownToken>>,
+    /// By digest: the token itself is not kept.
+    tokens: Cache<Digest, Arc<KnownToken>>,
 }
 
 struct KnownClient {
@@ -48,18 +47,12 @@ impl Default for Remembered {
 impl Remembered {
     /// `None`: not verified yet, or expired.
     pub(super) fn token(&self, text: &str, now: OffsetDateTime) -> Option<Arc<KnownToken>> {
-        self.tokens.get(&key(text)).filter(|known| now < known.claims.exp)
+        self.tokens.get(&Digest::of(text)).filter(|known| now < known.claims.exp)
     }
 
     pub(super) fn insert_token(&self, text: &str, known: Arc<KnownToken>) {
-        self.tokens.insert(key(text), known);
+        self.tokens.insert(Digest::of(text), known);
     }
-}
-
-fn key(token: &str) -> [u8; 32] {
-    let mut octets = [0; 32];
-    octets.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    octets
 }
 
 impl Auth {
