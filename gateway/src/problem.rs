@@ -41,6 +41,8 @@ struct More {
 }
 
 impl Problem {
+    // Cold, so that what leads here lies apart from the path of a request that is passed on.
+    #[cold]
     pub fn new(code: Code) -> Self {
         Self { code, more: None, audited: false }
     }
@@ -94,6 +96,7 @@ impl Problem {
     }
 
     /// The response to send, for any body type.
+    #[cold]
     pub fn render(&self, request_id: &str) -> Response<Bytes> {
         let status = self.status();
         let mut response = Response::new(self.body(request_id));

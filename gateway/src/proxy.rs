@@ -6,6 +6,7 @@
 //!
 //! INVARIANT: a request is passed on only with a [`authorize::Permit`], which nothing but the decision makes.
 
+mod alarm;
 mod authorize;
 mod blocks;
 mod body;
@@ -13,6 +14,7 @@ mod connection;
 pub mod counters;
 mod endpoint;
 mod forward;
+mod last_token;
 mod latency;
 mod multiplexed;
 mod options;

@@ -106,6 +106,11 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
         self.is_live(&verified).then_some(verified)
     }
 
+    /// Whether a token that was remembered a while ago still would be.
+    pub fn still_holds(&self, verified: &Verified<T>, now: OffsetDateTime) -> bool {
+        verified.is_good(self.judging_time(now)) && self.is_live(verified)
+    }
+
     /// Whether it has been taken back, as of this moment: for whoever has waited since it was verified.
     pub async fn verify_again(&self, verified: &Verified<T>) -> Result<(), Refusal> {
         self.counted(self.not_taken_back(verified).await)

@@ -8,6 +8,7 @@ use guard::Verified;
 use http::{HeaderMap, HeaderValue, Method};
 use token::PrincipalKind;
 
+use super::last_token::LastToken;
 use crate::layers::credential::{Credential, choose};
 use crate::layers::cross_site::Sites;
 use crate::layers::identity::{Identity, Roles};
@@ -141,6 +142,7 @@ pub(super) enum Quick<'a> {
 /// What can be decided at once: an open route, a remembered token, a refusal. `reached` is called only for cookies.
 pub(super) fn at_once<'a>(
     state: &State,
+    last: &LastToken,
     route: &Route,
     request: &Request<'a>,
     reached: impl FnOnce() -> Option<Origin>,
@@ -162,7 +164,7 @@ pub(super) fn at_once<'a>(
     let (Credential::Token(token) | Credential::TokenCookie(token)) = credential else {
         return Quick::Ask(credential);
     };
-    let Some(verified) = shared.guard.remembered(token, shared.clock.now()) else {
+    let Some(verified) = last.remembered(&shared.guard, token, shared.clock.now()) else {
         return Quick::Ask(credential);
     };
     let roles = verified.prepared.roles();

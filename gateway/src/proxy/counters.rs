@@ -57,12 +57,13 @@ impl Counters {
     }
 
     pub(super) fn closed(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.open.store(self.open.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
 }
 
+/// By the one thread that writes it, so that nobody comes in between.
 fn up(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 /// Name, description, and where it is.

@@ -3,6 +3,7 @@
 //! An HTTP/1 connection is used by one request at a time and goes back when its answer has come in full. Idle ones are
 //! closed well before common servers close theirs, so that a request seldom meets a connection that is closing.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 
+use super::alarm::Alarm;
 use super::latency::Latency;
 use super::multiplexed::{Multiplexed, Stream};
 use super::transfer::RequestBody;
@@ -45,12 +47,18 @@ pub(super) struct Endpoint {
 }
 
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    connection: Connection,
     since: Instant,
 }
 
+/// Of HTTP/1.
+struct Connection {
+    sender: SendRequest<RequestBody>,
+    alarm: Alarm,
+}
+
 enum Sender {
-    Http1(SendRequest<RequestBody>),
+    Http1(Connection),
     Http2(Stream),
 }
 
@@ -131,18 +139,19 @@ impl Endpoint {
                 None => Box::pin(self.connect_shared(place)).await,
             };
         }
-        while let Some(Idle { mut sender, since }) = self.take_idle() {
+        while let Some(Idle { mut connection, since }) = self.take_idle() {
             let idle = since.elapsed();
             if idle >= IDLE {
                 continue;
             }
             // Its driver may be a step behind, and says so when it is ready or gone. One that takes longer is still
             // sending a body that nobody reads.
+            let sender = &mut connection.sender;
             if sender.is_ready()
                 || Box::pin(timeout(SETTLE, sender.ready())).await.is_ok_and(|ready| ready.is_ok())
             {
                 return Ok(Leased {
-                    lease: Lease::new(Sender::Http1(sender), self, place),
+                    lease: Lease::new(Sender::Http1(connection), self, place),
                     idle: Some(idle),
                     waited: false,
                 });
@@ -168,7 +177,7 @@ impl Endpoint {
                     // How it ends is told to the request that uses it, if there is one.
                     let _ = connection.with_upgrades().await;
                 });
-                Sender::Http1(sender)
+                Sender::Http1(Connection { sender, alarm: Alarm::new(self.backend.rule.timeout) })
             }
             Protocol::Http2 => {
                 Sender::Http2(self.multiplexed.connect(stream, &self.drivers).await.map_err(handshake)?)
@@ -223,10 +232,9 @@ impl Endpoint {
 
     /// Closes connections that have been idle for too long, and forgets a little.
     pub(super) fn sweep(&self, now: Instant) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|idle| now.saturating_duration_since(idle.since) < IDLE && !idle.sender.is_closed());
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|idle| {
+            now.saturating_duration_since(idle.since) < IDLE && !idle.connection.sender.is_closed()
+        });
         self.multiplexed.sweep();
         self.latency.fade(now);
     }
@@ -260,9 +268,18 @@ impl Lease {
         request: Request<RequestBody>,
     ) -> Option<impl Future<Output = Sent> + use<>> {
         Some(match self.sender.as_mut()? {
-            Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
+            Sender::Http1(connection) => Either::Left(connection.sender.try_send_request(request)),
             Sender::Http2(stream) => Either::Right(stream.sender.try_send_request(request)),
         })
+    }
+
+    /// `sent`, unless it takes longer than `most`.
+    pub(super) async fn within<F: Future>(&mut self, most: Duration, sent: Pin<&mut F>) -> Option<F::Output> {
+        match &mut self.sender {
+            Some(Sender::Http1(connection)) => connection.alarm.within(most, sent).await,
+            // One that many use has no alarm of each request's own. Boxed, so that the others stay small.
+            _ => Box::pin(timeout(most, sent)).await.ok(),
+        }
     }
 
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
@@ -295,13 +312,13 @@ impl Lease {
 
     /// For the next request, once this one's answer has come in full.
     pub(super) fn give_back(mut self) {
-        let Some(Sender::Http1(sender)) = self.sender.take() else { return };
-        if sender.is_closed() {
+        let Some(Sender::Http1(connection)) = self.sender.take() else { return };
+        if connection.sender.is_closed() {
             return;
         }
         let mut idle = self.endpoint.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_CONNECTIONS {
-            idle.push(Idle { sender, since: Instant::now() });
+            idle.push(Idle { connection, since: Instant::now() });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Sending a permitted request to an application and taking its answer.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
@@ -7,7 +8,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::authorize::Still;
 use super::body::{Source, Upstream as UpstreamBody};
@@ -128,7 +129,7 @@ pub(super) async fn send(
     let Some(sent) = leased.lease.send(request) else { return Err(unreachable(upstream, Unreachable::None)) };
     // Most requests have no body. What waits for one that is moving is larger, and boxed.
     let sent = match transfer {
-        None => timeout(after, sent).await.ok(),
+        None => leased.lease.within(after, pin!(sent)).await,
         Some(transfer) => Box::pin(within(sent, after, transfer)).await,
     };
     match sent {
@@ -181,7 +182,7 @@ async fn again(
     let Some(sent) = leased.lease.send(request) else { return Err(unreachable(upstream, Unreachable::None)) };
     let after = upstream.rule().timeout;
     let sent = match transfer {
-        None => timeout(after, sent).await.ok(),
+        None => leased.lease.within(after, pin!(sent)).await,
         Some(transfer) => within(sent, after, transfer).await,
     };
     if let Some(Ok(response)) = sent {
@@ -197,11 +198,13 @@ async fn again(
     }
 }
 
+#[cold]
 fn unreachable(upstream: &Upstream, source: Unreachable) -> Failure {
     Failure::Unreachable { upstream: upstream.rule().name.clone(), source }
 }
 
 /// A request that broke off because its body did is not the application's fault.
+#[cold]
 fn broken(upstream: &Upstream, source: hyper::Error, transfer: Option<&Transfer>) -> Failure {
     match transfer.and_then(Transfer::fault) {
         Some(fault) => Failure::Body(fault),
@@ -209,6 +212,7 @@ fn broken(upstream: &Upstream, source: hyper::Error, transfer: Option<&Transfer>
     }
 }
 
+#[cold]
 fn timed_out(upstream: &Upstream, transfer: Option<&Transfer>) -> Failure {
     match transfer.and_then(Transfer::fault) {
         Some(fault) => Failure::Body(fault),

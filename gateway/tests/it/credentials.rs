@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use token::PrincipalKind;
+use feed::{Verdict, What};
+use token::{AccessClaims, PrincipalKind};
 
-use super::client::{Answer, get, once, request};
+use super::client::{Answer, Client, get, once, request};
 use super::gateway::{ALICE, Gateway};
 
 fn told(answer: &Answer) -> (u16, String) {
@@ -41,6 +42,47 @@ async fn tokens() {
     assert_eq!(gateway.upstream.requests().len(), 3);
     gateway.clock.advance(Duration::from_secs(331));
     assert_eq!(told(&get(gateway.address, "/token/x", &[&good]).await), (401, "token_expired".to_owned()));
+}
+
+/// A connection remembers the token that came last over it, and nothing of it is anybody else's.
+#[tokio::test]
+async fn each_request_of_a_connection_is_judged_by_its_own_token_and_each_time_anew() {
+    const BOB: &str = "usr_bbbbbbbbbbbbbbbbbbbbbbbbbb";
+    let gateway = Gateway::start().await;
+    let alices = gateway.bearer();
+    let claims = gateway.claims();
+    let claims = AccessClaims { sub: BOB.to_owned(), jti: "tok_of_bob".to_owned(), ..claims };
+    let bobs = format!("Authorization: Bearer {}", gateway.token(&claims));
+    let (longer, shorter) = (format!("{alices}A"), alices[..alices.len() - 1].to_owned());
+    let mut client = Client::connect(gateway.address).await;
+    let mut ask = async |bearer: &str| {
+        let before = gateway.upstream.requests().len();
+        client.send(request("GET", "/token/x", &[bearer])).await;
+        let status = client.answer().await.status;
+        let requests = gateway.upstream.requests();
+        let seen = requests.get(before).map(|seen| seen.header("x-latchkey-subject").unwrap().to_owned());
+        (status, seen)
+    };
+    let is = |name: &str| (200, Some(name.to_owned()));
+    for (bearer, told) in [
+        (&alices, is(ALICE)),
+        (&alices, is(ALICE)),
+        (&bobs, is(BOB)),
+        (&alices, is(ALICE)),
+        (&longer, (401, None)),
+        (&shorter, (401, None)),
+        (&alices, is(ALICE)),
+    ] {
+        assert_eq!(ask(bearer).await, told, "{bearer}");
+    }
+    gateway.endings.under_lease(Verdict::Ended(What::Token));
+    assert_eq!(ask(&alices).await, (401, None));
+    gateway.endings.without_lease(None);
+    assert_eq!(ask(&alices).await, (503, None));
+    gateway.endings.under_lease(Verdict::Live);
+    assert_eq!(ask(&alices).await, is(ALICE));
+    gateway.clock.advance(Duration::from_secs(331));
+    assert_eq!(ask(&alices).await, (401, None));
 }
 
 #[tokio::test]

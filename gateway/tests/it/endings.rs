@@ -37,11 +37,11 @@ impl Default for Endings {
 }
 
 impl Endings {
-    fn under_lease(&self, verdict: Verdict) {
+    pub fn under_lease(&self, verdict: Verdict) {
         *self.judged.lock().unwrap() = Some(verdict);
     }
 
-    fn without_lease(&self, asked: Option<Verdict>) {
+    pub fn without_lease(&self, asked: Option<Verdict>) {
         *self.judged.lock().unwrap() = None;
         *self.asked.lock().unwrap() = asked;
     }

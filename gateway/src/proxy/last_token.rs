@@ -1,0 +1,40 @@
+//! The token that came last over a connection, and who it makes the caller. Most connections bring the same one again and
+//! again, and to compare it costs a fraction of its digest.
+//!
+//! It is kept as long as the connection, as the head that it came in is kept by what reads the connection. Comparing stops at
+//! the first vector of bytes that differs, which is more of a signature than anybody can try out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use guard::Verified;
+use time::OffsetDateTime;
+
+use crate::layers::identity::Identity;
+use crate::state::Guard;
+
+/// Empty at first. Streams of one connection share it; they are of one thread, so that nobody waits for the lock.
+#[derive(Default)]
+pub(super) struct LastToken(Mutex<Option<Last>>);
+
+struct Last {
+    token: Box<str>,
+    verified: Arc<Verified<Identity>>,
+}
+
+impl LastToken {
+    /// As [`Guard::remembered`], which is asked where another token came last.
+    pub(super) fn remembered(
+        &self,
+        guard: &Guard,
+        token: &str,
+        now: OffsetDateTime,
+    ) -> Option<Arc<Verified<Identity>>> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Last { verified, .. }) = last.as_ref().filter(|last| *last.token == *token) {
+            return guard.still_holds(verified, now).then(|| Arc::clone(verified));
+        }
+        let verified = guard.remembered(token, now)?;
+        *last = Some(Last { token: token.into(), verified: Arc::clone(&verified) });
+        Some(verified)
+    }
+}
