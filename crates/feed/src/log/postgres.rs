@@ -18,8 +18,10 @@ use crate::{
     time::Wall,
 };
 
-/// The tables and the function, for a migration of the service that owns the database.
-pub const SCHEMA: &str = include_str!("postgres/schema.sql");
+/// For a migration of the service that owns the database, before [`APPEND`].
+pub const TABLES: &str = include_str!("postgres/tables.sql");
+/// The one way into the log.
+pub const APPEND: &str = include_str!("postgres/append.sql");
 
 /// Appends within the caller's transaction: what the entries end and the entries are committed together, or not at all.
 /// Every other append waits until it is committed, so nothing may follow but the commit. The position holds from then on.
@@ -34,20 +36,17 @@ pub async fn append_within(
     let each = || changes.iter().map(|appended| &appended.change);
     let mins = each().map(|change| change.min.map(signed).transpose()).collect::<Result<Vec<_>, _>>()?;
     let untils = each().map(|change| signed(change.until.unix_millis())).collect::<Result<Vec<_>, _>>()?;
-    // The entry before is seen if it was committed when the statement began: always, but for another append at that moment.
-    let (number, tag_before): (i64, Option<i64>) = sqlx::query_as(
-        "SELECT placed.n, before.tag FROM feed_append($1, $2, $3, $4, $5, $6) AS placed (n) \
-         LEFT JOIN feed_log before ON before.n = placed.n - cardinality($1)",
-    )
-    .bind(changes.iter().map(|appended| appended.tag.0.cast_signed()).collect::<Vec<_>>())
-    .bind(each().map(|change| change.target.what.name()).collect::<Vec<_>>())
-    .bind(each().map(|change| change.target.key.to_string()).collect::<Vec<_>>())
-    .bind(mins)
-    .bind(each().map(|change| change.except.as_deref().map(str::to_owned)).collect::<Vec<_>>())
-    .bind(untils)
-    .fetch_one(connection)
-    .await
-    .map_err(LogUnavailable::new)?;
+    let (number, tag_before): (i64, Option<i64>) =
+        sqlx::query_as("SELECT n, tag_before FROM feed_append($1, $2, $3, $4, $5, $6)")
+            .bind(changes.iter().map(|appended| appended.tag.0.cast_signed()).collect::<Vec<_>>())
+            .bind(each().map(|change| change.target.what.name()).collect::<Vec<_>>())
+            .bind(each().map(|change| change.target.key.to_string()).collect::<Vec<_>>())
+            .bind(mins)
+            .bind(each().map(|change| change.except.as_deref().map(str::to_owned)).collect::<Vec<_>>())
+            .bind(untils)
+            .fetch_one(connection)
+            .await
+            .map_err(LogUnavailable::new)?;
     let before = number - i64::try_from(changes.len()).map_err(LogUnavailable::new)?;
     let after = match (before, tag_before) {
         (0, _) => Some(Position::START),

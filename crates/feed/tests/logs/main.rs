@@ -70,13 +70,14 @@ conformance!(on_sqlite, crate::sqlite::InFile::new().await);
 fn the_services_migrations_make_the_tables_that_are_tested_here() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for service in ["auth-service", "policy-service"] {
-        for (database, schema) in [
-            ("postgres", latchkey_feed::log::postgres::SCHEMA),
-            ("sqlite", latchkey_feed::log::sqlite::SCHEMA),
+        for (migration, part) in [
+            ("postgres/20261128000000_feed.sql", latchkey_feed::log::postgres::TABLES),
+            ("postgres/20261129000000_expand_feed_append.sql", latchkey_feed::log::postgres::APPEND),
+            ("sqlite/20261128000000_feed.sql", latchkey_feed::log::sqlite::SCHEMA),
         ] {
-            let file = root.join(format!("{service}/migrations/{database}/20261128000000_feed.sql"));
-            let migration = std::fs::read_to_string(&file).unwrap();
-            assert!(migration.ends_with(schema), "{}", file.display());
+            let file = root.join(service).join("migrations").join(migration);
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(text.contains(part), "{}", file.display());
         }
     }
 }

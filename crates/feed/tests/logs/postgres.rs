@@ -7,7 +7,7 @@ use latchkey_feed::{
     Position,
     log::{
         Log,
-        postgres::{PostgresLog, SCHEMA, append_within},
+        postgres::{APPEND, PostgresLog, TABLES, append_within},
     },
 };
 use servers::{Postgres, Sync};
@@ -25,7 +25,9 @@ pub(crate) struct OnServer {
 impl OnServer {
     pub(crate) async fn new() -> Self {
         let server = Self { server: Postgres::start(Sync::Off) };
-        sqlx::raw_sql(SCHEMA).execute(&server.pool().await).await.unwrap();
+        for part in [TABLES, APPEND] {
+            sqlx::raw_sql(part).execute(&server.pool().await).await.unwrap();
+        }
         server
     }
 
