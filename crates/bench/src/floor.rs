@@ -8,10 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use chassis::grpc::client::{Call, Channel};
 use proto::auth::v1::{GetKeySetRequest, token_read_service_client::TokenReadServiceClient};
 use servers::Postgres;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::report::percentile;
 
@@ -50,29 +51,36 @@ pub fn flush(folder: &Path) -> anyhow::Result<Spread> {
     Ok(Spread::of(&took))
 }
 
-/// One row in one transaction, as psql's own clock has it.
-pub fn commit(postgres: &Postgres) -> anyhow::Result<Spread> {
-    postgres.psql("CREATE TABLE floor (n bigint)");
-    let script = "\\timing on\n".to_owned() + &"INSERT INTO floor VALUES (1);\n".repeat(TIMES);
-    let told = postgres.script(&script);
-    let took: Vec<Duration> = told
-        .lines()
-        .filter_map(|line| line.strip_prefix("Time: ")?.split(' ').next()?.parse::<f64>().ok())
-        .map(|milliseconds| Duration::from_secs_f64(milliseconds / 1000.0))
-        .collect();
-    ensure!(took.len() == TIMES, "psql told {} times: {told}", took.len());
-    Ok(Spread::of(&took))
+/// One row in one transaction, over and over.
+pub struct Commits(PgConnection);
+
+impl Commits {
+    pub async fn at(postgres: &Postgres) -> anyhow::Result<Self> {
+        let mut connection = PgConnection::connect(&postgres.url()).await?;
+        sqlx::query("CREATE TABLE floor (n bigint)").execute(&mut connection).await?;
+        Ok(Self(connection))
+    }
+
+    pub async fn once(&mut self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        sqlx::query("INSERT INTO floor VALUES (1)").execute(&mut self.0).await?;
+        Ok(began.elapsed())
+    }
+
+    /// With nothing between them.
+    pub async fn in_a_row(&mut self) -> anyhow::Result<Spread> {
+        let mut took = Vec::with_capacity(TIMES);
+        for _ in 0..TIMES {
+            took.push(self.once().await?);
+        }
+        Ok(Spread::of(&took))
+    }
 }
 
 /// A call to a service and its answer, over mutual TLS, that needs nothing but memory.
-pub async fn echo(auth: &Channel) -> anyhow::Result<Spread> {
-    let mut client = TokenReadServiceClient::new(auth.clone());
-    let mut took = Vec::with_capacity(TIMES);
-    for _ in 0..TIMES {
-        let request = Call::new("bench", Duration::from_secs(10)).request(GetKeySetRequest {});
-        let began = Instant::now();
-        client.get_key_set(request).await.context("an echo")?;
-        took.push(began.elapsed());
-    }
-    Ok(Spread::of(&took))
+pub async fn echo(auth: &Channel) -> anyhow::Result<Duration> {
+    let request = Call::new("bench", Duration::from_secs(10)).request(GetKeySetRequest {});
+    let began = Instant::now();
+    TokenReadServiceClient::new(auth.clone()).get_key_set(request).await.context("an echo")?;
+    Ok(began.elapsed())
 }

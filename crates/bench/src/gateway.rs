@@ -147,30 +147,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         options.seconds
     );
 
-    let servers = variants
-        .iter()
-        .map(|one| {
-            Server::start(
-                PROXY_CORE,
-                &one.program,
-                &one.arguments,
-                one.listen,
-                &at(&format!("{}.log", one.listen.port())),
-            )
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let mut measured: Vec<_> = variants
-        .iter()
-        .zip(&servers)
-        .map(|(one, server)| Measured {
-            name: one.name,
-            samples: Vec::new(),
-            resident: 0,
-            started_in: server.started_in,
-        })
-        .collect();
+    let mut measured: Vec<_> =
+        variants.iter().map(|one| Measured { name: one.name, samples: Vec::new() }).collect();
     for round in 1..=options.rounds {
-        for ((variant, server), result) in variants.iter().zip(&servers).zip(&mut measured) {
+        for (variant, result) in variants.iter().zip(&mut measured) {
+            // Anew each round: where a process finds itself in memory makes some hundredths of a difference.
+            let log = at(&format!("{}.log", variant.listen.port()));
+            let server =
+                Server::start(PROXY_CORE, &variant.program, &variant.arguments, variant.listen, &log)?;
             let headers = stack.headers(variant.headers)?;
             let url = format!("http://{}{}", variant.listen, variant.path);
             load::wrk(LOAD_CORE, 1, &url, &headers).with_context(|| variant.name)?;
@@ -181,8 +165,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 requests_per_second: run.requests_per_second,
                 cpu_per_request: spent.cpu.div_f64(run.requests as f64),
                 waited: spent.waited.as_secs_f64() / f64::from(options.seconds),
+                resident: process::resident(server.pid())?,
+                started_in: server.started_in,
             });
-            result.resident = process::resident(server.pid())?;
         }
         eprintln!("round {round} of {}", options.rounds);
     }

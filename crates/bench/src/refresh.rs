@@ -43,12 +43,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let postgres = Postgres::start(Sync::On);
     let state = folder.path().join("stack");
-    let (disk, commit) = (floor::flush(folder.path())?, floor::commit(&postgres)?);
+    let disk = floor::flush(folder.path())?;
     let stores = ["--database", &postgres.url(), "--sessions", "memory"];
     let stack = Stack::start_apart(&state, &stores, "auth-0", (0, 1))?;
     let service = stack.process("auth-0")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let commit = floor::Commits::at(&postgres).await?.in_a_row().await?;
         let neighbours = Neighbours::of(&state.join("certificates"))?;
         let auth = neighbours.channel(&stack.service("auth")?, "auth")?;
         let mut tokens = Vec::new();

@@ -14,6 +14,10 @@ pub struct Sample {
     pub cpu_per_request: Duration,
     /// The part of the round in which the proxy was ready to run and something else had its core.
     pub waited: f64,
+    /// Bytes, after the load.
+    pub resident: u64,
+    /// From start to the first connection accepted.
+    pub started_in: Duration,
 }
 
 /// A line of the table.
@@ -30,17 +34,15 @@ pub struct Row {
     pub cpu_efficiency: f64,
     /// Median of the rounds, per cent: how long the proxy waited for its core because of other work.
     pub disturbed: f64,
-    /// Resident memory after the last round.
+    /// Median of the rounds.
     pub resident_mb: f64,
-    /// From start to the first connection accepted.
+    /// Median of the rounds, from start to the first connection accepted.
     pub start_ms: f64,
 }
 
 pub struct Measured {
     pub name: &'static str,
     pub samples: Vec<Sample>,
-    pub resident: u64,
-    pub started_in: Duration,
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -71,10 +73,9 @@ pub fn milliseconds(time: Duration) -> f64 {
 
 /// Rows in the order measured; the first is what the others are compared with.
 pub fn rows(measured: &[Measured]) -> Vec<Row> {
-    let rate = |one: &Measured| median(one.samples.iter().map(|sample| sample.requests_per_second).collect());
-    let cpu = |one: &Measured| {
-        median(one.samples.iter().map(|sample| sample.cpu_per_request.as_secs_f64() * 1e6).collect())
-    };
+    let of = |one: &Measured, figure: fn(&Sample) -> f64| median(one.samples.iter().map(figure).collect());
+    let rate = |one: &Measured| of(one, |sample| sample.requests_per_second);
+    let cpu = |one: &Measured| of(one, |sample| sample.cpu_per_request.as_secs_f64() * 1e6);
     let Some(base) = measured.first() else { return Vec::new() };
     let (base_rate, base_cpu) = (rate(base), cpu(base));
     let row = |one: &Measured| Row {
@@ -83,9 +84,9 @@ pub fn rows(measured: &[Measured]) -> Vec<Row> {
         cpu_us_per_request: cpu(one),
         rate_ratio: rate(one) / base_rate,
         cpu_efficiency: base_cpu / cpu(one),
-        disturbed: median(one.samples.iter().map(|sample| sample.waited * 100.0).collect()),
-        resident_mb: megabytes(one.resident),
-        start_ms: milliseconds(one.started_in),
+        disturbed: of(one, |sample| sample.waited * 100.0),
+        resident_mb: of(one, |sample| megabytes(sample.resident)),
+        start_ms: of(one, |sample| milliseconds(sample.started_in)),
     };
     measured.iter().map(row).collect()
 }
@@ -160,9 +161,9 @@ mod tests {
                 requests_per_second,
                 cpu_per_request: Duration::from_micros(micros),
                 waited: 0.0,
+                resident: 0,
+                started_in: Duration::ZERO,
             }],
-            resident: 0,
-            started_in: Duration::ZERO,
         };
         rows(&[one("nginx", 10.0, 10), one("other", 4.0, 20)])
     }
