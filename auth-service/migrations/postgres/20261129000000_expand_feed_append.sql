@@ -1,10 +1,9 @@
--- The tag of the entry before comes along with the number, without a look of its own.
-DROP FUNCTION feed_append(bigint[], text[], text[], bigint[], text[], bigint[]);
+-- Replicas of the version before go on with feed_append, which answers the number alone; it goes a release later.
 
 -- The lock first, then, in a statement with a snapshot of its own, the last entry: a sequence would show 8 before 7, and so would
 -- one statement for both, or a snapshot that was taken before the lock. Held until the commit, so it is a transaction's last
 -- statement. Answers the last number of the new entries, and the tag of the entry before them: none in an empty log.
-CREATE FUNCTION feed_append(
+CREATE FUNCTION feed_append_after(
     tags bigint[], whats text[], keys text[], mins bigint[], spareds text[], untils bigint[],
     OUT n bigint, OUT tag_before bigint
 ) LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
@@ -12,7 +11,7 @@ DECLARE
     head bigint;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'feed_append needs READ COMMITTED';
+        RAISE EXCEPTION 'feed_append_after needs READ COMMITTED';
     END IF;
     PERFORM pg_advisory_xact_lock('feed_log'::regclass::oid::bigint);
     SELECT last.n, last.tag INTO head, tag_before FROM feed_log last ORDER BY last.n DESC LIMIT 1;

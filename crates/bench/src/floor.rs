@@ -66,15 +66,15 @@ impl Commits {
         sqlx::query("INSERT INTO floor VALUES (1)").execute(&mut self.0).await?;
         Ok(began.elapsed())
     }
+}
 
-    /// With nothing between them.
-    pub async fn in_a_row(&mut self) -> anyhow::Result<Spread> {
-        let mut took = Vec::with_capacity(TIMES);
-        for _ in 0..TIMES {
-            took.push(self.once().await?);
-        }
-        Ok(Spread::of(&took))
+/// With nothing between them.
+pub async fn in_a_row(mut once: impl AsyncFnMut() -> anyhow::Result<Duration>) -> anyhow::Result<Spread> {
+    let mut took = Vec::with_capacity(TIMES);
+    for _ in 0..TIMES {
+        took.push(once().await?);
     }
+    Ok(Spread::of(&took))
 }
 
 /// A call to a service and its answer, over mutual TLS, that needs nothing but memory.

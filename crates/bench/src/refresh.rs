@@ -49,7 +49,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let service = stack.process("auth-0")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let commit = floor::Commits::at(&postgres).await?.in_a_row().await?;
+        let mut commits = floor::Commits::at(&postgres).await?;
+        let commit = floor::in_a_row(async || commits.once().await).await?;
         let neighbours = Neighbours::of(&state.join("certificates"))?;
         let auth = neighbours.channel(&stack.service("auth")?, "auth")?;
         let mut tokens = Vec::new();

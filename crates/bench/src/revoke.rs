@@ -5,8 +5,10 @@
 //! The floor that it is measured against is taken beside each of them: a commit, and two gRPC echoes.
 
 mod clients;
+mod suspended;
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,7 +22,10 @@ use clap::Args;
 use serde_json::json;
 use servers::{Postgres, Sync};
 
-use self::clients::{Application, Gateway};
+use self::{
+    clients::{Application, Gateway},
+    suspended::Suspended,
+};
 use crate::{
     floor::{self, Commits, Spread},
     gateway::ours::Stack,
@@ -37,7 +42,7 @@ pub struct Options {
     /// Tokens that are taken back with everybody there
     #[arg(long, default_value_t = 3000)]
     revocations: usize,
-    /// Tokens that are taken back while one gateway stands still
+    /// Tokens that are taken back while one gateway is stopped by a signal, and while it is suspended by its control group
     #[arg(long, default_value_t = 40)]
     stopped: usize,
     /// Gateways
@@ -74,7 +79,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let gateways: Vec<Arc<Gateway>> =
             stack.gateway_urls()?.into_iter().map(|url| Gateway::new(url).map(Arc::new)).collect::<Result<_, _>>()?;
         let background = Background::start(&application, &gateways, options.rate).await?;
-        let mut floor = Floor { commits: Commits::at(&postgres).await?, auth, commit: Vec::new(), echo: Vec::new() };
+        let mut commits = Commits::at(&postgres).await?;
+        let commit_in_a_row = floor::in_a_row(async || commits.once().await).await?;
+        let echo_in_a_row = floor::in_a_row(async || floor::echo(&auth).await).await?;
+        let mut floor = Floor { commits, auth, commit: Vec::new(), echo: Vec::new() };
         let pids: Vec<u32> = stack.processes()?.into_iter().map(|(_, pid)| pid).collect();
         let (cpu, began) = (cpu_of(&pids)?, Instant::now());
 
@@ -82,45 +90,46 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let (commit, echo) = (Spread::of(&floor.commit), Spread::of(&floor.echo));
         let busy = (cpu_of(&pids)?.saturating_sub(cpu)).as_secs_f64() / began.elapsed().as_secs_f64();
 
-        let last = gateways.len() - 1;
-        let pid = stack.process(&format!("gateway-{last}"))?;
-        let here = gateways.get(..last).context("two gateways")?;
+        let pid = |number: usize| stack.process(&format!("gateway-{number}"));
+        let (last, other) = (gateways.len() - 1, gateways.len() - 2);
         background.leave_out(last);
-        process::signal(pid, "STOP")?;
-        let stopped = revoke(&application, &mut floor, here, here, options.stopped).await;
-        process::signal(pid, "CONT")?;
-        let stopped = stopped?;
-        // What it accepts of what ended while it stood still, asked as soon as it goes on.
-        let standing = gateways.get(last).context("a gateway")?;
-        let mut revived = 0;
-        for token in &stopped.tokens {
-            revived += usize::from(standing.call(token).await? == 200);
-        }
+        process::signal(pid(last)?, "STOP")?;
+        let go_on = || process::signal(pid(last)?, "CONT");
+        let stopped = without(&application, &mut floor, &gateways, last, options.stopped, go_on).await?;
+        // Another one: who has held endings up gets no lease for a while.
+        background.leave_out(other);
+        let suspended = match Suspended::suspend(pid(other)?) {
+            Ok(held) => {
+                let go_on = || held.go_on();
+                Ok(without(&application, &mut floor, &gateways, other, options.stopped, go_on).await?)
+            }
+            Err(error) => Err(format!("{error:#}")),
+        };
         let (answered, failed) = background.stop();
 
         let unit = commit.p50 + 2 * echo.p50;
         let Spread { p50, p99 } = Spread::of(&all.took);
         let p95 = percentile(&all.took, 95);
         let ratio = p50.as_secs_f64() / unit.as_secs_f64();
-        let slow = stopped.took.iter().filter(|took| **took > Duration::from_secs(1)).count();
-        let most = stopped.took.iter().max().copied().unwrap_or_default();
-        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
         if options.json {
             println!(
                 "{}",
                 json!({
                     "flush_ms": ms(disk.p50), "commit_ms": ms(commit.p50), "echo_ms": ms(echo.p50),
+                    "in_a_row": { "commit_ms": ms(commit_in_a_row.p50), "echo_ms": ms(echo_in_a_row.p50) },
                     "flush_p99_ms": ms(disk.p99), "commit_p99_ms": ms(commit.p99), "echo_p99_ms": ms(echo.p99),
                     "revocations": all.took.len(), "accepted_afterwards": all.accepted, "p50_ms": ms(p50), "p95_ms": ms(p95), "p99_ms": ms(p99),
                     "ratio": ratio, "cores_busy": busy,
-                    "stopped": { "revocations": stopped.took.len(), "accepted_afterwards": stopped.accepted,
-                        "accepted_by_the_stopped": revived, "over_a_second": slow, "most_ms": ms(most),
-                        "p50_ms": ms(percentile(&stopped.took, 50)) },
+                    "stopped": stopped.json(),
+                    "suspended": suspended.as_ref().map_or_else(|why| json!({ "not_measured": why }), Without::json),
                     "background": { "answered": answered, "failed": failed },
                 })
             );
         } else {
-            println!("floor: a flush {disk}, a commit {commit}, an echo {echo}");
+            println!("floor, beside each revocation: a commit {commit}, an echo {echo}");
+            println!(
+                "the same with nothing in between: a commit {commit_in_a_row}, an echo {echo_in_a_row}; a flush {disk}"
+            );
             println!(
                 "{} revocations, presented to {} gateways at once when answered: {} accepted",
                 all.took.len(),
@@ -134,16 +143,17 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 ms(p99)
             );
             println!("meanwhile {} a second at each gateway: {answered} answered, {failed} not; {busy:.2} cores busy", options.rate);
-            println!(
-                "one gateway standing still: {} revocations, {} accepted, {slow} took over a second, the slowest {:.0} ms, p50 {:.2} ms",
-                stopped.took.len(),
-                stopped.accepted,
-                ms(most),
-                ms(percentile(&stopped.took, 50))
-            );
-            println!("when it went on it accepted {revived} of these");
+            println!("one gateway stopped by a signal: {stopped}");
+            match &suspended {
+                Ok(suspended) => println!("one gateway suspended by its control group: {suspended}"),
+                Err(why) => println!("one gateway suspended by its control group: not measured, {why}"),
+            }
         }
-        ensure!(all.accepted + stopped.accepted + revived == 0, "something was accepted after its ending was acknowledged");
+        let accepted = all.accepted + stopped.accepted() + suspended.as_ref().map_or(0, Without::accepted);
+        ensure!(accepted == 0, "something was accepted after its ending was acknowledged");
+        if let (true, Err(why)) = (options.gate, &suspended) {
+            anyhow::bail!("no gateway was suspended: {why}");
+        }
         ensure!(!options.gate || ratio <= GATE, "p50 is {ratio:.2} of a commit and two echoes: above {GATE}");
         Ok(())
     })
@@ -187,7 +197,10 @@ async fn revoke(
         for one in at {
             ensure!(one.call(&token).await? == 200, "a fresh token is refused");
         }
-        floor.take().await?;
+        // What comes after something else has it warmer: each of them comes first every other time.
+        if number % 2 == 0 {
+            floor.take().await?;
+        }
         let began = Instant::now();
         // 503 is "not confirmed": to be repeated, and part of what it took.
         while !application.revoke(gateway, &token).await? {}
@@ -195,9 +208,78 @@ async fn revoke(
         for status in futures_util::future::join_all(at.iter().map(|one| one.call(&token))).await {
             revoked.accepted += usize::from(status? == 200);
         }
+        if number % 2 == 1 {
+            floor.take().await?;
+        }
         revoked.tokens.push(token);
     }
     Ok(revoked)
+}
+
+/// What was taken back while a gateway stood still.
+struct Without {
+    revoked: Revoked,
+    /// What that gateway accepted of it when it went on.
+    revived: usize,
+}
+
+async fn without(
+    application: &Application,
+    floor: &mut Floor,
+    gateways: &[Arc<Gateway>],
+    standing: usize,
+    count: usize,
+    go_on: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Without> {
+    let mut others = gateways.to_vec();
+    let standing = others.remove(standing);
+    let revoked = revoke(application, floor, &others, &others, count).await;
+    go_on()?;
+    let revoked = revoked?;
+    let mut revived = 0;
+    for token in &revoked.tokens {
+        revived += usize::from(standing.call(token).await? == 200);
+    }
+    Ok(Without { revoked, revived })
+}
+
+impl Without {
+    fn accepted(&self) -> usize {
+        self.revoked.accepted + self.revived
+    }
+
+    fn slow(&self) -> usize {
+        self.revoked.took.iter().filter(|took| **took > Duration::from_secs(1)).count()
+    }
+
+    fn most(&self) -> Duration {
+        self.revoked.took.iter().max().copied().unwrap_or_default()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({ "revocations": self.revoked.took.len(), "accepted_afterwards": self.revoked.accepted,
+            "accepted_when_it_went_on": self.revived, "over_a_second": self.slow(), "most_ms": ms(self.most()),
+            "p50_ms": ms(percentile(&self.revoked.took, 50)) })
+    }
+}
+
+impl fmt::Display for Without {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} revocations, {} accepted, {} took over a second, the slowest {:.0} ms, p50 {:.2} ms; when it went on it accepted {} of these",
+            self.revoked.took.len(),
+            self.revoked.accepted,
+            self.slow(),
+            ms(self.most()),
+            ms(percentile(&self.revoked.took, 50)),
+            self.revived
+        )
+    }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// Requests with a token that stays good, an open loop at each gateway.

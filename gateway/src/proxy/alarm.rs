@@ -8,34 +8,33 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-pub(super) struct Alarm(Pin<Box<Sleep>>);
+pub(super) struct Alarm {
+    most: Duration,
+    timer: Pin<Box<Sleep>>,
+}
 
 impl Alarm {
-    /// For work that may take so long, mostly.
+    /// For work that may take so long each time.
     pub(super) fn new(most: Duration) -> Self {
-        Self(Box::pin(sleep(most)))
+        Self { most, timer: Box::pin(sleep(most)) }
     }
 
-    /// What the work has come to; None once it has taken `most`.
-    pub(super) fn within<F: Future>(
+    /// What the work has come to; None once it has taken too long.
+    pub(super) fn wait<F: Future>(
         &mut self,
-        most: Duration,
         mut work: Pin<&mut F>,
     ) -> impl Future<Output = Option<F::Output>> {
-        let deadline = Instant::now() + most;
-        if self.0.deadline() > deadline {
-            self.0.as_mut().reset(deadline);
-        }
+        let deadline = Instant::now() + self.most;
         poll_fn(move |cx| {
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            while self.0.as_mut().poll(cx).is_ready() {
+            while self.timer.as_mut().poll(cx).is_ready() {
                 if Instant::now() >= deadline {
                     return Poll::Ready(None);
                 }
-                // It was set for a request before this one.
-                self.0.as_mut().reset(deadline);
+                // It was set for a request before this one, and so for an earlier time.
+                self.timer.as_mut().reset(deadline);
             }
             Poll::Pending
         })
@@ -47,14 +46,16 @@ mod tests {
     use std::future::{pending, ready};
     use std::pin::pin;
 
+    use tokio::task::JoinSet;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// How long it takes, and whether there is an output.
-    async fn wait(alarm: &mut Alarm, most: Duration, work: impl Future<Output = ()>) -> (Duration, bool) {
+    async fn wait(alarm: &mut Alarm, work: impl Future<Output = ()>) -> (Duration, bool) {
         let began = Instant::now();
-        let output = alarm.within(most, pin!(work)).await;
+        let output = alarm.wait(pin!(work)).await;
         (began.elapsed(), output.is_some())
     }
 
@@ -63,14 +64,25 @@ mod tests {
         let mut alarm = Alarm::new(30 * SECOND);
         for idle in [0, 10, 29, 30, 31, 90] {
             tokio::time::sleep(idle * SECOND).await;
-            assert_eq!(wait(&mut alarm, 30 * SECOND, ready(())).await, (Duration::ZERO, true));
-            assert_eq!(
-                wait(&mut alarm, 30 * SECOND, tokio::time::sleep(29 * SECOND)).await,
-                (29 * SECOND, true)
-            );
-            assert_eq!(wait(&mut alarm, 30 * SECOND, pending()).await, (30 * SECOND, false), "{idle}");
+            assert_eq!(wait(&mut alarm, ready(())).await, (Duration::ZERO, true));
+            assert_eq!(wait(&mut alarm, tokio::time::sleep(29 * SECOND)).await, (29 * SECOND, true));
+            assert_eq!(wait(&mut alarm, pending()).await, (30 * SECOND, false), "{idle}");
         }
-        assert_eq!(wait(&mut alarm, 90 * SECOND, pending()).await, (90 * SECOND, false));
-        assert_eq!(wait(&mut alarm, 2 * SECOND, pending()).await, (2 * SECOND, false), "a shorter one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whichever_task_waits_is_the_one_that_is_woken() {
+        let mut alarm = Alarm::new(30 * SECOND);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            assert_eq!(wait(&mut alarm, tokio::time::sleep(20 * SECOND)).await, (20 * SECOND, true));
+            alarm
+        });
+        let mut alarm = tasks.join_next().await.unwrap().unwrap();
+        tasks.spawn(async move {
+            assert_eq!(wait(&mut alarm, pending()).await, (30 * SECOND, false));
+            alarm
+        });
+        tasks.join_next().await.unwrap().unwrap();
     }
 }

@@ -273,11 +273,12 @@ impl Lease {
         })
     }
 
-    /// `sent`, unless it takes longer than `most`.
-    pub(super) async fn within<F: Future>(&mut self, most: Duration, sent: Pin<&mut F>) -> Option<F::Output> {
+    /// What was sent has come to; None once it has taken longer than the rule says.
+    pub(super) async fn wait<F: Future>(&mut self, sent: Pin<&mut F>) -> Option<F::Output> {
+        let most = self.endpoint.backend.rule.timeout;
         match &mut self.sender {
-            Some(Sender::Http1(connection)) => connection.alarm.within(most, sent).await,
-            // One that many use has no alarm of each request's own. Boxed, so that the others stay small.
+            Some(Sender::Http1(connection)) => connection.alarm.wait(sent).await,
+            // Of one that many use there is no alarm for each. Boxed, so that the others stay small.
             _ => Box::pin(timeout(most, sent)).await.ok(),
         }
     }

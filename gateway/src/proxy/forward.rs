@@ -129,7 +129,7 @@ pub(super) async fn send(
     let Some(sent) = leased.lease.send(request) else { return Err(unreachable(upstream, Unreachable::None)) };
     // Most requests have no body. What waits for one that is moving is larger, and boxed.
     let sent = match transfer {
-        None => leased.lease.within(after, pin!(sent)).await,
+        None => leased.lease.wait(pin!(sent)).await,
         Some(transfer) => Box::pin(within(sent, after, transfer)).await,
     };
     match sent {
@@ -182,7 +182,7 @@ async fn again(
     let Some(sent) = leased.lease.send(request) else { return Err(unreachable(upstream, Unreachable::None)) };
     let after = upstream.rule().timeout;
     let sent = match transfer {
-        None => leased.lease.within(after, pin!(sent)).await,
+        None => leased.lease.wait(pin!(sent)).await,
         Some(transfer) => within(sent, after, transfer).await,
     };
     if let Some(Ok(response)) = sent {

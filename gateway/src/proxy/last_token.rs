@@ -1,8 +1,5 @@
 //! The token that came last over a connection, and who it makes the caller. Most connections bring the same one again and
-//! again, and to compare it costs a fraction of its digest.
-//!
-//! It is kept as long as the connection, as the head that it came in is kept by what reads the connection. Comparing stops at
-//! the first vector of bytes that differs, which is more of a signature than anybody can try out.
+//! again, and to compare it costs a fraction of its digest. It is kept as long as the connection is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,11 +27,20 @@ impl LastToken {
         now: OffsetDateTime,
     ) -> Option<Arc<Verified<Identity>>> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Last { verified, .. }) = last.as_ref().filter(|last| *last.token == *token) {
-            return guard.still_holds(verified, now).then(|| Arc::clone(verified));
+        if let Some(last) = last.as_ref()
+            && is_same(&last.token, token)
+            && guard.still_holds(&last.verified, now)
+        {
+            return Some(Arc::clone(&last.verified));
         }
         let verified = guard.remembered(token, now)?;
         *last = Some(Last { token: token.into(), verified: Arc::clone(&verified) });
         Some(verified)
     }
+}
+
+/// In a time that tells nothing of where they differ: whoever is in front may bring tokens of many over one connection.
+fn is_same(one: &str, other: &str) -> bool {
+    let pairs = one.bytes().zip(other.bytes());
+    one.len() == other.len() && pairs.fold(0, |differs, (one, other)| differs | (one ^ other)) == 0
 }

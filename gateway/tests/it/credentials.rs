@@ -54,6 +54,13 @@ async fn each_request_of_a_connection_is_judged_by_its_own_token_and_each_time_a
     let claims = AccessClaims { sub: BOB.to_owned(), jti: "tok_of_bob".to_owned(), ..claims };
     let bobs = format!("Authorization: Bearer {}", gateway.token(&claims));
     let (longer, shorter) = (format!("{alices}A"), alices[..alices.len() - 1].to_owned());
+    let changed = |at: usize| {
+        let mut bytes = alices.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        String::from_utf8(bytes).unwrap()
+    };
+    // Of the token's first characters and of its signature's.
+    let (early, late) = (changed("Authorization: Bearer ".len() + 5), changed(alices.len() - 9));
     let mut client = Client::connect(gateway.address).await;
     let mut ask = async |bearer: &str| {
         let before = gateway.upstream.requests().len();
@@ -68,9 +75,14 @@ async fn each_request_of_a_connection_is_judged_by_its_own_token_and_each_time_a
         (&alices, is(ALICE)),
         (&alices, is(ALICE)),
         (&bobs, is(BOB)),
+        (&bobs, is(BOB)),
+        (&alices, is(ALICE)),
+        (&bobs, is(BOB)),
         (&alices, is(ALICE)),
         (&longer, (401, None)),
         (&shorter, (401, None)),
+        (&early, (401, None)),
+        (&late, (401, None)),
         (&alices, is(ALICE)),
     ] {
         assert_eq!(ask(bearer).await, told, "{bearer}");

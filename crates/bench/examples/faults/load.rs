@@ -192,7 +192,7 @@ async fn refresh_once(world: &World, family: &Family, known: Option<&str>) -> Re
 /// One of what must not be let in.
 async fn hostile(world: &World) {
     let t_send = world.ledger.now();
-    let (bearer, ended_session, ended_family, foreign, victim) = {
+    let (bearer, ended_session, ended_family, foreign, expired, victim) = {
         let pools = world.pools();
         let at = |of: usize| world.random(of);
         (
@@ -202,6 +202,7 @@ async fn hostile(world: &World) {
                 (family.name.clone(), family.refresh_token.clone(), family.access_token.clone())
             }),
             pools.foreign_token.clone(),
+            pools.expired_token.clone().filter(|(_, from)| *from < Instant::now()),
             pools.sessions.get(at(pools.sessions.len())).cloned(),
         )
     };
@@ -231,7 +232,12 @@ async fn hostile(world: &World) {
                 send(Op::Ended, &name, &move |http, url| refresh(http, url, &refresh_token)).await;
             }
         }
-        (3, ..) => send(Op::Hostile, "", &by_token(foreign)).await,
+        (3, ..) => {
+            // Of both, when there is an expired one.
+            let expired = expired.filter(|_| world.random(2) == 0).map(|(token, _)| token);
+            world.pools().expired_shown += u64::from(expired.is_some());
+            send(Op::Hostile, "", &by_token(expired.unwrap_or(foreign))).await;
+        }
         (4, ..) => send(Op::Hostile, "", &by_token(tampered(&bearer))).await,
         (5, ..) => send(Op::Hostile, "", &by_cookie(format!("latchkey-session={made_up}"))).await,
         (6, ..) => {

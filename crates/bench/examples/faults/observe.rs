@@ -16,7 +16,7 @@ use crate::ledger::{Entry, Ledger, Op};
 use crate::load;
 use crate::stack::{Files, Stack};
 use crate::trap::Trap;
-use crate::world::{World, foreign_token};
+use crate::world::{World, expired_token, foreign_token};
 
 /// How long and how hard.
 #[derive(Debug, Clone)]
@@ -47,6 +47,10 @@ pub struct Observed {
     pub leaked: u64,
     /// Most connections to the database that one process had left.
     pub pooled: u64,
+    /// How many of the hostile requests came with a token that had expired.
+    pub expired: u64,
+    /// It lasted for long enough for everything that is in the mix.
+    pub is_whole: bool,
 }
 
 /// Runs `fault` under load on `stack`. `name` is the ledger's.
@@ -95,16 +99,19 @@ pub async fn observe(
     if !figures.not_zero().is_empty() || figures.acked_lost > 0 {
         stack.keep_logs(&plan.folder.join(format!("{name}.logs")))?;
     }
-    Ok(Observed { figures, entries, window, rss_mb, leaked, pooled })
+    let expired = world.pools().expired_shown;
+    Ok(Observed { figures, entries, window, rss_mb, leaked, pooled, expired, is_whole: plan.seconds >= 60 })
 }
 
 async fn begin(
     name: &str,
-    stack: &Stack,
+    stack: &mut Stack,
     plan: &Plan,
     care: Care,
     trap: &Trap,
 ) -> anyhow::Result<Arc<World>> {
+    // It takes longer than smoke does until a token has expired by anybody's clock.
+    let expired = if plan.is_smoke { None } else { Some(expired_token(stack).await?) };
     let gateways = stack.gateways();
     add_routes(&stack.state().join("routes.toml"), &trap.routes(plan.is_open), &gateways).await?;
     let clients = Clients::new(&gateways, care, if plan.is_smoke { SMOKE_GRACE } else { GRACE })?;
@@ -114,6 +121,7 @@ async fn begin(
     let ended = usize::try_from(plan.rate * plan.seconds / 20)?;
     world.seed(ended / 2 + 40, ended + 20).await.context("before the fault")?;
     world.pools().foreign_token = foreign_token(stack).await?;
+    world.pools().expired_token = expired;
     load::warm(&world).await;
     Ok(world)
 }

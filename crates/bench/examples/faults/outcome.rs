@@ -53,6 +53,10 @@ impl Outcome {
         outcome.has_background = true;
         outcome.extra("rss_max_mb", observed.rss_mb);
         outcome.extra("leaked", observed.leaked);
+        outcome.extra("expired", observed.expired);
+        if observed.is_whole {
+            outcome.must("expired", observed.expired > 0);
+        }
         outcome
     }
 

@@ -53,6 +53,8 @@ pub struct Setup {
 pub struct Stack {
     folder: TempDir,
     up: Child,
+    program: PathBuf,
+    arguments: Vec<String>,
     /// The port of the database's server.
     database: Option<u16>,
     pub file: StackFile,
@@ -75,23 +77,23 @@ impl Setup {
 
     /// Settings of `service`, laid over what is there, section by section.
     pub fn set(&mut self, service: &str, toml: &str) -> anyhow::Result<()> {
-        let all = self.settings.entry(service.to_owned()).or_default();
-        for (section, keys) in toml.parse::<toml::Table>()? {
-            match (all.get_mut(&section), keys) {
-                (Some(toml::Value::Table(there)), toml::Value::Table(keys)) => there.extend(keys),
-                (_, keys) => drop(all.insert(section, keys)),
-            }
-        }
+        lay_over(self.settings.entry(service.to_owned()).or_default(), toml.parse()?);
         Ok(())
     }
 
     pub async fn start(self, program: &Path) -> anyhow::Result<Stack> {
-        let database = self.database;
-        let (folder, up) = self.launch(program)?;
+        let state = self.folder.path().join("state");
+        private_folder(&state)?;
+        private_folder(&state.join("settings"))?;
+        for (service, table) in &self.settings {
+            fs::write(state.join(format!("settings/{service}.toml")), table.to_string())?;
+        }
         let mut stack = Stack {
-            folder,
-            up,
-            database,
+            up: launch(program, &self.arguments, self.folder.path())?,
+            folder: self.folder,
+            program: program.to_owned(),
+            arguments: self.arguments,
+            database: self.database,
             file: StackFile {
                 gateways: Vec::new(),
                 internal: Vec::new(),
@@ -102,21 +104,8 @@ impl Setup {
                 admin: Administrator { username: String::new(), password_file: PathBuf::new() },
             },
         };
-        let path = stack.state().join("stack.json");
-        let until = Instant::now() + SOON;
-        loop {
-            if let Ok(text) = fs::read(&path) {
-                stack.file = serde_json::from_slice(&text)?;
-                return Ok(stack);
-            }
-            if let Some(status) = stack.up.try_wait()? {
-                bail!("the stack did not start: {status}\n{}", stack.said());
-            }
-            if Instant::now() > until {
-                bail!("the stack is not ready after {SOON:?}\n{}", stack.said());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
+        stack.until_started().await?;
+        Ok(stack)
     }
 
     /// Starts what must not start; what it said, or `None` when it did start all the same.
@@ -126,26 +115,29 @@ impl Setup {
             Err(error) => Ok(Some(error.to_string())),
         }
     }
+}
 
-    fn launch(self, program: &Path) -> anyhow::Result<(TempDir, Child)> {
-        let state = self.folder.path().join("state");
-        private_folder(&state)?;
-        private_folder(&state.join("settings"))?;
-        for (service, table) in &self.settings {
-            fs::write(state.join(format!("settings/{service}.toml")), table.to_string())?;
+fn launch(program: &Path, arguments: &[String], folder: &Path) -> anyhow::Result<Child> {
+    let out = |name: &str| fs::File::create(folder.join(name));
+    let up = Command::new(program)
+        .args(["up", "--port", "0"])
+        .args(arguments)
+        .arg("--state-dir")
+        .arg(folder.join("state"))
+        .stdin(Stdio::null())
+        .stdout(out("up.out")?)
+        .stderr(out("up.err")?)
+        .spawn();
+    up.with_context(|| program.display().to_string())
+}
+
+/// Section by section.
+fn lay_over(all: &mut toml::Table, more: toml::Table) {
+    for (section, keys) in more {
+        match (all.get_mut(&section), keys) {
+            (Some(toml::Value::Table(there)), toml::Value::Table(keys)) => there.extend(keys),
+            (_, keys) => drop(all.insert(section, keys)),
         }
-        let out = |name: &str| fs::File::create(self.folder.path().join(name));
-        let up = Command::new(program)
-            .args(["up", "--port", "0"])
-            .args(&self.arguments)
-            .arg("--state-dir")
-            .arg(&state)
-            .stdin(Stdio::null())
-            .stdout(out("up.out")?)
-            .stderr(out("up.err")?)
-            .spawn()
-            .with_context(|| program.display().to_string())?;
-        Ok((self.folder, up))
     }
 }
 
@@ -203,6 +195,39 @@ impl Stack {
                 bail!("{process} was not replaced within {SOON:?}\n{}", self.said());
             }
             sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Everything is stopped and started again, with these settings of `service` laid over its own.
+    pub async fn start_again_with(&mut self, service: &str, toml: &str) -> anyhow::Result<()> {
+        let file = self.state().join(format!("settings/{service}.toml"));
+        let mut settings: toml::Table = fs::read_to_string(&file)?.parse()?;
+        lay_over(&mut settings, toml.parse()?);
+        fs::write(file, settings.to_string())?;
+        self.stop();
+        fs::remove_file(self.state().join("stack.json")).or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
+        self.up = launch(&self.program, &self.arguments, self.folder.path())?;
+        self.until_started().await
+    }
+
+    async fn until_started(&mut self) -> anyhow::Result<()> {
+        let path = self.state().join("stack.json");
+        let until = Instant::now() + SOON;
+        loop {
+            if let Ok(text) = fs::read(&path) {
+                self.file = serde_json::from_slice(&text)?;
+                return Ok(());
+            }
+            if let Some(status) = self.up.try_wait()? {
+                bail!("the stack did not start: {status}\n{}", self.said());
+            }
+            if Instant::now() > until {
+                bail!("the stack is not ready after {SOON:?}\n{}", self.said());
+            }
+            sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use reqwest::Method;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::admin::Admin;
 use crate::client::{Answer, Asked, Clients, GRACE, LOGIN_DEADLINE, Lost, Repeat};
@@ -21,6 +22,8 @@ const USERS: usize = 8;
 /// Logins at once while seeding: as many as can be hashed, and one that waits.
 const SEEDED_AT_ONCE: usize = 3;
 const LOGIN_TRIES: usize = 50;
+/// A second, and the leeway of a gateway that was not told another.
+const LIFE_AND_LEEWAY: Duration = Duration::from_secs(1 + 30);
 
 pub struct Session {
     pub id: String,
@@ -50,6 +53,9 @@ pub struct Pools {
     pub bearers: Vec<(String, String)>,
     /// A token that is good, for another audience.
     pub foreign_token: String,
+    /// A token that was good for a second, and from when on it is good for nothing with any leeway.
+    pub expired_token: Option<(String, Instant)>,
+    pub expired_shown: u64,
 }
 
 pub struct World {
@@ -280,14 +286,53 @@ fn session(answer: &Answer, owner: &str) -> Option<Session> {
     Some(Session { id, cookie: set_cookie.split(';').next()?.to_owned(), owner: owner.to_owned() })
 }
 
+/// An application with a secret, for one audience.
+struct Application {
+    id: String,
+    secret: String,
+}
+
+impl Application {
+    async fn register(admin: &Admin, audience: &str) -> anyhow::Result<Self> {
+        let body = json!({ "name": audience, "audiences": [audience], "scopes": [] });
+        let client = admin.does(Method::POST, "/v1/admin/clients", Some(&body)).await?;
+        let member =
+            |name: &str| client[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
+        Ok(Self { id: member("id")?, secret: member("client_secret")? })
+    }
+
+    /// Its access token, and for how many seconds that is good.
+    async fn token(&self, stack: &Stack) -> anyhow::Result<(String, u64)> {
+        let asked = crate::client::http()?.post(format!("{}/oauth2/token", stack.file.gateways[0]));
+        let asked =
+            asked.basic_auth(&self.id, Some(&self.secret)).form(&[("grant_type", "client_credentials")]);
+        let answer: serde_json::Value = asked.send().await?.error_for_status()?.json().await?;
+        let token = answer["access_token"].as_str().context("no token")?.to_owned();
+        Ok((token, answer["expires_in"].as_u64().context("no expires_in")?))
+    }
+}
+
 /// A token for another audience, from a client that an administrator registers for it.
 pub async fn foreign_token(stack: &Stack) -> anyhow::Result<String> {
     let admin = Admin::of(stack, GRACE).await?;
-    let body = json!({ "name": "another", "audiences": ["another"], "scopes": [] });
-    let client = admin.does(Method::POST, "/v1/admin/clients", Some(&body)).await?;
-    let (id, secret) = (client["id"].as_str().context("no id")?, client["client_secret"].as_str());
-    let asked = crate::client::http()?.post(format!("{}/oauth2/token", stack.file.gateways[0]));
-    let asked = asked.basic_auth(id, secret).form(&[("grant_type", "client_credentials")]);
-    let answer: serde_json::Value = asked.send().await?.error_for_status()?.json().await?;
-    Ok(answer["access_token"].as_str().context("no foreign token")?.to_owned())
+    Ok(Application::register(&admin, "another").await?.token(stack).await?.0)
+}
+
+/// As [`Pools::expired_token`]. For as long as that takes, tokens are good for a second; everything is started again
+/// after it, with the life that a token has by default.
+pub async fn expired_token(stack: &mut Stack) -> anyhow::Result<(String, Instant)> {
+    let application = Application::register(&Admin::of(stack, GRACE).await?, "latchkey").await?;
+    stack.start_again_with("auth", "[token]\naccess_lifetime = \"1s\"\n").await?;
+    let mut issued = application.token(stack).await;
+    for _ in 0..LOGIN_TRIES {
+        if issued.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        issued = application.token(stack).await;
+    }
+    let (token, life) = issued.context("no token that is good for a second")?;
+    ensure!(life == 1, "a token is good for {life} s");
+    stack.start_again_with("auth", "[token]\naccess_lifetime = \"5m\"\n").await?;
+    Ok((token, Instant::now() + LIFE_AND_LEEWAY))
 }

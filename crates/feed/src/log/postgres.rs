@@ -37,7 +37,7 @@ pub async fn append_within(
     let mins = each().map(|change| change.min.map(signed).transpose()).collect::<Result<Vec<_>, _>>()?;
     let untils = each().map(|change| signed(change.until.unix_millis())).collect::<Result<Vec<_>, _>>()?;
     let (number, tag_before): (i64, Option<i64>) =
-        sqlx::query_as("SELECT n, tag_before FROM feed_append($1, $2, $3, $4, $5, $6)")
+        sqlx::query_as("SELECT n, tag_before FROM feed_append_after($1, $2, $3, $4, $5, $6)")
             .bind(changes.iter().map(|appended| appended.tag.0.cast_signed()).collect::<Vec<_>>())
             .bind(each().map(|change| change.target.what.name()).collect::<Vec<_>>())
             .bind(each().map(|change| change.target.key.to_string()).collect::<Vec<_>>())
@@ -51,7 +51,9 @@ pub async fn append_within(
     let after = match (before, tag_before) {
         (0, _) => Some(Position::START),
         (number, Some(tag)) => Some(position((number, tag))?),
-        (_, None) => None,
+        (_, None) => {
+            return Err(LogUnavailable::new("an entry that follows nothing in a log that is not empty"));
+        }
     };
     Ok(Placed {
         after,

@@ -78,6 +78,11 @@ fn the_services_migrations_make_the_tables_that_are_tested_here() {
             let file = root.join(service).join("migrations").join(migration);
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(text.contains(part), "{}", file.display());
+            assert!(
+                part == latchkey_feed::log::postgres::TABLES || text.ends_with(part),
+                "{}",
+                file.display()
+            );
         }
     }
 }

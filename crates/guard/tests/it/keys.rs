@@ -19,13 +19,13 @@ async fn a_withdrawn_key_voids_what_is_remembered() {
     let issuer = Issuer::with(&[&FIRST, &SECOND]);
     let guard = guard_with_keys(&issuer).await;
     let (voided, kept) = (token(&FIRST, "j1"), token(&SECOND, "j1"));
-    guard.verify(&voided, NOW).await.unwrap();
+    let held = guard.verify(&voided, NOW).await.unwrap();
     let before = guard.verify(&kept, NOW).await.unwrap();
 
     issuer.now_answers(answer(&[&SECOND]));
-    assert!(guard.remembered(&voided, NOW).is_some());
+    assert!(guard.remembered(&voided, NOW).is_some() && guard.still_holds(&held, NOW));
     guard.refresh_keys().await.unwrap();
-    assert!(guard.remembered(&voided, NOW).is_none());
+    assert!(guard.remembered(&voided, NOW).is_none() && !guard.still_holds(&held, NOW));
     assert_eq!(guard.verify(&voided, NOW).await.unwrap_err(), Refusal::Invalid(Refused::KeyUnknown));
     assert!(Arc::ptr_eq(&guard.remembered(&kept, NOW).unwrap(), &before));
 
@@ -34,7 +34,7 @@ async fn a_withdrawn_key_voids_what_is_remembered() {
     guard.refresh_keys().await.unwrap();
     assert!(guard.remembered(&voided, NOW).is_none());
     assert!(guard.verify(&voided, NOW).await.is_ok());
-    assert!(guard.remembered(&voided, NOW).is_some());
+    assert!(guard.remembered(&voided, NOW).is_some() && !guard.still_holds(&held, NOW));
     assert_eq!(guard.counts().verified, 3);
 }
 

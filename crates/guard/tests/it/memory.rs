@@ -19,7 +19,8 @@ async fn remembered_until_it_expires() {
 
     let end = NOW + LIFE + LEEWAY;
     assert!(guard.remembered(&token, end - Duration::from_nanos(1)).is_some());
-    assert!(guard.remembered(&token, end).is_none());
+    assert!(guard.still_holds(&verified, end - Duration::from_nanos(1)));
+    assert!(guard.remembered(&token, end).is_none() && !guard.still_holds(&verified, end));
     assert_eq!(guard.verify(&token, end).await.unwrap_err(), Refusal::Invalid(Refused::Expired));
     // By the octet: something like a remembered token is another token.
     assert!(guard.remembered(&format!("{token} "), NOW).is_none());

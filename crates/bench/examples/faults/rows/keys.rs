@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use reqwest::Method;
+use rustix::process::Signal;
 use servers::{Postgres, Sync};
 use tokio::time::{Instant, sleep};
 
@@ -12,14 +13,21 @@ use crate::client::{Care, GRACE};
 use crate::observe::{Observed, Plan, observe};
 use crate::outcome::{Control, Outcome};
 use crate::present::Refreshed;
-use crate::stack::Setup;
+use crate::stack::{Setup, Stack};
 use crate::world::{Family, PASSWORD, World};
 
 /// A key about every 5 s: a gateway asks for keys twice in the time for which they may be kept.
 const FAST: &str = "[signing]\njwks_max_age = \"2s\"\nlook_every = \"200ms\"\nannounce_for = \"2500ms\"\nrotate_every = \"4500ms\"\n";
 /// Nobody can have seen a key that signs so soon.
 const TOO_FAST: &str = "[signing]\njwks_max_age = \"0s\"\nlook_every = \"100ms\"\nannounce_for = \"200ms\"\nrotate_every = \"2s\"\n";
+/// How often a gateway asks for the keys by itself, under [`FAST`]: twice in `jwks_max_age`.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+/// Of key sets that a change of key may make a gateway ask for out of turn.
+const OUT_OF_TURN: u64 = 2;
 const PAUSE: Duration = Duration::from_millis(250);
+/// Tokens are issued and shown while a gateway starts that has no key yet.
+const COLD_ROUNDS: usize = 40;
+const COLD_PAUSE: Duration = Duration::from_millis(50);
 /// By then every replica signs with the active key.
 const SETTLED: Duration = Duration::from_millis(2_500);
 const USER: &str = "user-0";
@@ -30,7 +38,14 @@ struct Seen {
     fresh: u64,
     fresh_refused: u64,
     keys: usize,
+    /// How often another key began to sign.
+    rotations: u64,
     removed: u64,
+    /// Key sets that the gateway asked for that was there all the time, and how many it asks for in that time by itself.
+    fetches: u64,
+    fetches_by_itself: u64,
+    /// Gateways that began anew, with no key in memory.
+    cold: u64,
 }
 
 /// The control announces keys for less time than gateways may keep the key set.
@@ -42,8 +57,14 @@ pub async fn rotated(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     outcome.extra("fresh_refused", seen.fresh_refused);
     outcome.extra("keys", seen.keys);
     outcome.extra("removed", seen.removed);
+    outcome.extra("rotations", seen.rotations);
+    outcome.extra("jwks_fetches", format!("{}/{}", seen.fetches, seen.fetches_by_itself));
+    outcome.extra("cold", seen.cold);
     outcome.must("fresh_refused", seen.fresh_refused == 0);
     outcome.must("keys_changed", seen.keys > 2 && seen.removed > 0);
+    outcome.must("cold", seen.cold > 0);
+    let out_of_turn = seen.fetches.saturating_sub(seen.fetches_by_itself);
+    outcome.must("jwks_fetches", out_of_turn <= OUT_OF_TURN * seen.rotations);
     let (_, control) = run("F19-control", &plan.for_control(), TOO_FAST, false).await?;
     let refused = control.fresh_refused;
     outcome.control = Control::judge(refused > 0, format!("fresh_refused:{refused}/{}", control.fresh));
@@ -57,16 +78,31 @@ async fn run(name: &str, plan: &Plan, signing: &str, removes: bool) -> anyhow::R
     let mut stack = setup.start(&plan.program).await?;
     let admin = Admin::of(&stack, GRACE).await?;
     let mut seen = Seen::default();
-    let observed = observe(name, &mut stack, plan, Care::Full, async |_, world| {
+    let observed = observe(name, &mut stack, plan, Care::Full, async |stack, world| {
+        let (asked_before, began) = (fetches(stack).await?, Instant::now());
         let mut family = world.surely_family_of(USER, PASSWORD).await?;
         let first = active(&admin).await?;
         let (mut signs, mut since) = (first.clone(), Instant::now());
-        let until = Instant::now() + Duration::from_secs(plan.seconds / 2);
+        let time = Duration::from_secs(plan.seconds / 2);
+        let until = began + time;
         while Instant::now() < until {
             issued_is_good(world, &mut family, &mut seen).await?;
             let now = active(&admin).await?;
             if now != signs {
                 (signs, since) = (now, Instant::now());
+                seen.rotations += 1;
+            }
+            if seen.cold == 0 && began.elapsed() > time / 3 {
+                seen.cold += 1;
+                stack.signal("gateway-1", Signal::TERM)?;
+                let issuing = async {
+                    for _ in 0..COLD_ROUNDS {
+                        issued_is_good(world, &mut family, &mut seen).await?;
+                        sleep(COLD_PAUSE).await;
+                    }
+                    anyhow::Ok(())
+                };
+                tokio::try_join!(stack.replaced("gateway-1"), issuing)?;
             }
             // What the background calls with was signed by the first.
             if removes && signs != first && since.elapsed() > SETTLED {
@@ -76,10 +112,22 @@ async fn run(name: &str, plan: &Plan, signing: &str, removes: bool) -> anyhow::R
         }
         let all = admin.does(Method::GET, "/v1/admin/keys", None).await?;
         seen.keys = all["keys"].as_array().map_or(0, Vec::len);
+        seen.fetches = fetches(stack).await? - asked_before;
+        seen.fetches_by_itself = began.elapsed().as_secs() / ASKED_EVERY.as_secs() + 1;
         Ok(())
     })
     .await?;
     Ok((observed, seen))
+}
+
+/// How many key sets the first gateway has asked for.
+async fn fetches(stack: &Stack) -> anyhow::Result<u64> {
+    let url =
+        stack.file.operations.get("gateway-0").context("a gateway without an address for operations")?;
+    let text = crate::client::http()?.get(format!("{url}/metrics")).send().await?.text().await?;
+    let line = text.lines().find_map(|line| line.strip_prefix("latchkey_gateway_key_fetches_total"));
+    let number = line.and_then(|line| line.split_whitespace().last()).context("no such metric")?;
+    Ok(number.parse::<f64>()? as u64)
 }
 
 /// The key that signs.

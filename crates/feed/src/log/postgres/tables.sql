@@ -1,4 +1,3 @@
--- The feed's tables in a service's own database, and the one way into its log.
 CREATE TABLE feed_log (
     n      bigint PRIMARY KEY,
     tag    bigint NOT NULL,
@@ -26,4 +25,3 @@ CREATE TABLE feed_horizon (
     n    bigint NOT NULL
 );
 INSERT INTO feed_horizon (n) VALUES (0);
-
