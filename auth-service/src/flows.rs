@@ -121,9 +121,20 @@ pub enum Failure {
 }
 
 impl Auth {
-    /// With milliseconds, as the store keeps times: what is answered at a creation is what later reads answer.
-    fn now(&self) -> OffsetDateTime {
-        self.clock.now().truncate_to_millisecond()
+    /// The database's time, by which all replicas go: what one wrote is judged by another, and their clocks differ. With
+    /// milliseconds, as the store keeps times: what is answered at a creation is what later reads answer.
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        let own = self.clock.now().truncate_to_millisecond();
+        self.agreed_time(own).unwrap_or(own)
+    }
+
+    /// As [`Auth::now`], for what another replica wrote a moment ago: nothing is said before the database's time is known.
+    fn agreed_now(&self) -> Result<OffsetDateTime, Failure> {
+        self.agreed_time(self.clock.now()).ok_or(Failure::Feed(endings::FeedUnavailable))
+    }
+
+    fn agreed_time(&self, own: OffsetDateTime) -> Option<OffsetDateTime> {
+        endings::moment(self.feed.time(endings::wall(own))?)
     }
 
     /// A new id of 128 random bits.

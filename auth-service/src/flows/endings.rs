@@ -109,3 +109,8 @@ pub(super) fn wall(at: OffsetDateTime) -> Wall {
     let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
     Wall::from_unix_millis(u64::try_from(millis).unwrap_or(0))
 }
+
+/// `None`: of a year that no date has.
+pub(super) fn moment(at: Wall) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.unix_millis()) * 1_000_000).ok()
+}

@@ -122,11 +122,22 @@ impl Keys {
 
     /// Does what is due at `now` and takes up the outcome, whoever brought it about.
     pub async fn advance(&self, now: OffsetDateTime) -> Result<(), KeysError> {
+        self.take_up(now, |_| true).await
+    }
+
+    /// Takes up what there is, and makes the first key where there is none. What others announced is not advanced yet: the time by
+    /// which that goes is the database's, which is not known at the start.
+    pub async fn begin(&self, now: OffsetDateTime) -> Result<(), KeysError> {
+        self.take_up(now, |step| matches!(step, Step::CreateActive)).await
+    }
+
+    async fn take_up(&self, now: OffsetDateTime, may: impl Fn(&Step) -> bool) -> Result<(), KeysError> {
         let _alone = self.looking.lock().await;
         let mut keys = self.store.signing_keys().await?;
         for _ in 0..MAX_ROUNDS {
             let records: Vec<KeyRecord> = keys.iter().map(|key| key.record.clone()).collect();
-            let steps = self.schedule.next(&records, now);
+            let mut steps = self.schedule.next(&records, now);
+            steps.retain(&may);
             if steps.is_empty() {
                 break;
             }

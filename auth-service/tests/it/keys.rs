@@ -82,6 +82,8 @@ async fn another_algorithm_takes_over_after_it_was_announced() {
     {
         let stack = Stack::start_in(place, &[("LATCHKEY__SIGNING__ALGORITHM", name)]).await;
         let before = signs(&stack).await;
+        stack.upkeep().await;
+        assert_eq!(signs(&stack).await, before, "it is announced first");
         stack.advance(HOUR);
         stack.upkeep().await;
         assert_ne!(signs(&stack).await, before);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use auth_service::{StartError, migrate, store::postgres::OpenError};
+use auth_service::{StartError, app::Injected, migrate, store::postgres::OpenError};
 use chassis::{
     clock::{Clock as _, SystemClock},
     config::Shutdown,
@@ -55,7 +55,7 @@ async fn says(lifecycle: &Lifecycle, what: &str) {
 
 async fn migrated(server: &Postgres, place: &Place) {
     let applied = migrate(&place.config(&[(URL, &server.url())])).await.unwrap();
-    assert_eq!(applied.unwrap(), ["accounts and tokens", "feed"]);
+    assert_eq!(applied.unwrap(), ["accounts and tokens", "feed", "expand feed append"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,8 +166,12 @@ async fn p06_failed_logins_are_counted_over_replicas() {
     migrated(&server, &place).await;
     let url = server.url();
     let env: Env<'_> = &[(URL, &url), (TIMEOUT, "20s")];
-    let replicas =
-        [Stack::start_in(Arc::clone(&place), env).await, Stack::start_in(Arc::clone(&place), env).await];
+    // One that goes on: between two looks at PostgreSQL's, a clock that stands still is each replica's own.
+    let injected = || Injected { clock: Arc::new(SystemClock), ..place.injected() };
+    let replicas = [
+        Stack::start_injected(Arc::clone(&place), env, injected()).await,
+        Stack::start_injected(Arc::clone(&place), env, injected()).await,
+    ];
     replicas[0].register("alice", PASSWORD).await.unwrap();
     for number in 0..5 {
         let refused = replicas[number % 2].login("alice", OTHER_PASSWORD).await;

@@ -48,6 +48,7 @@ pub const ISSUER: &str = "http://127.0.0.1:8080";
 pub const ADDRESS: &str = "192.0.2.1";
 pub const PASSWORD: &str = "violet anchor gravel tundra";
 pub const OTHER_PASSWORD: &str = "marble harbour ticket onion";
+const PATIENCE: Duration = Duration::from_secs(30);
 pub const T0: OffsetDateTime = time::macros::datetime!(2026-11-23 12:00:00 UTC);
 
 /// Settings beyond the defaults, as variables of the environment.
@@ -217,6 +218,12 @@ impl Stack {
         let mut config = place.config(env);
         config.peers.policy.endpoints = vec![format!("https://{policy_address}")];
         let running = auth_service::start(config, injected, &lifecycle, listeners().await).await.unwrap();
+        // Until then it says of some things that nobody can tell.
+        let mut views = running.auth.feed.views();
+        tokio::time::timeout(PATIENCE, views.wait_for(|view| view.log_clock.is_some()))
+            .await
+            .unwrap()
+            .unwrap();
         let gateway = channel(
             &[format!("https://{}", running.address)],
             &place.authority.identity("gateway"),

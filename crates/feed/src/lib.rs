@@ -37,5 +37,5 @@ pub use log::{Ledger, Log, LogCall, LogReply};
 pub use member::{Life, Member, MemberId};
 pub use message::{FromWatcher, StreamId, ToWatcher, WatcherId};
 pub use replica::Replica;
-pub use time::{Moment, Now, Wall};
+pub use time::{LogClock, Moment, Now, Wall};
 pub use watcher::Watcher;

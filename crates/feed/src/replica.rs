@@ -38,7 +38,7 @@ use crate::{
     log::{LogCall, LogReply},
     member::{Life, MemberId},
     message::{StreamId, WatcherId},
-    time::{Moment, Now, Wall},
+    time::{LogClock, Moment, Now},
 };
 
 #[derive(Clone, Debug)]
@@ -68,8 +68,8 @@ pub struct Replica {
     was_read: bool,
     /// When the last beat that succeeded was begun.
     beaten: Option<Moment>,
-    /// The log's wall clock, as the last beat brought it.
-    log_time: Option<Wall>,
+    /// As the last beat brought it.
+    log_clock: Option<LogClock>,
     clocks_apart: bool,
     next_beat: Moment,
     /// When the last beat was begun, whatever became of it.
@@ -117,7 +117,7 @@ impl Replica {
             right: None,
             was_read: false,
             beaten: None,
-            log_time: None,
+            log_clock: None,
             clocks_apart: false,
             next_beat: now.moment,
             began: None,
@@ -202,9 +202,9 @@ impl Replica {
         self.beaten.map(|began| now.since(began))
     }
 
-    /// What the log's wall clock said at the last beat; `None` before the first. What is remembered is forgotten by it.
-    pub fn log_time(&self) -> Option<Wall> {
-        self.log_time
+    /// `None` before the first beat. What is remembered is forgotten by it.
+    pub fn log_clock(&self) -> Option<LogClock> {
+        self.log_clock
     }
 
     /// Whether this machine's wall clock and the log's were, at the last beat, further apart than endings are remembered for

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{CallId, RequestId, answering::Question, ending::Batch};
-use crate::{member::MemberId, message::StreamId, time::Moment};
+use crate::{
+    member::MemberId,
+    message::StreamId,
+    time::{Moment, Wall},
+};
 
 #[derive(Debug)]
 pub(super) enum Purpose {
@@ -30,6 +34,7 @@ pub(super) enum Purpose {
 pub(super) struct Began {
     pub(super) id: MemberId,
     pub(super) at: Moment,
+    pub(super) wall: Wall,
     /// The last renewal that had been received on each open stream.
     pub(super) renewals: Vec<(StreamId, u64)>,
 }

@@ -10,7 +10,7 @@ use crate::{
     log::{Beat, LogCall, Snapshot},
     member::{Member, MemberId},
     message::ToWatcher,
-    time::{Moment, Now},
+    time::{LogClock, Moment, Now},
 };
 
 /// Beats under way at once: older ones would be worth nothing any more.
@@ -44,7 +44,7 @@ impl Replica {
         // Not once it has beaten: of one that is fenced each time while it reads, nobody would ever see a beat.
         if self.was_read {
             self.phase = Phase::Serving;
-            self.beat(now.moment);
+            self.beat(now);
         } else {
             self.read_snapshot();
         }
@@ -78,7 +78,7 @@ impl Replica {
         self.was_read = true;
         self.reset_all();
         self.phase = Phase::Serving;
-        self.beat(now.moment);
+        self.beat(now);
     }
 
     pub(super) fn start_again_later(&mut self, now: Now) {
@@ -100,13 +100,13 @@ impl Replica {
     }
 
     /// Rule R2.
-    fn beat(&mut self, now: Moment) {
-        self.next_beat = now + self.settings.lease / 4;
-        self.began = Some(now);
+    fn beat(&mut self, now: Now) {
+        self.next_beat = now.moment + self.settings.lease / 4;
+        self.began = Some(now.moment);
         if self.calls.count(|purpose| matches!(purpose, Purpose::Beat(_))) >= MAX_BEATS {
             return;
         }
-        let began = Began { id: self.id, at: now, renewals: self.renewals() };
+        let began = Began { id: self.id, at: now.moment, wall: now.wall, renewals: self.renewals() };
         let log_call = LogCall::Beat { member: self.id, after: self.applied() };
         self.call_log(Purpose::Beat(began), log_call);
     }
@@ -138,7 +138,7 @@ impl Replica {
                 for (stream, sequence) in renewals {
                     self.grant(stream, sequence, time, now.moment);
                 }
-                self.log_time = Some(time);
+                self.log_clock = Some(LogClock::read(time, began.wall, now.wall));
                 self.clocks_apart = time.apart(now.wall) > Bounds::DEFAULT.clocks_apart;
                 self.memory.expire(time);
             }
@@ -183,7 +183,7 @@ impl Replica {
         match self.phase {
             Phase::RegisteringAt(at) if at <= now.moment => self.register_anew(),
             Phase::ReadingAt(at) if at <= now.moment => self.read_snapshot(),
-            Phase::Serving if self.next_beat <= now.moment => self.beat(now.moment),
+            Phase::Serving if self.next_beat <= now.moment => self.beat(now),
             Phase::Stopping(at) if at <= now.moment || self.records.is_empty() => {
                 self.phase = Phase::Removing;
                 let former = self.ids.iter().chain(&self.unanswered);

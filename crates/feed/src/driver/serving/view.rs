@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Moment, Position, Replica, replica::Misconduct};
+use crate::{LogClock, Moment, Position, Replica, replica::Misconduct};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
@@ -10,6 +10,8 @@ pub struct View {
     pub is_ready: bool,
     /// As [`Replica::clocks_apart`].
     pub clocks_apart: bool,
+    /// `None` before the first beat.
+    pub log_clock: Option<LogClock>,
     /// Until when it may answer from memory.
     pub right: Option<Moment>,
     pub applied: Position,
@@ -48,6 +50,7 @@ impl View {
         Self {
             is_ready: core.is_ready(),
             clocks_apart: core.clocks_apart(),
+            log_clock: core.log_clock(),
             right: core.right(),
             applied: core.applied(),
             remembered: core.memory().len(),

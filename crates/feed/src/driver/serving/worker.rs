@@ -299,8 +299,8 @@ impl Worker {
 
     /// By the earlier clock, the log's or this machine's: one that is wrong must not remove what may still be needed.
     fn trim(&mut self) {
-        let Some(log_time) = self.core().log_time() else { return };
-        let wall = self.parts.clock.now().wall.min(log_time);
+        let Some(log_clock) = self.core().log_clock() else { return };
+        let wall = self.parts.clock.now().wall.min(log_clock.said());
         let (log, limit) = (Arc::clone(&self.parts.log), self.log_timeout());
         self.under_way.push(
             async move {
