@@ -150,6 +150,11 @@ impl Plan {
         Plan { seconds: self.seconds.min(20), count: None, idle: Duration::ZERO, ..self.clone() }
     }
 
+    /// Whether there is another round after so many: as often as was asked for, else until then, and once at least.
+    pub fn goes_on(&self, rounds: usize, until: Instant) -> bool {
+        rounds == 0 || self.count.map_or_else(|| Instant::now() < until, |count| rounds < count)
+    }
+
     /// How often, where `by_time` is what fits into the time.
     pub fn times(&self, by_time: u64) -> usize {
         self.count.unwrap_or(usize::try_from(by_time).unwrap_or(usize::MAX)).max(1)

@@ -278,8 +278,8 @@ async fn ended(name: &str, plan: &Plan, is_ended: bool) -> anyhow::Result<(Obser
     let mut seen = Endings::default();
     let observed = observe(name, &mut stack, plan, Care::Full, async |_, world| {
         let until = Instant::now() + Duration::from_secs(plan.seconds / 2);
-        let (count, mut number) = (plan.times(u64::MAX), 0);
-        while number < count && Instant::now() < until || number == 0 {
+        let mut number = 0;
+        while plan.goes_on(number, until) {
             logout_and_refresh(world, is_ended, &mut seen).await?;
             password_and_login(world, number, is_ended, &mut seen).await?;
             number += 1;
