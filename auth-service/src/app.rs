@@ -228,6 +228,9 @@ pub async fn start(
         open_log: opened.log(&config, &injected.clock)?,
     };
     let feed = feed::grpc::start(membership, listeners.feed, lifecycle).await?;
+    // What others wrote is judged by the database's time: nobody is answered before it is known. An error: the process ends.
+    readiness.not_ready("waiting for the first beat of the feed");
+    let _ = feed.views().wait_for(|view| view.log_clock.is_some()).await;
     let log_in_use = feed.clone();
     let size = PoolSize::new(config.hashing.threads, config.hashing.queue);
     let pool = HashingPool::start(size, &injected.kdf, lifecycle).map_err(StartError::Threads)?;

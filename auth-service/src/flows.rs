@@ -125,16 +125,15 @@ impl Auth {
     /// milliseconds, as the store keeps times: what is answered at a creation is what later reads answer.
     pub(crate) fn now(&self) -> OffsetDateTime {
         let own = self.clock.now().truncate_to_millisecond();
-        self.agreed_time(own).unwrap_or(own)
+        let agreed = self.feed.view().log_clock.map(|clock| clock.at(endings::wall(own)));
+        agreed.and_then(endings::moment).unwrap_or(own)
     }
 
-    /// As [`Auth::now`], for what another replica wrote a moment ago: nothing is said before the database's time is known.
-    fn agreed_now(&self) -> Result<OffsetDateTime, Failure> {
-        self.agreed_time(self.clock.now()).ok_or(Failure::Feed(endings::FeedUnavailable))
-    }
-
-    fn agreed_time(&self, own: OffsetDateTime) -> Option<OffsetDateTime> {
-        endings::moment(self.feed.time(endings::wall(own))?)
+    /// What the database's clock has certainly said, for what cannot be undone: a clock of this machine that jumps ahead deletes
+    /// nothing.
+    pub(crate) fn past(&self) -> OffsetDateTime {
+        let said = self.feed.view().log_clock.map(|clock| clock.said());
+        said.and_then(endings::moment).unwrap_or_else(|| self.now())
     }
 
     /// A new id of 128 random bits.

@@ -23,19 +23,13 @@ impl Upkeep {
         let (mut keys, mut sweeps) = (interval(self.keys_every), interval(self.sweep_every));
         keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // What others wrote is not swept, nor a key of theirs advanced, by a clock that may be wrong.
-        let mut views = auth.feed.views();
-        tokio::select! {
-            () = draining.cancelled() => return,
-            known = views.wait_for(|view| view.log_clock.is_some()) => if known.is_err() { return },
-        }
         loop {
             tokio::select! {
                 () = draining.cancelled() => return,
-                _ = keys.tick() => if let Err(error) = auth.keys.advance(auth.now()).await {
+                _ = keys.tick() => if let Err(error) = auth.keys.advance(auth.past()).await {
                     tracing::warn!(error = %chain(&error), "the signing keys could not be advanced");
                 },
-                _ = sweeps.tick() => match sweep::sweep(&auth, self.batch).await {
+                _ = sweeps.tick() => match sweep::sweep(&auth, auth.past(), self.batch).await {
                     Ok(swept) => tracing::debug!(?swept, "sweep"),
                     Err(error) => tracing::warn!(error = %chain(&error), "the sweep failed; it is tried again"),
                 },

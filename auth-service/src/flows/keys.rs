@@ -125,10 +125,12 @@ impl Keys {
         self.take_up(now, |_| true).await
     }
 
-    /// Takes up what there is, and makes the first key where there is none. What others announced is not advanced yet: the time by
-    /// which that goes is the database's, which is not known at the start.
+    /// Takes up what there is, and sees to it that some key signs. Nothing else is advanced yet: the time by which that goes is the
+    /// database's, which is not known at the start.
     pub async fn begin(&self, now: OffsetDateTime) -> Result<(), KeysError> {
-        self.take_up(now, |step| matches!(step, Step::CreateActive)).await
+        let makes_one_sign =
+            |step: &Step| matches!(step, Step::CreateActive | Step::Activate { retire: None, .. });
+        self.take_up(now, makes_one_sign).await
     }
 
     async fn take_up(&self, now: OffsetDateTime, may: impl Fn(&Step) -> bool) -> Result<(), KeysError> {

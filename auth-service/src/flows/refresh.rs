@@ -122,7 +122,7 @@ async fn attempt(
     request: &Refresh<'_>,
     about: &mut Option<Standing>,
 ) -> Result<(TokenSet, Way), RefreshRefused> {
-    let now = auth.agreed_now()?;
+    let now = auth.now();
     let client = auth.authenticate_client(request.client).await?.ok_or(RefreshRefused::InvalidClient)?;
     let unknown = || RefreshRefused::InvalidGrant(Invalid::Unknown);
     let presented = Secret::parse(SecretKind::Refresh, request.token).ok_or_else(unknown)?;

@@ -1,6 +1,7 @@
 //! Removing what has expired, and wiping what only the grace window needed.
 
 use feed::issuer::Bounds;
+use time::OffsetDateTime;
 
 use super::{Auth, Failure};
 use crate::store::Swept;
@@ -8,11 +9,10 @@ use crate::store::Swept;
 /// More rounds than this wait for the next time.
 const MAX_ROUNDS: usize = 100;
 
-/// Sweeps in batches of `batch` rows until nothing is left. Answers what was removed.
-pub async fn sweep(auth: &Auth, batch: u32) -> Result<Swept, Failure> {
+/// Sweeps what is over at `now`, in batches of `batch` rows until nothing is left. Answers what was removed.
+pub async fn sweep(auth: &Auth, now: OffsetDateTime, batch: u32) -> Result<Swept, Failure> {
     let mut total = Swept::default();
     for _ in 0..MAX_ROUNDS {
-        let now = auth.now();
         // A family is what its access tokens are ended by: it stays until nobody believes the last of them any more.
         let Bounds { leeway, clocks_apart } = Bounds::DEFAULT;
         let useless = now - auth.settings.access_lifetime - leeway - clocks_apart;

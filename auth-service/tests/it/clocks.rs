@@ -117,10 +117,13 @@ async fn f21_o10_a_spent_refresh_token_is_judged_alike_by_replicas_whose_clocks_
         (Stack::start_injected(Arc::clone(&place), env, injected).await, clock)
     };
     let right = Arc::new(start(0).await.0);
-    let mut replicas = JoinSet::new();
+    let mut all = Vec::new();
     // How far each clock is off from the start, and from when it runs.
     for (at_first, then) in [(30, 30), (-30, -30), (600, 600), (-600, -600), (-3_600, -3_600), (0, -3_600)] {
-        let (astray, clock) = start(at_first).await;
+        all.push((at_first, then, start(at_first).await));
+    }
+    let mut replicas = JoinSet::new();
+    for (at_first, then, (astray, clock)) in all {
         let right = Arc::clone(&right);
         replicas.spawn(async move {
             let name = format!("off{at_first}and{then}");

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use auth_service::store::NewEnding;
+use feed::{Tag, Wall};
 use proto::auth::v1 as wire;
 use token::Algorithm;
 
-use crate::stack::{PASSWORD, Stack};
+use crate::stack::{PASSWORD, Stack, T0};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -95,6 +97,20 @@ async fn another_algorithm_takes_over_after_it_was_announced() {
     }
     let stack = Stack::start_in(place, &[("LATCHKEY__SIGNING__ALGORITHM", "RS256")]).await;
     assert!(!published(&stack).await.contains(&first));
+}
+
+/// The key that signed was ended, and what should have followed was cut off: the announced one signs as soon as the next process
+/// begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_a_key_that_signs_takes_the_one_that_was_announced() {
+    let stack = Stack::start().await;
+    let first = signs(&stack).await;
+    stack.key_admin().rotate_key(stack.call().request(wire::RotateKeyRequest {})).await.unwrap();
+    let ending = NewEnding { at: T0, until: Wall::from_unix_millis(1 << 60), tag: Tag(7) };
+    assert!(stack.running.auth.store.revoke_signing_key(&first, ending).await.unwrap());
+    let (place, _) = stack.stop().await;
+    let stack = Stack::start_in(place, &[]).await;
+    assert_ne!(signs(&stack).await, first);
 }
 
 async fn states(stack: &Stack) -> Vec<(String, wire::KeyState)> {

@@ -165,7 +165,8 @@ async fn p06_failed_logins_are_counted_over_replicas() {
     let place = Place::new();
     migrated(&server, &place).await;
     let url = server.url();
-    let env: Env<'_> = &[(URL, &url), (TIMEOUT, "20s")];
+    let (first, most) = ("LATCHKEY__THROTTLE__FIRST_DELAY", "LATCHKEY__THROTTLE__MAX_DELAY");
+    let env: Env<'_> = &[(URL, &url), (TIMEOUT, "20s"), (first, "1h"), (most, "2h")];
     // One that goes on: between two looks at PostgreSQL's, a clock that stands still is each replica's own.
     let injected = || Injected { clock: Arc::new(SystemClock), ..place.injected() };
     let replicas = [

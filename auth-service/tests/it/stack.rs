@@ -48,7 +48,6 @@ pub const ISSUER: &str = "http://127.0.0.1:8080";
 pub const ADDRESS: &str = "192.0.2.1";
 pub const PASSWORD: &str = "violet anchor gravel tundra";
 pub const OTHER_PASSWORD: &str = "marble harbour ticket onion";
-const PATIENCE: Duration = Duration::from_secs(30);
 pub const T0: OffsetDateTime = time::macros::datetime!(2026-11-23 12:00:00 UTC);
 
 /// Settings beyond the defaults, as variables of the environment.
@@ -218,12 +217,6 @@ impl Stack {
         let mut config = place.config(env);
         config.peers.policy.endpoints = vec![format!("https://{policy_address}")];
         let running = auth_service::start(config, injected, &lifecycle, listeners().await).await.unwrap();
-        // Until then it says of some things that nobody can tell.
-        let mut views = running.auth.feed.views();
-        tokio::time::timeout(PATIENCE, views.wait_for(|view| view.log_clock.is_some()))
-            .await
-            .unwrap()
-            .unwrap();
         let gateway = channel(
             &[format!("https://{}", running.address)],
             &place.authority.identity("gateway"),
@@ -252,8 +245,9 @@ impl Stack {
     /// Upkeep happens every few seconds by itself; here it happens now.
     pub async fn upkeep(&self) {
         let auth = &self.running.auth;
-        auth.keys.advance(auth.clock.now()).await.unwrap();
-        auth_service::flows::sweep::sweep(auth, 100).await.unwrap();
+        let now = auth.clock.now();
+        auth.keys.advance(now).await.unwrap();
+        auth_service::flows::sweep::sweep(auth, now, 100).await.unwrap();
     }
 
     /// A call with a request id of its own.

@@ -20,7 +20,7 @@ use self::worker::{Open, Told, Worker};
 use super::Clock;
 use crate::{
     Change, Credential, FromWatcher, Life, Log, Member, MemberId, Position, Replica, StreamId, Tail,
-    ToWatcher, Verdict, Wall,
+    ToWatcher, Verdict,
     replica::{Answer, Event, Misconduct, Mode, Outcome, Settings},
 };
 
@@ -153,11 +153,6 @@ impl Serving {
     /// that changes are written to, less than a lease ago (rule R8). What has changed since then is not acknowledged.
     pub fn has_right(&self) -> bool {
         self.view().right.is_some_and(|right| self.clock.moment() < right)
-    }
-
-    /// The time that all replicas go by, the log's, where this machine's clock says `own`. `None` before the first beat.
-    pub fn time(&self, own: Wall) -> Option<Wall> {
-        self.view().log_clock.map(|clock| clock.at(own))
     }
 
     /// How the replica stands, as of a moment ago.

@@ -138,7 +138,10 @@ impl Replica {
                 for (stream, sequence) in renewals {
                     self.grant(stream, sequence, time, now.moment);
                 }
-                self.log_clock = Some(LogClock::read(time, began.wall, now.wall));
+                // One that comes late says less than one that began after it.
+                if self.beaten == Some(at) {
+                    self.log_clock = Some(LogClock::read(time, began.wall, now.wall));
+                }
                 self.clocks_apart = time.apart(now.wall) > Bounds::DEFAULT.clocks_apart;
                 self.memory.expire(time);
             }
