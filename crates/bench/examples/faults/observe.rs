@@ -100,7 +100,7 @@ pub async fn observe(
         stack.keep_logs(&plan.folder.join(format!("{name}.logs")))?;
     }
     let expired = world.pools().expired_shown;
-    Ok(Observed { figures, entries, window, rss_mb, leaked, pooled, expired, is_whole: plan.seconds >= 60 })
+    Ok(Observed { figures, entries, window, rss_mb, leaked, pooled, expired, is_whole: plan.is_whole() })
 }
 
 async fn begin(
@@ -110,8 +110,8 @@ async fn begin(
     care: Care,
     trap: &Trap,
 ) -> anyhow::Result<Arc<World>> {
-    // It takes longer than smoke does until a token has expired by anybody's clock.
-    let expired = if plan.is_smoke { None } else { Some(expired_token(stack).await?) };
+    // It starts everything again, on what `up` makes of the settings: a control may have changed that by hand.
+    let expired = if plan.is_whole() { Some(expired_token(stack).await?) } else { None };
     let gateways = stack.gateways();
     add_routes(&stack.state().join("routes.toml"), &trap.routes(plan.is_open), &gateways).await?;
     let clients = Clients::new(&gateways, care, if plan.is_smoke { SMOKE_GRACE } else { GRACE })?;
@@ -148,6 +148,11 @@ impl Plan {
     /// A control need only fail, which it does soon.
     pub fn for_control(&self) -> Plan {
         Plan { seconds: self.seconds.min(20), count: None, idle: Duration::ZERO, ..self.clone() }
+    }
+
+    /// Whether it lasts until a token has expired by anybody's clock: no smoke does, and no control.
+    fn is_whole(&self) -> bool {
+        !self.is_smoke && self.seconds >= 60
     }
 
     /// Whether there is another round after so many: as often as was asked for, else until then, and once at least.
