@@ -7,6 +7,7 @@ mod page;
 mod proof;
 mod secret;
 mod session;
+mod shard;
 mod successor;
 
 pub use attributes::{Attributes, AttributesRefused, MOST_ATTRIBUTE_BYTES};
@@ -16,4 +17,5 @@ pub use page::{Cursor, PageSize};
 pub use proof::Proof;
 pub use secret::{SecretDigest, SessionSecret};
 pub use session::{EndReason, Origin, Session};
+pub use shard::Shard;
 pub use successor::{SealFailed, SealedSuccessor};

@@ -27,7 +27,7 @@ pub use self::list::{ListQuery, Page};
 pub use self::proofs::Proofs;
 pub use self::resolve::Resolved;
 pub use self::rotate::RotatedSession;
-use crate::domain::{Lifetimes, Limit, Session, SessionId, SessionSecret, to_millisecond};
+use crate::domain::{Lifetimes, Limit, Session, SessionId, SessionSecret, Shard, to_millisecond};
 use crate::store::{Ended, SessionStore, StoreError};
 
 /// What every flow stands on.
@@ -75,14 +75,14 @@ impl Sessions {
         to_millisecond(self.clock.now())
     }
 
-    fn new_id(&self) -> SessionId {
+    fn new_id(&self, shard: Shard) -> SessionId {
         let mut random = [0; SessionId::RANDOM_BYTES];
         self.entropy.fill(&mut random);
-        SessionId::new(random)
+        SessionId::new(shard, random)
     }
 
-    fn new_secret(&self) -> SessionSecret {
-        SessionSecret::new(entropy::secret(&*self.entropy))
+    fn new_secret(&self, shard: Shard) -> SessionSecret {
+        SessionSecret::draw(shard, || entropy::secret(&*self.entropy))
     }
 
     /// With the activity that is not written yet; `None` when its time is up.

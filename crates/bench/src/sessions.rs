@@ -101,7 +101,8 @@ async fn measure(
         let mut measured = [Rounds::default(), Rounds::default()];
         let secrets = Arc::clone(&sessions.secrets);
         let read = move |channel, number: usize| {
-            let secret = secrets.get(number % secrets.len()).cloned().unwrap_or_default();
+            let secret = secrets.get(number % secrets.len()).map(|secret| String::from_utf8_lossy(secret));
+            let secret = secret.unwrap_or_default().into_owned();
             let mut client = SessionServiceClient::new(channel);
             async move {
                 let answer = client.resolve_session(request(ResolveSessionRequest { secret })).await?;

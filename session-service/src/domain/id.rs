@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::Shard;
+
 /// `ses_` and 26 lowercase Crockford base32 characters. Public: lists, URLs, claim `sid`, logs.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(String);
@@ -11,15 +13,18 @@ impl SessionId {
     pub const RANDOM_BYTES: usize = 16;
     const PREFIX: &'static str = "ses_";
     const CHARACTERS: usize = 26;
+    /// All of them.
+    pub const LENGTH: usize = Self::PREFIX.len() + Self::CHARACTERS;
+    const ALPHABET: [char; 32] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'j', 'k',
+        'm', 'n', 'p', 'q', 'r', 's', 't', 'v', 'w', 'x', 'y', 'z',
+    ];
 
-    /// Of random bytes, so that ids tell neither age nor number.
-    pub fn new(random: [u8; SessionId::RANDOM_BYTES]) -> SessionId {
-        const ALPHABET: [char; 32] = [
-            '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'j',
-            'k', 'm', 'n', 'p', 'q', 'r', 's', 't', 'v', 'w', 'x', 'y', 'z',
-        ];
+    /// Of random bytes, so that ids tell neither age nor number. The lowest bits are those of the shard.
+    pub fn new(shard: Shard, random: [u8; SessionId::RANDOM_BYTES]) -> SessionId {
         let bits = u128::from_be_bytes(random);
-        let digit = |place: usize| ALPHABET.get((bits >> (place * 5)) as usize & 31);
+        let bits = bits - bits % u128::from(Shard::COUNT) + u128::from(shard.number());
+        let digit = |place: usize| Self::ALPHABET.get((bits >> (place * 5)) as usize & 31);
         SessionId(
             Self::PREFIX.chars().chain((0..Self::CHARACTERS).rev().filter_map(digit).copied()).collect(),
         )
@@ -31,6 +36,13 @@ impl SessionId {
         let well_formed = rest.len() == Self::CHARACTERS
             && rest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b't' | b'v'..=b'z'));
         well_formed.then(|| SessionId(text.to_owned()))
+    }
+
+    /// Where the session is, if there is one.
+    pub fn shard(&self) -> Shard {
+        let last = self.0.chars().next_back();
+        let value = Self::ALPHABET.iter().position(|digit| Some(*digit) == last);
+        Shard::of_bits(value.and_then(|value| u8::try_from(value).ok()).unwrap_or(0))
     }
 
     pub fn as_str(&self) -> &str {
@@ -88,10 +100,15 @@ mod tests {
 
     #[test]
     fn a_new_id_is_one() {
-        assert_eq!(SessionId::new([0xff; 16]).as_str(), "ses_7zzzzzzzzzzzzzzzzzzzzzzzzz");
-        assert_eq!(SessionId::new([0; 16]).as_str(), "ses_00000000000000000000000000");
-        let id = SessionId::new(std::array::from_fn(|position| position as u8 * 17));
-        assert_eq!(SessionId::parse(id.as_str()), Some(id));
+        let [first, .., last] = Vec::from_iter(Shard::all())[..] else { panic!() };
+        assert_eq!(SessionId::new(last, [0xff; 16]).as_str(), "ses_7zzzzzzzzzzzzzzzzzzzzzzzzz");
+        assert_eq!(SessionId::new(first, [0; 16]).as_str(), "ses_00000000000000000000000000");
+        for shard in Shard::all() {
+            let id = SessionId::new(shard, std::array::from_fn(|position| position as u8 * 17));
+            assert_eq!(id.shard(), shard);
+            assert_eq!(id.as_str().len(), SessionId::LENGTH);
+            assert_eq!(SessionId::parse(id.as_str()), Some(id));
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// 256 random bits. Neither printable nor comparable: it is found by its digest.
+use super::Shard;
+
+/// 256 random bits, of which the digest tells the four of a shard. Neither printable nor comparable: it is found by its digest.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct SessionSecret([u8; SessionSecret::BYTES]);
 
@@ -19,6 +21,16 @@ impl SessionSecret {
     /// Of random bytes, and of nothing that a client sent.
     pub fn new(random: [u8; SessionSecret::BYTES]) -> SessionSecret {
         SessionSecret(random)
+    }
+
+    /// The first of `random` whose digest tells this shard: of sixteen secrets, one is taken.
+    pub fn draw(shard: Shard, mut random: impl FnMut() -> [u8; SessionSecret::BYTES]) -> SessionSecret {
+        loop {
+            let secret = SessionSecret::new(random());
+            if secret.digest().shard() == shard {
+                return secret;
+            }
+        }
     }
 
     /// Reads what a cookie carries. `None` for anything but the one base64url spelling of 32 bytes.
@@ -52,7 +64,7 @@ impl fmt::Debug for SessionSecret {
     }
 }
 
-/// SHA-256 of a secret: what stores keep and look up. A plain hash is enough, since the secret has 256 random bits.
+/// SHA-256 of a secret: what stores keep and look up. A plain hash is enough, since 252 bits of the secret are known to nobody.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SecretDigest([u8; SecretDigest::BYTES]);
 
@@ -66,6 +78,12 @@ impl SecretDigest {
 
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Where the session is, if there is one.
+    pub fn shard(&self) -> Shard {
+        let [.., last] = self.0;
+        Shard::of_bits(last)
     }
 }
 
@@ -99,6 +117,19 @@ mod tests {
                 prop_assert!(!same);
             }
         }
+    }
+
+    #[test]
+    fn a_secret_is_drawn_for_its_shard() {
+        let mut drawn = 0_u16;
+        for shard in Shard::all() {
+            let secret = SessionSecret::draw(shard, || {
+                drawn += 1;
+                std::array::from_fn(|position| drawn.to_be_bytes()[position % 2])
+            });
+            assert_eq!(secret.digest().shard(), shard);
+        }
+        assert!(usize::from(drawn) > Shard::all().count());
     }
 
     #[test]

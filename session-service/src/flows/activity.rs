@@ -121,6 +121,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::domain::Shard;
 
     const START: OffsetDateTime = datetime!(2026-11-01 08:00 UTC);
 
@@ -132,9 +133,13 @@ mod tests {
         Subject::parse(name).unwrap()
     }
 
+    fn id(number: u8) -> SessionId {
+        SessionId::new(Shard::of(&subject("usr_1")), [number; 16])
+    }
+
     #[test]
     fn the_newest_activity_counts_and_is_written_once() {
-        let (book, id) = (ActivityBook::default(), SessionId::new([1; 16]));
+        let (book, id) = (ActivityBook::default(), id(1));
         book.note(&id, &subject("usr_1"), at(2));
         book.note(&id, &subject("usr_1"), at(1));
         assert_eq!(book.newest(&id), Some(at(2)));
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn activity_during_a_write_is_not_lost() {
-        let (book, id) = (ActivityBook::default(), SessionId::new([1; 16]));
+        let (book, id) = (ActivityBook::default(), id(1));
         book.note(&id, &subject("usr_1"), at(1));
         let batch = book.unwritten(None);
         book.note(&id, &subject("usr_1"), at(2));
@@ -161,11 +166,11 @@ mod tests {
     #[test]
     fn one_subject_at_a_time() {
         let book = ActivityBook::default();
-        book.note(&SessionId::new([1; 16]), &subject("usr_1"), at(1));
-        book.note(&SessionId::new([2; 16]), &subject("usr_2"), at(1));
+        book.note(&id(1), &subject("usr_1"), at(1));
+        book.note(&id(2), &subject("usr_2"), at(1));
         let batch = book.unwritten(Some(&subject("usr_2")));
-        assert_eq!(batch, [Activity { id: SessionId::new([2; 16]), at: at(1) }]);
-        book.forget(&SessionId::new([2; 16]));
+        assert_eq!(batch, [Activity { id: id(2), at: at(1) }]);
+        book.forget(&id(2));
         assert!(book.unwritten(Some(&subject("usr_2"))).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::Sessions;
-use crate::domain::{Origin, Session, SessionSecret};
+use crate::domain::{Origin, Session, SessionSecret, Shard};
 use crate::peers::KeysUnavailable;
 use crate::store::{Created, Ended, NewSession, StoreError};
 
@@ -56,8 +56,9 @@ impl Sessions {
             user_agent: Origin::cut(login.user_agent, Origin::MOST_USER_AGENT_BYTES),
             client_address: Origin::cut(login.client_address, Origin::MOST_ADDRESS_BYTES),
         };
-        let session = Session::begin(self.new_id(), origin, now, &self.lifetimes);
-        let secret = self.new_secret();
+        let shard = Shard::of(&origin.subject);
+        let session = Session::begin(self.new_id(shard), origin, now, &self.lifetimes);
+        let secret = self.new_secret(shard);
         let activity = self.activity.unwritten(Some(&session.origin.subject));
         let created = self
             .store

@@ -5,7 +5,7 @@
 //! given the winner's: rotating again from there would hand out secrets that nobody uses.
 
 use super::Sessions;
-use crate::domain::{SealedSuccessor, Session, SessionSecret};
+use crate::domain::{SealedSuccessor, Session, SessionSecret, Shard};
 use crate::store::{Rotated, Rotation, StoreError};
 
 pub struct RotatedSession {
@@ -28,7 +28,7 @@ impl Sessions {
                 self.activity.note(&session.id, &session.origin.subject, now);
                 return Ok(Some(RotatedSession { session, secret: presented.current }));
             }
-            let successor = self.new_secret();
+            let successor = self.new_secret(Shard::of(&session.origin.subject));
             let mut nonce = [0; SealedSuccessor::NONCE_BYTES];
             self.entropy.fill(&mut nonce);
             let sealed = SealedSuccessor::seal(&successor, secret, &session.id, nonce)

@@ -126,7 +126,9 @@ pub(super) fn attributes(text: &str) -> Result<Attributes, StoreError> {
 }
 
 pub(super) fn moment(milliseconds: i64) -> Result<OffsetDateTime, StoreError> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).map_err(corrupt)
+    let seconds = OffsetDateTime::from_unix_timestamp(milliseconds.div_euclid(1_000)).map_err(corrupt)?;
+    let rest = u16::try_from(milliseconds.rem_euclid(1_000)).map_err(corrupt)?;
+    seconds.replace_millisecond(rest).map_err(corrupt)
 }
 
 pub(super) fn session_id(text: &str) -> Result<SessionId, StoreError> {

@@ -19,7 +19,7 @@ use chassis::lifecycle::Lifecycle;
 use servers::{Postgres, Redis, Sync};
 use session_service::domain::{
     AtLimit, Attributes, EndReason, Lifetimes, Limit, Origin, SealedSuccessor, Session, SessionId,
-    SessionSecret, Subject,
+    SessionSecret, Shard, Subject,
 };
 use session_service::store::memory::MemoryStore;
 use session_service::store::postgres::{PostgresSettings, PostgresStore};
@@ -42,24 +42,47 @@ pub fn at(seconds: u64) -> OffsetDateTime {
     START + Duration::from_secs(seconds)
 }
 
+/// Sessions from this number on are in another shard than those before.
+pub const ELSEWHERE: u64 = 1_000_000;
+
+fn shard(number: u64) -> Shard {
+    let of = if number < ELSEWHERE { "usr_1" } else { "usr_2" };
+    Shard::of(&Subject::parse(of).unwrap())
+}
+
 pub fn secret(number: u64) -> SessionSecret {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&number.to_be_bytes());
-    SessionSecret::new(bytes)
+    let mut tried = 0_u64;
+    SessionSecret::draw(shard(number), || {
+        tried += 1;
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        bytes[8..16].copy_from_slice(&tried.to_be_bytes());
+        bytes
+    })
 }
 
 pub fn id(number: u64) -> SessionId {
-    SessionId::new(u128::from(number).to_be_bytes())
+    SessionId::new(shard(number), u128::from(number * 16).to_be_bytes())
 }
 
+/// Whoever of that name is in the shard of the first sessions.
 pub fn subject(name: &str) -> Subject {
-    Subject::parse(name).unwrap()
+    subject_of(0, name)
+}
+
+/// Whoever of that name is in the shard of session `number`.
+fn subject_of(number: u64, name: &str) -> Subject {
+    let names = std::iter::once(name.to_owned()).chain((0..).map(|other| format!("{name}-{other}")));
+    names
+        .map(|name| Subject::parse(&name).unwrap())
+        .find(|subject| Shard::of(subject) == shard(number))
+        .unwrap()
 }
 
 /// Session `number`, with the id, secret and proof of that number.
 pub fn login(number: u64, of: &str, now: OffsetDateTime) -> NewSession {
     let origin = Origin {
-        subject: subject(of),
+        subject: subject_of(number, of),
         username: format!("{of} ✓"),
         epoch: number,
         methods: vec!["pwd".to_owned(), "otp".to_owned()],

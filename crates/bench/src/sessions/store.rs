@@ -10,11 +10,13 @@ use anyhow::Context;
 use chassis::{
     clock::{Clock as _, SystemClock},
     config::Shutdown,
-    entropy::{Entropy as _, SystemEntropy},
+    entropy::{self, Entropy as _, SystemEntropy},
     lifecycle::Lifecycle,
 };
 use session_service::{
-    domain::{AtLimit, EndReason, Lifetimes, Limit, Origin, Session, SessionId, SessionSecret, Subject},
+    domain::{
+        AtLimit, EndReason, Lifetimes, Limit, Origin, Session, SessionId, SessionSecret, Shard, Subject,
+    },
     store::{
         Created, Ending, NewSession, SessionStore as _, SpentProof, Sweep,
         redis::{RedisSettings, RedisStore},
@@ -30,9 +32,13 @@ const CHURN: usize = 20_000;
 const NOBODYS: usize = 100_000_000;
 const LIMIT: Limit = Limit { most: 20, at_limit: AtLimit::EndOldest };
 
+/// As a cookie has it.
+pub type Secret = [u8; 43];
+
 pub struct Sessions {
     store: Arc<RedisStore>,
-    pub secrets: Arc<Vec<String>>,
+    /// In one piece: a million strings would be a million places, and what is measured is not how the load finds them.
+    pub secrets: Arc<Vec<Secret>>,
     _life: Lifecycle,
 }
 
@@ -44,7 +50,7 @@ impl Sessions {
         Ok(Sessions { store, secrets: Arc::default(), _life: life })
     }
 
-    async fn create(&self, numbers: Range<usize>) -> anyhow::Result<Vec<(SessionId, String)>> {
+    async fn create(&self, numbers: Range<usize>) -> anyhow::Result<Vec<(SessionId, Secret)>> {
         all(numbers.map(|number| {
             let store = Arc::clone(&self.store);
             async move {
@@ -73,13 +79,20 @@ impl Sessions {
         .await?;
         anyhow::ensure!(ended.into_iter().sum::<usize>() == CHURN, "not all of them were ended");
         let rate = |took: Duration| CHURN as f64 / took.as_secs_f64();
-        Ok((rate(created), rate(began.elapsed())))
+        let rates = (rate(created), rate(began.elapsed()));
+        self.forget_logins().await?;
+        Ok(rates)
     }
 
     /// Until there are this many, each of a user of its own; and without what is left of their logins.
     pub async fn fill(&mut self, size: usize) -> anyhow::Result<()> {
         let made = self.create(self.secrets.len()..size).await?;
         Arc::make_mut(&mut self.secrets).extend(made.into_iter().map(|(_, secret)| secret));
+        self.forget_logins().await
+    }
+
+    /// What is left of them when a session has begun.
+    async fn forget_logins(&self) -> anyhow::Result<()> {
         let now = SystemClock.now();
         loop {
             let sweep = Sweep { now: now + Duration::from_secs(1), idle_before: None, most: 10_000 };
@@ -109,13 +122,10 @@ where
     Ok(done)
 }
 
-fn new_session(number: usize) -> anyhow::Result<(NewSession, String)> {
+fn new_session(number: usize) -> anyhow::Result<(NewSession, Secret)> {
     let now = SystemClock.now();
-    let mut secret = [0; SessionSecret::BYTES];
-    SystemEntropy.fill(&mut secret);
     let mut id = [0; SessionId::RANDOM_BYTES];
     SystemEntropy.fill(&mut id);
-    let secret = SessionSecret::new(secret);
     let origin = Origin {
         subject: Subject::parse(&format!("usr_{number:026}")).context("no subject")?,
         username: format!("user-{number:07}"),
@@ -125,13 +135,15 @@ fn new_session(number: usize) -> anyhow::Result<(NewSession, String)> {
         user_agent: USER_AGENT.into(),
         client_address: "192.0.2.1".into(),
     };
+    let shard = Shard::of(&origin.subject);
+    let secret = SessionSecret::draw(shard, || entropy::secret(&SystemEntropy));
     let lifetimes = Lifetimes {
         idle: Duration::from_secs(1_800),
         absolute: Duration::from_secs(43_200),
         rotation_grace: Duration::from_secs(10),
     };
     let new = NewSession {
-        session: Session::begin(SessionId::new(id), origin, now, &lifetimes),
+        session: Session::begin(SessionId::new(shard, id), origin, now, &lifetimes),
         secret: secret.digest(),
         proof: SpentProof { jti: format!("bench-{number}"), keep_until: now },
         former: None,
@@ -140,5 +152,6 @@ fn new_session(number: usize) -> anyhow::Result<(NewSession, String)> {
         activity: Vec::new(),
         now,
     };
-    Ok((new, secret.expose()))
+    let secret = secret.expose().into_bytes().try_into().map_err(|_| anyhow::anyhow!("an odd secret"))?;
+    Ok((new, secret))
 }

@@ -17,6 +17,11 @@ pub(super) enum Unfit {
         "it deletes what is still needed (maxmemory-policy {policy}): set maxmemory-policy to noeviction, or give sessions a server of their own"
     )]
     Evicts { policy: String },
+    /// Of a session there may be one part and not another, which nobody could end.
+    #[error(
+        "it has deleted what was still needed (evicted_keys {number}): empty it, which ends every session, and tell it CONFIG RESETSTAT"
+    )]
+    Evicted { number: String },
     #[error("it is still loading its file (LOADING)")]
     Loading,
     /// What it says may be old: a session could be there that was ended.
@@ -48,6 +53,11 @@ pub(super) async fn check(connection: &mut MultiplexedConnection) -> Result<Fit,
     let policy = member(&memory, "maxmemory_policy")?;
     if policy != KEEPS {
         return Err(Unfit::Evicts { policy: policy.to_owned() });
+    }
+    let stats = section(connection, "stats").await?;
+    let number = member(&stats, "evicted_keys")?;
+    if number != "0" {
+        return Err(Unfit::Evicted { number: number.to_owned() });
     }
     let persistence = section(connection, "persistence").await?;
     if member(&persistence, "loading")? != "0" {

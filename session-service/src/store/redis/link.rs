@@ -174,7 +174,7 @@ impl Link {
                 continue;
             }
             while let Err(unfit) = self.connect().await {
-                if let Unfit::Evicts { .. } = unfit {
+                if let Unfit::Evicts { .. } | Unfit::Evicted { .. } = unfit {
                     tracing::error!(reason = %unfit, "the session store is not used");
                 }
                 readiness.not_ready(unfit.to_string());

@@ -44,7 +44,9 @@ impl RedisStore {
         while let Err(unfit) = link.connect().await {
             let reason = unfit.to_string();
             match unfit {
-                Unfit::Evicts { .. } => return Err(OpenError::Unfit { place, reason }),
+                Unfit::Evicts { .. } | Unfit::Evicted { .. } => {
+                    return Err(OpenError::Unfit { place, reason });
+                }
                 Unfit::Silent(failure) if failure.is_refusal() => {
                     return Err(OpenError::Refused { place, reason });
                 }

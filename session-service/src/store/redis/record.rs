@@ -1,24 +1,29 @@
-//! A session as its hash holds it: what changes, and what scripts judge by, in fields of its own, all else in one.
+//! What is kept under the digest of a secret. It begins with the id of the secret's session, and that is all of it if the
+//! secret is a former one. Under the current secret comes the session as it is answered:
+//!
+//! ```text
+//! ID LAST_ACTIVE_AT VERSION ' ' ATTRIBUTES '\n' BEGINNING
+//! ```
+//!
+//! The id and the time have a fixed length, so that scripts write the time in its place. JSON has no line breaks of its own.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
-use redis::Value;
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
-use super::reply::{number, str};
-use crate::domain::{Origin, Session};
+use crate::domain::{Origin, Session, SessionId};
 use crate::store::row::{attributes, milliseconds, moment, session_id, subject};
 
-/// What is answered of a session, in the order in which [`session`] takes it. As the scripts have it.
-pub(super) const FIELDS: [&str; 6] =
-    ["subject", "origin", "last_active_at", "absolute_expires_at", "attributes_version", "attributes"];
+/// Digits of a moment in milliseconds. As the scripts have it.
+const MOMENT: usize = 15;
 
-/// The field `origin`, as JSON: what a session begins with, never changes, and no script looks at. Milliseconds.
+/// What a session begins with, never changes, and no script looks at, as JSON. Moments are milliseconds.
 #[derive(Serialize, Deserialize)]
 struct Beginning<'a> {
     #[serde(borrow)]
-    id: Cow<'a, str>,
+    subject: Cow<'a, str>,
     #[serde(borrow)]
     username: Cow<'a, str>,
     epoch: u64,
@@ -29,12 +34,14 @@ struct Beginning<'a> {
     #[serde(borrow)]
     client_address: Cow<'a, str>,
     created_at: i64,
+    absolute_expires_at: i64,
 }
 
-pub(super) fn origin_text(session: &Session) -> Result<String, Failure> {
+/// With `attributes` as they are stored.
+pub(super) fn text(session: &Session, attributes: &str) -> Result<String, Failure> {
     let origin = &session.origin;
     let beginning = Beginning {
-        id: session.id.as_str().into(),
+        subject: origin.subject.as_str().into(),
         username: (&origin.username).into(),
         epoch: origin.epoch,
         methods: (&origin.methods).into(),
@@ -42,22 +49,34 @@ pub(super) fn origin_text(session: &Session) -> Result<String, Failure> {
         user_agent: (&origin.user_agent).into(),
         client_address: (&origin.client_address).into(),
         created_at: milliseconds(session.created_at),
+        absolute_expires_at: milliseconds(session.absolute_expires_at),
     };
-    serde_json::to_string(&beginning).map_err(Failure::impossible)
+    let beginning = serde_json::to_string(&beginning).map_err(Failure::impossible)?;
+    let (id, at) = (session.id.as_str(), milliseconds(session.last_active_at));
+    Ok(format!("{id}{at:0MOMENT$}{} {attributes}\n{beginning}", session.attributes_version))
 }
 
-/// From [`FIELDS`].
-pub(super) fn session(fields: &[Value]) -> Result<Session, Failure> {
-    let [subject_field, origin, last_active_at, absolute_expires_at, attributes_version, attributes_field] =
-        fields
-    else {
-        return Err(Failure::unknown());
-    };
-    let beginning: Beginning<'_> = serde_json::from_str(str(origin)?).map_err(Failure::impossible)?;
+/// Of a secret that was rotated away: its session.
+pub(super) fn former(text: &[u8]) -> Result<Option<SessionId>, Failure> {
+    if text.len() != SessionId::LENGTH {
+        return Ok(None);
+    }
+    let id = std::str::from_utf8(text).map_err(Failure::impossible)?;
+    Ok(Some(session_id(id)?))
+}
+
+/// Of a current secret.
+pub(super) fn session(text: &[u8]) -> Result<Session, Failure> {
+    let text = std::str::from_utf8(text).map_err(Failure::impossible)?;
+    let (id, rest) = text.split_at_checked(SessionId::LENGTH).ok_or_else(Failure::unknown)?;
+    let (at, rest) = rest.split_at_checked(MOMENT).ok_or_else(Failure::unknown)?;
+    let (version, rest) = rest.split_once(' ').ok_or_else(Failure::unknown)?;
+    let (kept_attributes, beginning) = rest.split_once('\n').ok_or_else(Failure::unknown)?;
+    let beginning: Beginning<'_> = serde_json::from_str(beginning).map_err(Failure::impossible)?;
     Ok(Session {
-        id: session_id(&beginning.id)?,
+        id: session_id(id)?,
         origin: Origin {
-            subject: subject(str(subject_field)?)?,
+            subject: subject(&beginning.subject)?,
             username: beginning.username.into_owned(),
             epoch: beginning.epoch,
             methods: beginning.methods.into_owned(),
@@ -66,9 +85,16 @@ pub(super) fn session(fields: &[Value]) -> Result<Session, Failure> {
             client_address: beginning.client_address.into_owned(),
         },
         created_at: moment(beginning.created_at)?,
-        last_active_at: moment(number(last_active_at)?)?,
-        absolute_expires_at: moment(number(absolute_expires_at)?)?,
-        attributes_version: number(attributes_version)?,
-        attributes: attributes(str(attributes_field)?)?,
+        last_active_at: moment(number(at)?)?,
+        absolute_expires_at: moment(beginning.absolute_expires_at)?,
+        attributes_version: number(version)?,
+        attributes: attributes(kept_attributes)?,
     })
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, Failure>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    text.parse().map_err(Failure::impossible)
 }

@@ -1,6 +1,6 @@
 //! What scripts answer, as what the store's callers know. An answer that no script gives is a store that holds what cannot be.
 
-use std::str::{FromStr, from_utf8};
+use std::str::FromStr;
 
 use redis::Value;
 
@@ -11,7 +11,7 @@ use crate::store::row::EndedRow;
 use crate::store::{AttributesSet, Created, Ended, Found, Rotated, Swept};
 
 fn session(value: Value) -> Result<Session, Failure> {
-    record::session(&array(value)?)
+    record::session(&bytes(value)?)
 }
 
 pub(super) fn session_if_any(value: Value) -> Result<Option<Session>, Failure> {
@@ -67,7 +67,7 @@ pub(super) fn rotated(value: Value) -> Result<Rotated, Failure> {
 pub(super) fn attributes_set(value: Value) -> Result<AttributesSet, Failure> {
     let mut parts = array(value)?.into_iter();
     let said = text(parts.next().unwrap_or_default())?;
-    let version = parts.next().map(|version| number(&version)).transpose()?;
+    let version = parts.next().map(number).transpose()?;
     match (said.as_str(), version) {
         ("missing", None) => Ok(AttributesSet::NotFound),
         ("mismatch", Some(current)) => Ok(AttributesSet::VersionMismatch { current }),
@@ -86,19 +86,19 @@ pub(super) fn bytes_if_any(value: Value) -> Result<Option<Vec<u8>>, Failure> {
     if value == Value::Nil { Ok(None) } else { bytes(value).map(Some) }
 }
 
-pub(super) fn integer(value: Value) -> Result<i64, Failure> {
+fn integer(value: Value) -> Result<i64, Failure> {
     if let Value::Int(number) = value { Ok(number) } else { Err(Failure::unknown()) }
 }
 
-pub(super) fn array(value: Value) -> Result<Vec<Value>, Failure> {
+fn array(value: Value) -> Result<Vec<Value>, Failure> {
     if let Value::Array(items) = value { Ok(items) } else { Err(Failure::unknown()) }
 }
 
-pub(super) fn items<const N: usize>(value: Value) -> Result<[Value; N], Failure> {
+fn items<const N: usize>(value: Value) -> Result<[Value; N], Failure> {
     array(value)?.try_into().map_err(|_| Failure::unknown())
 }
 
-pub(super) fn text(value: Value) -> Result<String, Failure> {
+fn text(value: Value) -> Result<String, Failure> {
     String::from_utf8(bytes(value)?).map_err(Failure::impossible)
 }
 
@@ -110,14 +110,9 @@ fn bytes(value: Value) -> Result<Vec<u8>, Failure> {
     }
 }
 
-pub(super) fn number<T: FromStr>(value: &Value) -> Result<T, Failure>
+fn number<T: FromStr>(value: Value) -> Result<T, Failure>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    str(value)?.parse().map_err(Failure::impossible)
-}
-
-pub(super) fn str(value: &Value) -> Result<&str, Failure> {
-    let Value::BulkString(bytes) = value else { return Err(Failure::unknown()) };
-    from_utf8(bytes).map_err(Failure::impossible)
+    text(value)?.parse().map_err(Failure::impossible)
 }

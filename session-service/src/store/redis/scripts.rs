@@ -15,7 +15,7 @@ macro_rules! scripts {
 scripts! {
     CREATE = "prelude.lua" "create.lua";
     END = "prelude.lua" "end.lua";
-    FIND = "pointer.lua" "prelude.lua" "find.lua";
+    FIND = "prelude.lua" "find.lua";
     GET = "prelude.lua" "get.lua";
     LIST = "prelude.lua" "list.lua";
     RECORD = "prelude.lua" "record.lua";

@@ -1,14 +1,12 @@
-//! The changes that take more than one step: pointers first, then what they point to.
+//! The changes: a script each, and a login two if the session that it replaces is another subject's and so elsewhere.
 
 use redis::aio::MultiplexedConnection;
-use redis::{Value, cmd};
 use time::OffsetDateTime;
 
 use super::error::Failure;
-use super::keys::{Bucket, id_key, pointer_ttl, secret_key, target_text, ttl};
-use super::record::origin_text;
-use super::{by_id, by_secret, reply, scripts};
-use crate::domain::{AtLimit, EndReason, SecretDigest, SessionId};
+use super::keys::{shard_key, ttl};
+use super::{record, reply, scripts};
+use crate::domain::{AtLimit, EndReason, SecretDigest, SessionId, Shard, Subject};
 use crate::store::row::milliseconds;
 use crate::store::{Created, Ended, Ending, MOST_SUCCESSORS, NewSession, Rotated, Rotation};
 
@@ -18,24 +16,15 @@ pub(super) async fn create(
     attributes: &str,
 ) -> Result<Created, Failure> {
     let session = &new.session;
-    let bucket = Bucket::of(&session.origin.subject);
-    let former = match &new.former {
-        Some(digest) => by_secret(to, digest).await?.map(|(bucket, id)| (bucket, id, *digest)),
-        None => None,
-    };
-    let (here, elsewhere) = match former {
-        Some(former) if former.0 == bucket => (Some(former), None),
+    let shard = Shard::of(&session.origin.subject);
+    if session.id.shard() != shard || new.secret.shard() != shard {
+        return Err(Failure::impossible("a session whose id or secret was made for another subject"));
+    }
+    let (here, elsewhere) = match new.former {
+        Some(former) if former.shard() == shard => (Some(former), None),
         elsewhere => (None, elsewhere),
     };
-
-    let live_for = pointer_ttl(session.absolute_expires_at, new.now);
-    let secret = target_text(bucket, &session.id);
-    let made = [
-        point(to, id_key(&session.id), &bucket.text(), live_for).await?,
-        point(to, secret_key(&new.secret), &secret, live_for).await?,
-    ];
-
-    let mut script = scripts::CREATE.key(bucket.key());
+    let mut script = scripts::CREATE.key(shard_key(shard));
     script
         .arg(milliseconds(new.now))
         .arg(session.id.as_str())
@@ -47,75 +36,51 @@ pub(super) async fn create(
             AtLimit::EndOldest => "end-oldest",
             AtLimit::Refuse => "refuse",
         })
-        .arg(milliseconds(new.idle_since));
-    match &here {
-        Some((_, id, digest)) => script.arg(id.as_str()).arg(digest.as_bytes()),
-        None => script.arg("").arg(""),
-    };
-    script
+        .arg(milliseconds(new.idle_since))
+        .arg(here.as_ref().map_or_else(Default::default, SecretDigest::as_bytes))
+        .arg(new.secret.as_bytes())
+        .arg(record::text(session, attributes)?)
         .arg(milliseconds(session.created_at))
         .arg(milliseconds(session.last_active_at))
         .arg(milliseconds(session.absolute_expires_at))
         .arg(ttl(session.absolute_expires_at, new.now))
-        .arg(ttl(new.proof.keep_until, new.now))
-        .arg(new.activity.len());
+        .arg(ttl(new.proof.keep_until, new.now));
     for activity in &new.activity {
         script.arg(activity.id.as_str()).arg(milliseconds(activity.at));
     }
-    script.arg("secret").arg(new.secret.as_bytes()).arg("rotation").arg(0);
-    script.arg("subject").arg(session.origin.subject.as_str()).arg("origin").arg(origin_text(session)?);
-    script.arg("last_active_at").arg(milliseconds(session.last_active_at));
-    script.arg("absolute_expires_at").arg(milliseconds(session.absolute_expires_at));
-    script.arg("attributes_version").arg(session.attributes_version).arg("attributes").arg(attributes);
-
-    let created = reply::created(script.invoke_async(to).await?)?;
-    let Created::Stored { mut ended } = created else {
-        forget(to, made).await;
-        return Ok(created);
-    };
-    if let Some((bucket, id, digest)) = elsewhere {
-        ended.splice(0..0, replace(to, bucket, &id, &digest, new.now).await?);
+    let mut created = reply::created(script.invoke_async(to).await?)?;
+    if let (Created::Stored { ended }, Some(former)) = (&mut created, elsewhere) {
+        ended.splice(0..0, replace(to, &former, new.now).await?);
     }
-    Ok(Created::Stored { ended })
+    Ok(created)
 }
 
 async fn replace(
     to: &mut MultiplexedConnection,
-    bucket: Bucket,
-    id: &SessionId,
     secret: &SecretDigest,
     now: OffsetDateTime,
 ) -> Result<Vec<Ended>, Failure> {
-    let mut script = scripts::REPLACE.key(bucket.key());
-    script.arg(milliseconds(now)).arg(id.as_str()).arg(secret.as_bytes());
+    let mut script = scripts::REPLACE.key(shard_key(secret.shard()));
+    script.arg(milliseconds(now)).arg(secret.as_bytes());
     reply::ended(script.invoke_async(to).await?)
 }
 
 pub(super) async fn rotate(to: &mut MultiplexedConnection, rotation: &Rotation) -> Result<Rotated, Failure> {
-    let Some((bucket, id)) = by_secret(to, &rotation.from).await? else { return Ok(Rotated::NotCurrent) };
-    if id != rotation.id {
-        return Ok(Rotated::NotCurrent);
+    let shard = rotation.id.shard();
+    if rotation.to.shard() != shard {
+        return Err(Failure::impossible("a secret that was made for another subject"));
     }
-    let live_for = reply::integer(cmd("PTTL").arg(secret_key(&rotation.from)).query_async(to).await?)?;
-    if live_for <= 0 {
-        return Ok(Rotated::NotCurrent);
-    }
-    let made = point(to, secret_key(&rotation.to), &target_text(bucket, &id), live_for).await?;
-    let mut script = scripts::ROTATE.key(bucket.key());
+    let mut script = scripts::ROTATE.key(shard_key(shard));
     script
         .arg(milliseconds(rotation.now))
-        .arg(id.as_str())
+        .arg(rotation.id.as_str())
         .arg(rotation.from.as_bytes())
         .arg(rotation.to.as_bytes())
         .arg(rotation.sealed.as_bytes())
         .arg(milliseconds(rotation.accepted_until))
         .arg(ttl(rotation.accepted_until, rotation.now))
         .arg(MOST_SUCCESSORS);
-    let rotated = reply::rotated(script.invoke_async(to).await?)?;
-    if rotated == Rotated::NotCurrent {
-        forget(to, [made]).await;
-    }
-    Ok(rotated)
+    reply::rotated(script.invoke_async(to).await?)
 }
 
 pub(super) async fn end(
@@ -124,47 +89,18 @@ pub(super) async fn end(
     reason: EndReason,
     now: OffsetDateTime,
 ) -> Result<Vec<Ended>, Failure> {
-    let (which, id, subject) = match ending {
-        Ending::One(id) => ("one", id.as_str(), ""),
-        Ending::OneOf(id, subject) => ("one-of", id.as_str(), subject.as_str()),
-        Ending::AllOf(subject) => ("all", "", subject.as_str()),
-        Ending::OthersOf(subject, id) => ("others", id.as_str(), subject.as_str()),
+    let (shard, which, id, subject) = match ending {
+        Ending::One(id) => (id.shard(), "one", Some(id), None),
+        Ending::OneOf(id, subject) => (Shard::of(subject), "one-of", Some(id), Some(subject)),
+        Ending::AllOf(subject) => (Shard::of(subject), "all", None, Some(subject)),
+        Ending::OthersOf(subject, id) => (Shard::of(subject), "others", Some(id), Some(subject)),
     };
-    let buckets: Vec<Bucket> = match ending {
-        Ending::One(id) => {
-            by_id(to, id).await?.map_or_else(|| Bucket::all().collect(), |bucket| vec![bucket])
-        }
-        Ending::OneOf(_, subject) | Ending::AllOf(subject) | Ending::OthersOf(subject, _) => {
-            vec![Bucket::of(subject)]
-        }
-    };
-    let mut ended = Vec::new();
-    for bucket in buckets {
-        let mut script = scripts::END.key(bucket.key());
-        script.arg(milliseconds(now)).arg(reason.as_str()).arg(which).arg(id).arg(subject);
-        ended.extend(reply::ended(script.invoke_async(to).await?)?);
-    }
-    Ok(ended)
-}
-
-/// Sets a pointer that is not there yet, and hands it back if this call made it.
-async fn point(
-    to: &mut MultiplexedConnection,
-    pointer: String,
-    target: &str,
-    live_for: i64,
-) -> Result<Option<String>, Failure> {
-    let set: Value =
-        cmd("SET").arg(&pointer).arg(target).arg("NX").arg("PX").arg(live_for).query_async(to).await?;
-    Ok((set == Value::Okay).then_some(pointer))
-}
-
-/// Pointers to what was refused, and that nobody else knows of. What is left lying around has its time to live.
-async fn forget(to: &mut MultiplexedConnection, made: impl IntoIterator<Item = Option<String>>) {
-    for pointer in made.into_iter().flatten() {
-        let deleted: Result<Value, _> = cmd("DEL").arg(pointer).query_async(to).await;
-        if let Err(error) = deleted {
-            tracing::debug!(%error, "a pointer to nothing stays until its time is up");
-        }
-    }
+    let mut script = scripts::END.key(shard_key(shard));
+    script
+        .arg(milliseconds(now))
+        .arg(reason.as_str())
+        .arg(which)
+        .arg(id.map_or("", SessionId::as_str))
+        .arg(subject.map_or("", Subject::as_str));
+    reply::ended(script.invoke_async(to).await?)
 }

@@ -127,12 +127,14 @@ pub async fn activity_counts_before_anything_is_idle(store: Store) {
 }
 
 pub async fn s03_the_former_session_ends_with_the_login(store: Store) {
-    create(&store, login(1, "usr_1", START)).await;
-    // Whoever's it was: the browser that had it has another now.
-    let new = NewSession { former: Some(secret(1).digest()), ..login(2, "usr_2", at(1)) };
-    assert_eq!(ids(&create(&store, new).await), [(id(1), EndReason::Replaced)]);
-    assert_eq!(found(&store, 1, at(1)).await, None);
-    assert_eq!(found(&store, 2, at(1)).await, Some(id(2)));
+    // Whoever's it was, and wherever it is: the browser that had it has another now.
+    for (old, new) in [(1, 2), (11, ELSEWHERE)] {
+        create(&store, login(old, "usr_1", START)).await;
+        let login = NewSession { former: Some(secret(old).digest()), ..login(new, "usr_2", at(1)) };
+        assert_eq!(ids(&create(&store, login).await), [(id(old), EndReason::Replaced)]);
+        assert_eq!(found(&store, old, at(1)).await, None);
+        assert_eq!(found(&store, new, at(1)).await, Some(id(new)));
+    }
     let planted = NewSession { former: Some(secret(77).digest()), ..login(3, "usr_2", at(2)) };
     assert_eq!(create(&store, planted).await, []);
     assert_eq!(found(&store, 77, at(2)).await, None, "what a client sends never becomes a session");

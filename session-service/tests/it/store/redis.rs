@@ -13,11 +13,11 @@ use chassis::lifecycle::Lifecycle;
 use redis::Value;
 use servers::Redis;
 use session_service::domain::{AtLimit, EndReason, Limit, SealedSuccessor, SessionSecret};
-use session_service::store::{Created, Ending, NewSession, Rotated, Rotation, Sweep};
+use session_service::store::{Activity, Created, Ending, NewSession, Rotated, Rotation, StoreError, Sweep};
 
 use super::{
-    LIFETIMES, START, Store, all_at_once, at, attributes, create, found, id, login, rotate, rotation, secret,
-    store_on,
+    ELSEWHERE, LIFETIMES, START, Store, all_at_once, at, attributes, create, found, id, login, rotate,
+    rotation, secret, store_on,
 };
 
 const PATIENT: Duration = Duration::from_secs(30);
@@ -35,10 +35,10 @@ async fn two_on(server: &Redis, lives: &[Lifecycle; 2]) -> [Store; 2] {
 }
 
 /// Everything that the server holds: keys, milliseconds they may live, and their contents.
-async fn contents(server: &Redis) -> Vec<(String, i64, Value)> {
+async fn contents(server: &Redis) -> Vec<(Vec<u8>, i64, Value)> {
     let client = redis::Client::open(server.url()).unwrap();
     let mut to = client.get_multiplexed_async_connection().await.unwrap();
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut to).await.unwrap();
+    let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query_async(&mut to).await.unwrap();
     let mut all = Vec::new();
     for key in keys {
         let lives: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut to).await.unwrap();
@@ -47,7 +47,7 @@ async fn contents(server: &Redis) -> Vec<(String, i64, Value)> {
             "hash" => redis::cmd("HGETALL").arg(&key).clone(),
             "zset" => redis::cmd("ZRANGE").arg(&key).arg(0).arg(-1).clone(),
             "string" => redis::cmd("GET").arg(&key).clone(),
-            other => panic!("{key} is a {other}"),
+            other => panic!("{} is a {other}", key.escape_ascii()),
         };
         all.push((key, lives, read.query_async(&mut to).await.unwrap()));
     }
@@ -117,15 +117,15 @@ async fn what_happens_once_happens_once_over_replicas() {
     assert_eq!(ended.into_iter().sum::<usize>(), 1);
 }
 
-/// Subjects in one bucket and in two: the second is two transitions.
+/// Subjects in one shard and in two: the second is two transitions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn s03_the_former_session_ends_although_it_rotates_at_that_moment() {
     let (server, lives) = (Redis::start(), [life(), life()]);
     let [one, other] = two_on(&server, &lives).await;
     for round in 0..60_u64 {
-        let of = if round % 2 == 0 { "usr_1" } else { "usr_2" };
-        let (old, rotated, new) = (1000 + round, 2000 + round, 3000 + round);
-        create(&one, login(old, of, at(0))).await;
+        let first = if round % 2 == 0 { 1000 } else { ELSEWHERE };
+        let (old, rotated, new) = (first + round, first + 1000 + round, 3000 + round);
+        create(&one, login(old, "usr_1", at(0))).await;
         let replacing = NewSession { former: Some(secret(old).digest()), ..login(new, "usr_1", at(1)) };
         let (created, _) =
             tokio::join!(one.create(replacing), other.rotate(rotation(old, old, rotated, at(1))));
@@ -143,68 +143,95 @@ async fn s03_the_former_session_ends_although_it_rotates_at_that_moment() {
 async fn s02_no_secret_is_in_redis() {
     let (server, life) = (Redis::start(), life());
     let store = shared_on(&server, &life).await;
-    let bytes: [u8; 32] = std::array::from_fn(|position| position as u8 ^ 0xa5);
-    let successor: [u8; 32] = std::array::from_fn(|position| position as u8 ^ 0x5a);
-    let (first, second) = (SessionSecret::new(bytes), SessionSecret::new(successor));
-    create(&store, NewSession { secret: first.digest(), ..login(1, "usr_1", START) }).await;
+    let drawn = |of: u8| {
+        let mut bytes: [u8; 32] = std::array::from_fn(|position| position as u8 ^ of);
+        let secret = SessionSecret::draw(id(1).shard(), || {
+            bytes[31] = bytes[31].wrapping_add(1);
+            bytes
+        });
+        (bytes, secret)
+    };
+    let (first, second) = (drawn(0xa5), drawn(0x5a));
+    create(&store, NewSession { secret: first.1.digest(), ..login(1, "usr_1", START) }).await;
     let rotation = Rotation {
-        from: first.digest(),
-        to: second.digest(),
-        sealed: SealedSuccessor::seal(&second, &first, &id(1), [7; 12]).unwrap(),
+        from: first.1.digest(),
+        to: second.1.digest(),
+        sealed: SealedSuccessor::seal(&second.1, &first.1, &id(1), [7; 12]).unwrap(),
         ..rotation(1, 1, 2, at(1))
     };
     assert_eq!(store.rotate(rotation).await.unwrap(), Rotated::Done);
     let all = contents(&server).await;
     let mut held = Vec::new();
     for (key, _, value) in &all {
-        held.push(key.as_bytes());
+        held.push(key.as_slice());
         let items = match value {
             Value::Array(items) => items.as_slice(),
             one => std::slice::from_ref(one),
         };
         held.extend(items.iter().map(|item| {
-            let Value::BulkString(bytes) = item else { panic!("{key}: {item:?}") };
+            let Value::BulkString(bytes) = item else { panic!("{}: {item:?}", key.escape_ascii()) };
             bytes.as_slice()
         }));
     }
     let contains =
         |needle: &[u8]| held.iter().any(|one| one.windows(needle.len()).any(|part| part == needle));
     assert!(contains(id(1).as_str().as_bytes()), "the search finds what is there");
-    assert!(contains(second.digest().as_bytes()));
-    for (bytes, secret) in [(bytes, first), (successor, second)] {
+    assert!(contains(second.1.digest().as_bytes()));
+    for (bytes, secret) in [first, second] {
         assert!(!contains(&bytes));
         assert!(!contains(secret.expose().as_bytes()));
     }
 }
 
-/// No session may outlive the pointer by which it is ended.
 #[tokio::test]
-async fn every_key_has_a_time_to_live_and_pointers_the_longest() {
+async fn every_key_has_a_time_to_live_and_a_sweep_leaves_none() {
     let (server, life) = (Redis::start(), life());
     let store = shared_on(&server, &life).await;
     create(&store, login(1, "usr_1", START)).await;
     rotate(&store, 1, 1, 11, at(1)).await;
-    create(&store, login(2, "usr_2", START)).await;
-    store.end(Ending::One(id(2)), EndReason::Logout, at(1)).await.unwrap();
-    let all = contents(&server).await;
+    rotate(&store, 1, 11, 12, at(2)).await;
+    create(&store, login(ELSEWHERE, "usr_2", START)).await;
+    store.record_activity(&[Activity { id: id(ELSEWHERE), at: at(1) }]).await.unwrap();
+    store.set_attributes(&id(ELSEWHERE), 0, &attributes(&[("cart", b"3")]), at(1)).await.unwrap();
     let day = 24 * 60 * 60 * 1_000;
     let absolute = i64::try_from(LIFETIMES.absolute.as_millis()).unwrap();
-    for (key, lives, _) in &all {
-        assert!(*lives > day / 2, "{key} lives for {lives}");
-        let is_pointer = key.starts_with("latchkey:session:");
-        assert_eq!(is_pointer, *lives > absolute + day, "{key} lives for {lives}");
+    let live = |all: &[(Vec<u8>, i64, Value)]| {
+        for (key, lives, _) in all {
+            let key = key.escape_ascii();
+            assert!(*lives > day / 2 && *lives <= absolute + day, "{key} lives for {lives}");
+        }
+        all.len()
+    };
+    // Of each subject the session, its secret, those of its subject, all, over and idle ones, and its proof; then what two
+    // former secrets find, the rotations and their windows.
+    assert_eq!(live(&contents(&server).await), 2 * 7 + 2 + 2);
+    // What is kept under a secret goes with its session, and neither later nor sooner.
+    let until = async |key: Vec<u8>| {
+        let client = redis::Client::open(server.url()).unwrap();
+        let mut to = client.get_multiplexed_async_connection().await.unwrap();
+        let until: i64 = redis::cmd("PEXPIRETIME").arg(key).query_async(&mut to).await.unwrap();
+        until
+    };
+    for (number, current) in [(1, 12), (ELSEWHERE, ELSEWHERE)] {
+        let shard = format!("latchkey:{{sessions-{}}}", id(number).shard().number());
+        let session = until(format!("{shard}:session:{}", id(number)).into_bytes()).await;
+        let secret = [shard.as_bytes(), b":secret:", secret(current).digest().as_bytes()].concat();
+        assert_eq!(until(secret).await, session);
+        assert!(session > 0);
     }
-    assert_eq!(all.iter().filter(|(key, _, _)| key.starts_with("latchkey:session:")).count(), 5);
+    store.end(Ending::One(id(ELSEWHERE)), EndReason::Logout, at(1)).await.unwrap();
+    // Its tombstone, when that is over, and its proof.
+    assert_eq!(live(&contents(&server).await), 7 + 2 + 2 + 3);
 
     let over = Sweep { now: START + LIFETIMES.absolute, idle_before: None, most: 100 };
-    assert_eq!(store.sweep(over).await.unwrap().sessions, 2);
-    let left: Vec<String> = contents(&server).await.into_iter().map(|(key, _, _)| key).collect();
-    assert!(left.iter().all(|key| key.starts_with("latchkey:session:")), "{left:?}");
+    let swept = store.sweep(over).await.unwrap();
+    assert_eq!((swept.sessions, swept.proofs), (2, 2));
+    let left = contents(&server).await;
+    assert!(left.is_empty(), "{left:?}");
 }
 
-/// What a refused login or rotation would have pointed to is not left for a day.
 #[tokio::test]
-async fn what_is_refused_leaves_no_pointer() {
+async fn what_is_refused_leaves_nothing() {
     let (server, life) = (Redis::start(), life());
     let store = shared_on(&server, &life).await;
     let first = login(1, "usr_1", START);
@@ -222,15 +249,22 @@ async fn what_is_refused_leaves_no_pointer() {
     assert_eq!(found(&store, 1, at(1)).await, Some(id(1)));
 }
 
+/// They would not be found where they are looked for.
 #[tokio::test]
-async fn an_ending_does_not_depend_on_its_pointer() {
+async fn an_id_or_a_secret_of_another_shard_is_not_stored() {
     let (server, life) = (Redis::start(), life());
     let store = shared_on(&server, &life).await;
+    let mut odd_id = login(1, "usr_1", START);
+    odd_id.session.id = id(ELSEWHERE);
+    let odd_secret = NewSession { secret: secret(ELSEWHERE).digest(), ..login(1, "usr_1", START) };
+    for odd in [odd_id, odd_secret] {
+        assert!(matches!(store.create(odd).await, Err(StoreError::Corrupt(_))));
+    }
+    assert!(contents(&server).await.is_empty());
     create(&store, login(1, "usr_1", START)).await;
-    assert_eq!(server.command(&format!("DEL latchkey:session:id:{}", id(1))).unwrap(), ":1");
-    let ended = store.end(Ending::One(id(1)), EndReason::Administration, at(1)).await.unwrap();
-    assert_eq!(super::ids(&ended), [(id(1), EndReason::Administration)]);
-    assert_eq!(found(&store, 1, at(1)).await, None);
+    let odd = store.rotate(rotation(1, 1, ELSEWHERE, at(1))).await;
+    assert!(matches!(odd, Err(StoreError::Corrupt(_))), "{odd:?}");
+    assert_eq!(found(&store, 1, at(1)).await, Some(id(1)));
 }
 
 /// Kill after kill: with its file nothing that was answered is lost; without it everything is, or this test shows nothing.

@@ -259,7 +259,7 @@ pub async fn evicts(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     let control = observe("F11-control", &mut stack, &plan.for_control(), Care::Full, async |_, _| {
         tell(
             &redis,
-            "CONFIG SET maxmemory-policy allkeys-lru\r\nCONFIG SET maxmemory 1\r\nSET latchkey-faults 1\r\nCONFIG SET maxmemory 0\r\nCONFIG SET maxmemory-policy noeviction",
+            "CONFIG SET maxmemory-policy allkeys-lru\r\nCONFIG SET maxmemory 1\r\nSET latchkey-faults 1\r\nCONFIG SET maxmemory 0\r\nCONFIG SET maxmemory-policy noeviction\r\nCONFIG RESETSTAT",
         )
     })
     .await?

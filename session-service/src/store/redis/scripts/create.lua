@@ -1,13 +1,12 @@
 local now, id, subject, jti = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local most, refuses, idle_since = tonumber(ARGV[6]), ARGV[7] == 'refuse', tonumber(ARGV[8])
-local former_id, former_digest = ARGV[9], ARGV[10]
-local created, active, expires, ttl, proof_ttl = ARGV[11], ARGV[12], ARGV[13], tonumber(ARGV[14]), tonumber(ARGV[15])
-local activities = tonumber(ARGV[16])
+local former_digest, digest, text = ARGV[9], ARGV[10], ARGV[11]
+local created, active, expires, ttl, proof_ttl = ARGV[12], ARGV[13], ARGV[14], tonumber(ARGV[15]), tonumber(ARGV[16])
 
 if redis.call('ZSCORE', PROOFS, jti) then return { 'spent' } end
 
 local seen = {}
-for at = 17, 16 + 2 * activities, 2 do
+for at = 17, #ARGV, 2 do
   local known = seen[ARGV[at]]
   seen[ARGV[at]] = math.max(known or 0, tonumber(ARGV[at + 1]))
 end
@@ -21,7 +20,8 @@ local function with_activity(session)
 end
 
 local replaced
-if former_id ~= '' then
+local former_id = former_digest ~= '' and id_by_secret(former_digest)
+if former_id then
   local session = read(former_id)
   if is_open(session, now) and accepts(session, former_digest, now) then
     with_activity(session)
@@ -52,7 +52,9 @@ local ended = {}
 if replaced then ended[1] = finish(replaced, now, 'replaced') end
 for position = 1, math.min(beyond, #live) do ended[#ended + 1] = finish(live[position], now, 'limit') end
 
-redis.call('HSET', session_key(id), unpack(ARGV, 17 + 2 * activities))
+redis.call('SET', secret_key(digest), text, 'PX', ttl)
+redis.call('HSET', session_key(id), 'subject', subject, 'secret', digest, 'rotation', 0,
+  'absolute_expires_at', expires, 'last_active_at', active)
 redis.call('PEXPIRE', session_key(id), ttl)
 redis.call('ZADD', subject_key(subject), created, id)
 redis.call('ZADD', ALL, created, id)

@@ -1,4 +1,4 @@
-local now, digest = tonumber(ARGV[1]), ARGV[2]
+local now, id, digest = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local session = read(id)
 if not (is_open(session, now) and accepts(session, digest, now)) then return false end
 local chain = {}
@@ -12,4 +12,4 @@ if session.secret ~= digest then
   table.sort(chain, function(one, other) return one[1] < other[1] end)
   for position, link in ipairs(chain) do chain[position] = link[2] end
 end
-return { record(id), chain }
+return { record(session), chain }

@@ -1,12 +1,14 @@
--- Every key is of one bucket and so in one slot: KEYS[1] is the bucket, the others are made from it. What is read is read
--- before anything is written, and the first write is one that a full server refuses: a script does all of it or nothing.
-local bucket = KEYS[1]
-local ALL, OVER, IDLE = bucket .. ':all', bucket .. ':over', bucket .. ':idle'
-local WINDOWS, PROOFS = bucket .. ':windows', bucket .. ':proofs'
+-- Every key is of one shard and so in one slot: KEYS[1] is the shard, the others are made from it. What cannot be is found
+-- out before anything is written, and a full server refuses the first write or none: a script does all of it or nothing.
+-- Only a server that denies one of the commands stops one midway. So an ending begins with what its secret finds.
+local shard = KEYS[1]
+local ALL, OVER, IDLE = shard .. ':all', shard .. ':over', shard .. ':idle'
+local WINDOWS, PROOFS = shard .. ':windows', shard .. ':proofs'
 
-local function session_key(id) return bucket .. ':session:' .. id end
-local function former_key(id) return bucket .. ':former:' .. id end
-local function subject_key(subject) return bucket .. ':subject:' .. subject end
+local function session_key(id) return shard .. ':session:' .. id end
+local function secret_key(digest) return shard .. ':secret:' .. digest end
+local function former_key(id) return shard .. ':former:' .. id end
+local function subject_key(subject) return shard .. ':subject:' .. subject end
 
 -- Lengthens a time to live, and never shortens one.
 local function keep(key, ttl)
@@ -16,6 +18,7 @@ end
 local function read(id)
   local fields = redis.call('HMGET', session_key(id), 'subject', 'secret', 'absolute_expires_at', 'last_active_at', 'ended_at')
   if not fields[1] then return nil end
+  if not (tonumber(fields[3]) and tonumber(fields[4])) then error('a session that cannot be') end
   return {
     id = id,
     subject = fields[1],
@@ -26,9 +29,16 @@ local function read(id)
   }
 end
 
--- A session as it is answered, as record.rs has it.
-local FIELDS = { 'subject', 'origin', 'last_active_at', 'absolute_expires_at', 'attributes_version', 'attributes' }
-local function record(id) return redis.call('HMGET', session_key(id), unpack(FIELDS)) end
+-- What is kept under a secret, as record.rs has it: the id, digits of the last activity, all else.
+local ID, MOMENT = 30, 15
+
+-- Of an open session, as it is answered.
+local function record(session) return redis.call('GET', secret_key(session.secret)) end
+
+local function id_by_secret(digest)
+  local text = redis.call('GET', secret_key(digest))
+  return text and string.sub(text, 1, ID)
+end
 
 local function is_open(session, now) return session and not session.ended and now < session.expires end
 
@@ -47,21 +57,33 @@ local function accepts(session, digest, now)
   return now < accepted_until
 end
 
+-- Of an open session.
 local function touch(session, at)
+  local text = record(session)
+  if text then
+    text = string.sub(text, 1, ID) .. string.format('%0' .. MOMENT .. '.0f', at) .. string.sub(text, ID + MOMENT + 1)
+    redis.call('SET', secret_key(session.secret), text, 'KEEPTTL')
+  end
   redis.call('HSET', session_key(session.id), 'last_active_at', at)
   redis.call('ZADD', IDLE, at, session.id)
 end
 
+local function close_window(id, digest)
+  redis.call('HDEL', former_key(id), digest)
+  redis.call('DEL', secret_key(digest))
+  redis.call('ZREM', WINDOWS, id .. digest)
+end
+
 local function close_windows(id)
-  for _, digest in ipairs(redis.call('HKEYS', former_key(id))) do redis.call('ZREM', WINDOWS, id .. digest) end
-  redis.call('DEL', former_key(id))
+  for _, digest in ipairs(redis.call('HKEYS', former_key(id))) do close_window(id, digest) end
 end
 
 -- The session becomes its own tombstone, under the time to live that it began with.
 local function finish(session, now, reason)
-  redis.call('HSET', session_key(session.id), 'ended_at', now, 'end_reason', reason, 'attributes', '{}')
-  redis.call('HDEL', session_key(session.id), 'secret')
+  redis.call('DEL', secret_key(session.secret))
   close_windows(session.id)
+  redis.call('HSET', session_key(session.id), 'ended_at', now, 'end_reason', reason)
+  redis.call('HDEL', session_key(session.id), 'secret')
   redis.call('ZREM', subject_key(session.subject), session.id)
   redis.call('ZREM', ALL, session.id)
   redis.call('ZREM', IDLE, session.id)

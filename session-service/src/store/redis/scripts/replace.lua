@@ -1,4 +1,5 @@
-local now, id, digest = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local session = read(id)
+local now, digest = tonumber(ARGV[1]), ARGV[2]
+local id = id_by_secret(digest)
+local session = id and read(id)
 if not (is_open(session, now) and accepts(session, digest, now)) then return {} end
 return { finish(session, now, 'replaced') }

@@ -6,10 +6,13 @@ local function up_to(index, moment, most)
 end
 
 local function remove(id)
-  local subject = redis.call('HGET', session_key(id), 'subject')
+  local session = read(id)
   close_windows(id)
   redis.call('DEL', session_key(id))
-  if subject then redis.call('ZREM', subject_key(subject), id) end
+  if session then
+    if session.secret then redis.call('DEL', secret_key(session.secret)) end
+    redis.call('ZREM', subject_key(session.subject), id)
+  end
   for _, index in ipairs({ ALL, OVER, IDLE }) do redis.call('ZREM', index, id) end
 end
 
@@ -20,9 +23,7 @@ if idle_before ~= '' then idle = up_to(IDLE, idle_before, most_sessions - #sessi
 for _, id in ipairs(idle) do remove(id) end
 local windows = up_to(WINDOWS, now, most_successors)
 for _, member in ipairs(windows) do
-  local id, digest = string.sub(member, 1, 30), string.sub(member, 31)
-  redis.call('HDEL', former_key(id), digest)
-  redis.call('ZREM', WINDOWS, member)
+  close_window(string.sub(member, 1, ID), string.sub(member, ID + 1))
 end
 local proofs = up_to(PROOFS, now, most_proofs)
 for _, jti in ipairs(proofs) do redis.call('ZREM', PROOFS, jti) end

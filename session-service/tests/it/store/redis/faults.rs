@@ -188,20 +188,48 @@ async fn f11_a_server_that_begins_to_evict_is_not_used_until_it_stops() {
     assert_eq!(get(&store).await, Ok(true));
 }
 
-/// The negative control of the two before: what an evicting server does to sessions that nobody ended.
-#[tokio::test]
-async fn f11_an_evicting_server_loses_what_was_answered() {
-    let (server, life) = (Redis::start(), life());
-    let store = shared_on(&server, &life).await;
+/// Two hundred sessions, and what a server that evicts has left of them: faster than it is looked at.
+async fn evicting(life: &Lifecycle) -> (Redis, Store) {
+    let server = Redis::start();
+    let store = shared_on(&server, life).await;
     for number in 1..=200 {
         create(&store, login(number, &format!("usr_{number}"), START)).await;
     }
-    // Faster than it is looked at, and by hand: the store would not go on.
-    assert_eq!(server.command("CONFIG SET maxmemory-policy allkeys-random").unwrap(), "+OK");
-    assert_eq!(server.command("CONFIG SET maxmemory 1mb").unwrap(), "+OK");
+    for setting in ["maxmemory-policy allkeys-random", "maxmemory 1mb"] {
+        assert_eq!(server.command(&format!("CONFIG SET {setting}")).unwrap(), "+OK");
+    }
     server.command("SET one-more 1").unwrap();
-    assert_eq!(server.command("CONFIG SET maxmemory 0").unwrap(), "+OK");
-    assert_eq!(server.command("CONFIG SET maxmemory-policy noeviction").unwrap(), "+OK");
+    for setting in ["maxmemory 0", "maxmemory-policy noeviction"] {
+        assert_eq!(server.command(&format!("CONFIG SET {setting}")).unwrap(), "+OK");
+    }
+    (server, store)
+}
+
+/// A session of which a part is left could be found, and ended by nobody.
+#[tokio::test]
+async fn f11_a_server_that_has_evicted_is_not_used_until_it_was_emptied() {
+    let life = life();
+    life.readiness("store").ready();
+    let (server, store) = evicting(&life).await;
+    let told = until(&life, Result::is_err).await.unwrap_err();
+    assert!(told.contains("evicted_keys"), "{told}");
+    assert!(get(&store).await.unwrap_err().contains("evicted_keys"));
+    let refused = RedisStore::open(&settings(&server), &Lifecycle::new(Shutdown::default())).await.err();
+    assert!(matches!(refused, Some(OpenError::Unfit { .. })), "{refused:?}");
+    for command in ["FLUSHALL", "CONFIG RESETSTAT"] {
+        assert_eq!(server.command(command).unwrap(), "+OK");
+    }
+    until(&life, Result::is_ok).await.unwrap();
+    assert_eq!(get(&store).await, Ok(false));
+}
+
+/// The negative control of those before: what an evicting server does to sessions that nobody ended.
+#[tokio::test]
+async fn f11_an_evicting_server_loses_what_was_answered() {
+    let life = life();
+    let (server, store) = evicting(&life).await;
+    // By hand: the store would not go on.
+    assert_eq!(server.command("CONFIG RESETSTAT").unwrap(), "+OK");
     let mut lost = 0;
     for number in 1..=200 {
         loop {
@@ -237,8 +265,8 @@ async fn who_is_not_let_in_does_not_wait() {
 }
 
 /// As docs/operations.md says it.
-const RIGHTS: &str = "+info +get +set +del +pttl +script|load +evalsha +hget +hmget +hgetall +hkeys +hset +hdel +hincrby \
-    +zadd +zrem +zrange +zrangebyscore +zrevrangebyscore +zscore +pexpire";
+const RIGHTS: &str = "+info +get +mget +script|load +evalsha +set +del +hget +hmget +hgetall +hkeys +hset +hdel \
+    +hincrby +zadd +zrem +zrange +zrangebyscore +zrevrangebyscore +zscore +pttl +pexpire";
 
 #[tokio::test]
 async fn a_user_with_the_documented_rights_is_enough() {

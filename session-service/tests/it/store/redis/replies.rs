@@ -86,10 +86,14 @@ async fn a_full_server() {
     told(&server, "CONFIG SET maxmemory 1mb");
     until(&server, "SET full 1", "-OOM").await;
     let said = ask_everything(&store).await;
-    all_unavailable(&said.writes, "OOM");
-    assert!(said.reads.iter().all(Result::is_ok), "it can still be read");
+    // Endings come last, and take something away.
+    let (writes, endings) = said.writes.split_at(4);
+    all_unavailable(writes, "OOM");
+    assert!(said.reads.iter().chain(endings).all(Result::is_ok), "it can still be read, and end");
     told(&server, "CONFIG SET maxmemory 0");
-    is_untouched(&store).await;
+    for number in [1, 900, 901] {
+        assert_eq!(found(&store, number, at(3)).await, None, "{number}");
+    }
 }
 
 #[tokio::test]
@@ -139,16 +143,18 @@ async fn a_server_that_became_a_replica_is_noticed_by_looking() {
 #[tokio::test]
 async fn a_user_that_lacks_a_right() {
     let (server, _life, store) = with_session_1(&[]).await;
-    told(&server, "ACL SETUSER default -evalsha -hmget");
+    told(&server, "ACL SETUSER default -evalsha -mget");
     let said = ask_everything(&store).await;
     all_unavailable(&said.reads, "NoPerm");
     all_unavailable(&said.writes, "NoPerm");
-    told(&server, "ACL SETUSER default +evalsha +hmget");
+    told(&server, "ACL SETUSER default +evalsha +mget");
     is_untouched(&store).await;
-    // Without a pointer nothing can be looked for; that does not mean that there is nothing.
+    // Whether there is nothing under a secret cannot be asked: that does not mean that there is nothing.
     told(&server, "ACL SETUSER default -get");
-    let said = ask_everything(&store).await;
-    all_unavailable(&said.reads[..2], "NoPerm");
+    let Err(StoreError::Unavailable(source)) = store.find(secret(900).digest(), at(3)).await else {
+        panic!()
+    };
+    assert!(source.to_string().contains("NoPerm"), "{source}");
 }
 
 #[tokio::test]
@@ -214,41 +220,73 @@ async fn rewritten(server: &Redis) {
     }
 }
 
+/// Where the session of secret `number` is kept.
+fn secret_key(number: u64) -> Vec<u8> {
+    [b"latchkey:{sessions-12}:secret:", secret(number).digest().as_bytes()].concat()
+}
+
 /// What cannot be is no session and no "not found" either.
 #[tokio::test]
 async fn keys_that_hold_what_cannot_be() {
     let (server, _life, store) = with_session_1(&[]).await;
-    let bucket = "latchkey:{session-12}";
-    let session = format!("{bucket}:session:{}", id(1));
+    let shard = "latchkey:{sessions-12}";
+    let key = secret_key(1);
     let corrupt =
         |said: Result<(), StoreError>| assert!(matches!(said, Err(StoreError::Corrupt(_))), "{said:?}");
     let mut to = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let good: String = redis::cmd("GET").arg(&key).query_async(&mut to).await.unwrap();
+    let set = redis::cmd("SET").arg(&key).clone();
+    let (head, beginning) = good.split_once('\n').unwrap();
     let bad = [
-        ("origin", "{}"),
-        ("origin", "usr_1"),
-        ("subject", ""),
-        ("last_active_at", "x"),
-        ("absolute_expires_at", "9999999999999.5"),
-        ("attributes_version", "-1"),
-        ("attributes", "[]"),
+        String::new(),
+        "usr_1".to_owned(),
+        good[..id(1).as_str().len()].replace("ses_", "fam_"),
+        good[..good.len() - 1].to_owned(),
+        good[..40].to_owned(),
+        head.to_owned(),
+        format!("{head}\n{{}}"),
+        format!("{}\n{beginning}", head.replace(" {}", " []")),
+        format!("{}\n{beginning}", head.replace(" {}", "")),
+        format!("{}\n{beginning}", head.replace("0 {}", "-1 {}")),
+        format!("{}\n{beginning}", head.replace("00", "0x")),
+        good.replace("usr_1", ""),
+        good.replace("expires_at\":1", "expires_at\":1."),
     ];
-    for (field, value) in bad {
-        let good: String = redis::cmd("HGET").arg(&session).arg(field).query_async(&mut to).await.unwrap();
-        let set = redis::cmd("HSET").arg(&session).arg(field).clone();
-        let (): () = set.clone().arg(value).query_async(&mut to).await.unwrap();
+    for bad in bad {
+        assert_ne!(bad, good);
+        let (): () = set.clone().arg(&bad).query_async(&mut to).await.unwrap();
         corrupt(store.get(&id(1), at(1)).await.map(drop));
         corrupt(store.find(secret(1).digest(), at(1)).await.map(drop));
+        let (): () = set.clone().arg(&good).query_async(&mut to).await.unwrap();
+        assert!(store.get(&id(1), at(1)).await.unwrap().is_some(), "{bad}");
+        assert_eq!(found(&store, 1, at(3)).await, Some(id(1)), "{bad}");
+    }
+    // What transitions decide by: nothing is done by halves.
+    let session = format!("{shard}:session:{}", id(1));
+    for field in ["last_active_at", "absolute_expires_at"] {
+        let good: String = redis::cmd("HGET").arg(&session).arg(field).query_async(&mut to).await.unwrap();
+        let set = redis::cmd("HSET").arg(&session).arg(field).clone();
+        let (): () = set.clone().arg("x").query_async(&mut to).await.unwrap();
+        let said = store.end(Ending::AllOf(super::super::subject("usr_1")), EndReason::Logout, at(1)).await;
+        assert!(matches!(said, Err(StoreError::Unavailable(_))), "{said:?}");
         let (): () = set.clone().arg(good).query_async(&mut to).await.unwrap();
-        assert!(store.get(&id(1), at(1)).await.unwrap().is_some(), "{field}");
         assert_eq!(found(&store, 1, at(3)).await, Some(id(1)), "{field}");
     }
-    told(&server, &format!("SET latchkey:session:id:{} 99", id(1)));
-    corrupt(store.get(&id(1), at(1)).await.map(drop));
-    corrupt(store.end(Ending::One(id(1)), EndReason::Logout, at(1)).await.map(drop));
-    told(&server, &format!("SET latchkey:session:id:{} 12", id(1)));
+    // A session of which nothing is kept under its secret is not one that is not there, and in nobody else's way.
+    create(&store, login(2, "usr_1", START)).await;
+    let (): () = redis::cmd("DEL").arg(&key).query_async(&mut to).await.unwrap();
+    assert!(matches!(store.get(&id(1), at(1)).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.rotate(rotation(1, 1, 901, at(1))).await, Err(StoreError::Unavailable(_))));
+    store.record_activity(&[Activity { id: id(1), at: at(1) }]).await.unwrap();
+    assert_eq!(found(&store, 1, at(3)).await, None);
+    let all =
+        Listing { subject: None, after: None, most: 10, idle_since: START - LIFETIMES.idle, now: at(3) };
+    let listed = store.list(all).await.unwrap();
+    assert_eq!(listed.iter().map(|session| &session.id).collect::<Vec<_>>(), [&id(2)]);
+    let (): () = set.clone().arg(&good).query_async(&mut to).await.unwrap();
     // A key of another kind is a script that fails, and a login that does not happen.
-    assert_eq!(server.command(&format!("DEL {bucket}:proofs")).unwrap(), ":1");
-    told(&server, &format!("SET {bucket}:proofs 1"));
+    assert_eq!(server.command(&format!("DEL {shard}:proofs")).unwrap(), ":1");
+    told(&server, &format!("SET {shard}:proofs 1"));
     let refused = store.create(login(900, "usr_1", at(3))).await.unwrap_err();
     assert!(refused.source().unwrap().to_string().contains("WRONGTYPE"), "{refused:?}");
     assert!(matches!(refused, StoreError::Unavailable(_)));
@@ -264,21 +302,40 @@ async fn a_key_that_cannot_be_read_is_in_nobody_elses_way() {
     let (server, _life, store) = with_session_1(&[]).await;
     create(&store, login(2, "usr_1", START)).await;
     create(&store, login(3, "usr_1", START)).await;
-    let digest: String = secret(2).digest().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let keys =
-        [format!("latchkey:session:secret:{digest}"), format!("latchkey:{{session-12}}:session:{}", id(3))];
-    for key in keys {
-        assert_eq!(server.command(&format!("DEL {key}")).unwrap(), ":1");
-        assert_eq!(server.command(&format!("LPUSH {key} 1")).unwrap(), ":1");
-    }
+    let mut to = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let key = secret_key(2);
+    let (): () = redis::cmd("DEL").arg(&key).query_async(&mut to).await.unwrap();
+    let (): () = redis::cmd("LPUSH").arg(&key).arg(1).query_async(&mut to).await.unwrap();
+    let (): () = redis::cmd("SET").arg(secret_key(3)).arg("1").query_async(&mut to).await.unwrap();
     let find = |number| store.find(secret(number).digest(), at(1));
     let (first, second, third, nobody) = tokio::join!(find(1), find(2), find(3), find(4));
     assert_eq!(first.unwrap().unwrap().session.id, id(1));
-    for said in [second, third] {
-        let Err(StoreError::Unavailable(source)) = said else { panic!("{said:?}") };
-        assert!(source.to_string().contains("WRONGTYPE"), "{source}");
-    }
+    let Err(StoreError::Unavailable(source)) = second else { panic!("{second:?}") };
+    assert!(source.to_string().contains("WRONGTYPE"), "{source}");
+    assert!(matches!(third, Err(StoreError::Corrupt(_))), "{third:?}");
     assert!(nobody.unwrap().is_none());
+}
+
+/// A server that denies a command in the middle of a change: nobody keeps a session that was ended.
+#[tokio::test]
+async fn what_is_half_done_is_over_with_its_ending() {
+    for (denied, position) in
+        [("hincrby", 0), ("zadd", 0), ("hset", 0), ("hdel", 1), ("zrem", 1), ("hset", 1)]
+    {
+        let (server, _life, store) = with_session_1(&[]).await;
+        told(&server, &format!("ACL SETUSER default -{denied}"));
+        let ended = async || store.end(Ending::One(id(1)), EndReason::Logout, at(2)).await;
+        let refused = match position {
+            0 => store.rotate(rotation(1, 1, 901, at(1))).await.map(drop),
+            _ => ended().await.map(drop),
+        };
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{denied}: {refused:?}");
+        told(&server, &format!("ACL SETUSER default +{denied}"));
+        ended().await.unwrap();
+        for number in [1, 901] {
+            assert_eq!(found(&store, number, at(3)).await, None, "{denied}, secret {number}");
+        }
+    }
 }
 
 /// What makes it cheap: Redis runs nothing, it reads.
@@ -292,6 +349,16 @@ async fn a_current_secret_needs_no_script() {
     }
     let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut to).await.unwrap();
     let calls = |command: &str| info.contains(&format!("cmdstat_{command}:calls="));
-    assert!(info.contains("cmdstat_get:calls=3,") && info.contains("cmdstat_hmget:calls=2,"), "{info}");
+    assert!(info.contains("cmdstat_mget:calls=3,") && info.contains("cmdstat_get:calls=1,"), "{info}");
     assert!(!calls("evalsha"), "{info}");
+    // And those that are asked for at once it reads together.
+    told(&server, "CONFIG RESETSTAT");
+    let many = futures_util::future::join_all((0..100).map(|_| found(&store, 1, at(1)))).await;
+    assert!(many.iter().all(Option::is_some));
+    let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut to).await.unwrap();
+    let commands: u32 = info
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_mget:calls=")?.split(',').next()?.parse().ok())
+        .unwrap();
+    assert!(commands <= 10, "{info}");
 }
