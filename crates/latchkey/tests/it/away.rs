@@ -12,8 +12,9 @@ use servers::{Postgres, Sync};
 use tokio::time::{Instant, sleep};
 
 use crate::cable::Cable;
+use crate::outages::readme::{self, says};
 use crate::stack::{Builder, PASSWORD, Stack, Tokens, client, eventually};
-use crate::taken_back::{SHORT, acknowledged, begin, by_token, ended, log_out};
+use crate::taken_back::{SHORT, acknowledged, begin, by_token, ended, log_in, log_out};
 
 /// Beside those that are there: one that prefers old answers, one that tells no roles.
 const ROUTES: &str = "
@@ -68,11 +69,6 @@ pub async fn is_stale(gateway: &str, tokens: &Tokens) {
     assert_eq!(answer.headers()["x-latchkey-stale"], "true");
 }
 
-async fn log_in(gateway: &str) -> StatusCode {
-    let body = json!({ "identifier": "alice", "password": PASSWORD, "mode": "token" });
-    client().post(format!("{gateway}/v1/login")).json(&body).send().await.unwrap().status()
-}
-
 fn all(stack: &Stack, service: &str, signal: Signal) {
     for replica in 0..2 {
         stack.signal(&format!("{service}-{replica}"), signal);
@@ -81,6 +77,8 @@ fn all(stack: &Stack, service: &str, signal: Signal) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_policy_service_what_tells_roles_waits_and_tokens_end_as_usual() {
+    let (exact, ending) = ("200 for 3.75 s to 5 s, then 503", "tokens: as usual; roles: 503");
+    says(readme::NO_POLICY_SERVICE, [exact, "200, marked", ending, "by token 503"]);
     let server = Postgres::start(Sync::Off);
     let stack = with_routes(Builder::new().settings("policy", SHORT), &server.url()).await;
     stack.cli(&["role", "add", "app-admin", "document:read"]);
@@ -204,6 +202,7 @@ async fn with_cable(stack: &mut Stack) -> Cable {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_is_cut_off_is_the_only_one_that_waits() {
+    says(readme::CUT_OFF, ["there 503 after 5 s at most", "200, marked", "up to 5 s, for 5 s", "there 503"]);
     let server = Postgres::start(Sync::Off);
     let mut stack = with_routes(Builder::new().settings("auth", SHORT), &server.url()).await;
     let cable = with_cable(&mut stack).await;
@@ -232,6 +231,56 @@ async fn a_gateway_that_is_cut_off_is_the_only_one_that_waits() {
     becomes(cut, EXACT, &tokens, 200).await;
     for path in [EXACT, AVAILABLE] {
         is_refused(cut, path, &ends, 401).await;
+    }
+}
+
+/// The default, and how long after that whoever had not moved would have none.
+const LEASE: Duration = Duration::from_secs(5);
+const LONGER: Duration = Duration::from_secs(7);
+
+/// Of both in turn: a gateway that has moved from the one watches the other when that stands still.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_auth_service_that_stands_still_costs_no_token() {
+    let server = Postgres::start(Sync::Off);
+    let stack = with_routes(Builder::new(), &server.url()).await;
+    let gateways = stack.file.gateways.clone();
+    for still in ["auth-0", "auth-1"] {
+        let (stays, ends) = (stack.token("alice", PASSWORD).await, stack.token("alice", PASSWORD).await);
+        for gateway in &gateways {
+            becomes(gateway, EXACT, &stays, 200).await;
+            becomes(gateway, EXACT, &ends, 200).await;
+        }
+        stack.signal(still, Signal::STOP);
+        let (stopped, is_ended) = (Instant::now(), AtomicBool::new(false));
+        let calls = async {
+            let (mut asked, mut lost, mut stale) = (0, 0, 0);
+            while asked < 400 || stopped.elapsed() < LONGER || !is_ended.load(Ordering::Relaxed) {
+                for gateway in &gateways {
+                    for path in [EXACT, AVAILABLE] {
+                        let answer = by_token(gateway, path, &stays).await;
+                        asked += 1;
+                        lost += u32::from(answer.status() != StatusCode::OK);
+                        stale += u32::from(answer.headers().contains_key("x-latchkey-stale"));
+                    }
+                }
+            }
+            (asked, lost, stale)
+        };
+        let ending = async {
+            ended(&gateways[0], &ends).await;
+            is_ended.store(true, Ordering::Relaxed);
+        };
+        let ((asked, lost, stale), ()) = tokio::join!(calls, ending);
+        assert_eq!((lost, stale), (0, 0), "of {asked}, while {still} stood still for longer than {LEASE:?}");
+        stack.signal(still, Signal::CONT);
+        for gateway in ["gateway-0", "gateway-1"] {
+            has_lease(&stack, gateway).await;
+        }
+        for gateway in &gateways {
+            is_refused(gateway, EXACT, &ends, 401).await;
+            becomes(gateway, EXACT, &stays, 200).await;
+            eventually("a login", async || (log_in(gateway).await == StatusCode::OK).then_some(())).await;
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The table under "Outages" of docs/operations.md, cell by cell: the page is read, a service is killed, and what each row
 //! names is asked for. A row that nobody knows how to ask for fails, and so does a cell in other words.
 
+pub mod readme;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

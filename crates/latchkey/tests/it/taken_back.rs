@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use servers::{Postgres, Sync};
 
+use crate::outages::readme::{self, says};
 use crate::stack::{Builder, PASSWORD, Stack, Tokens, client, eventually};
 
 /// A lease that is over soon.
@@ -22,6 +23,17 @@ pub async fn begin(builder: Builder, database: &str) -> Stack {
 
 pub async fn by_token(gateway: &str, path: &str, tokens: &Tokens) -> Response {
     client().get(format!("{gateway}{path}")).bearer_auth(&tokens.access_token).send().await.unwrap()
+}
+
+pub async fn log_in(gateway: &str) -> StatusCode {
+    let body = json!({ "identifier": "alice", "password": PASSWORD, "mode": "token" });
+    client().post(format!("{gateway}/v1/login")).json(&body).send().await.unwrap().status()
+}
+
+async fn refresh(gateway: &str, tokens: &Tokens) -> StatusCode {
+    let token = tokens.refresh_token.as_str();
+    let form = [("grant_type", "refresh_token"), ("client_id", "first-party"), ("refresh_token", token)];
+    client().post(format!("{gateway}/oauth2/token")).form(&form).send().await.unwrap().status()
 }
 
 pub async fn log_out(gateway: &str, tokens: &Tokens) -> Response {
@@ -92,14 +104,16 @@ async fn j23_once_logging_out_is_answered_no_gateway_accepts_the_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_auth_service_that_dies_costs_no_token_and_delays_an_ending_by_a_lease_at_most() {
+    says(readme::ONE_AUTH_SERVICE, ["200", "200", "up to 5 s, for up to 10 s", "one retry"]);
     let server = Postgres::start(Sync::Off);
     let stack = begin(Builder::new(), &server.url()).await;
+    stack.add_routes(AVAILABLE, "/app/available/x").await;
     let gateways = stack.file.gateways.clone();
     let (tokens, ends) = (stack.token("alice", PASSWORD).await, stack.token("alice", PASSWORD).await);
     for gateway in &gateways {
         assert_eq!(by_token(gateway, "/app/token/x", &ends).await.status(), StatusCode::OK);
     }
-    stack.kill("auth-0");
+    stack.keep_away("auth-0");
     // As long as the ending waits for the leases that the dead one gave, and for a number of calls at least.
     let is_ended = AtomicBool::new(false);
     let calls = async {
@@ -107,6 +121,9 @@ async fn one_auth_service_that_dies_costs_no_token_and_delays_an_ending_by_a_lea
         while answers.len() < 200 || !is_ended.load(Ordering::Relaxed) {
             for gateway in &gateways {
                 answers.push(by_token(gateway, "/app/token/x", &tokens).await.status().as_u16());
+                let available = by_token(gateway, "/app/available/x", &tokens).await;
+                assert!(!available.headers().contains_key("x-latchkey-stale"));
+                answers.push(available.status().as_u16());
             }
         }
         answers
@@ -120,11 +137,21 @@ async fn one_auth_service_that_dies_costs_no_token_and_delays_an_ending_by_a_lea
     assert_eq!(lost, 0, "of {}: each has moved to the other long before its lease is over", answers.len());
     for gateway in &gateways {
         assert_eq!(by_token(gateway, "/app/token/x", &ends).await.status(), StatusCode::UNAUTHORIZED);
+        for is_refresh in [false, true] {
+            let once = async || {
+                if is_refresh { refresh(gateway, &tokens).await } else { log_in(gateway).await }
+            };
+            let first = once().await;
+            assert!(matches!(first, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE), "{first}");
+            assert!(first == StatusCode::OK || once().await == StatusCode::OK, "one retry is not enough");
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_stands_still_accepts_nothing_that_ended_meanwhile_when_it_goes_on() {
+    let others = "its own clients";
+    says(readme::NO_GATEWAY, [others, others, "up to 5 s, for 5 s", others]);
     let server = Postgres::start(Sync::Off);
     let stack = begin(Builder::new().settings("auth", SHORT), &server.url()).await;
     let gateways = stack.file.gateways.clone();
@@ -132,7 +159,10 @@ async fn a_gateway_that_stands_still_accepts_nothing_that_ended_meanwhile_when_i
     for gateway in &gateways {
         assert_eq!(by_token(gateway, "/app/token/x", &ends).await.status(), StatusCode::OK);
     }
+    let stays = stack.token("alice", PASSWORD).await;
     stack.signal("gateway-1", Signal::STOP);
+    assert_eq!(by_token(&gateways[0], "/app/token/x", &stays).await.status(), StatusCode::OK);
+    assert_eq!(log_in(&gateways[0]).await, StatusCode::OK);
     ended(&gateways[0], &ends).await;
     // A request that waits for it in the kernel is answered when it goes on.
     let waits = by_token(&gateways[1], "/app/token/x", &ends);
@@ -154,6 +184,8 @@ async fn a_gateway_that_stands_still_accepts_nothing_that_ended_meanwhile_when_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_auth_services_database_exact_routes_wait_for_it_and_others_say_that_they_are_stale() {
+    let exact = "200 for 3.75 s to 5 s, then 503";
+    says(readme::NO_AUTH_SERVICE, [exact, "200, marked `X-Latchkey-Stale`", "503", "503"]);
     let mut server = Postgres::start(Sync::On);
     let stack = begin(Builder::new().settings("auth", SHORT), &server.url()).await;
     let gateways = stack.file.gateways.clone();
@@ -183,6 +215,8 @@ async fn without_auth_services_database_exact_routes_wait_for_it_and_others_say_
         );
         let refused = log_out(gateway, &tokens).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "nobody is told that it ended");
+        assert_eq!(log_in(gateway).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refresh(gateway, &tokens).await, StatusCode::SERVICE_UNAVAILABLE);
     }
     server.restart();
     for gateway in &gateways {
