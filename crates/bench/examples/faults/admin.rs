@@ -114,6 +114,20 @@ impl Admin {
         bail!("{method} {path} is never acknowledged")
     }
 
+    /// The signing keys and the state that each is in.
+    pub async fn keys(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let all = self.does(Method::GET, "/v1/admin/keys", None).await?;
+        let keys = all["keys"].as_array().context("no keys")?.iter();
+        let member = |key: &Value, name: &str| key[name].as_str().unwrap_or_default().to_owned();
+        Ok(keys.map(|key| (member(key, "kid"), member(key, "state"))).collect())
+    }
+
+    /// The key that signs.
+    pub async fn active_key(&self) -> anyhow::Result<String> {
+        let active = self.keys().await?.into_iter().find(|(_, state)| state == "active");
+        Ok(active.context("no key is active")?.0)
+    }
+
     /// The user holds the role; the grant's id.
     pub async fn gives(&self, user: &str, role: &str) -> anyhow::Result<String> {
         let body = json!({ "subject": { "kind": "user", "id": user }, "role": role });

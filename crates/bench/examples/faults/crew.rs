@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
 use crate::stack::Stack;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
+const STOPPED_WITHIN: Duration = Duration::from_secs(15);
 
 pub struct Crew {
     program: PathBuf,
@@ -19,12 +22,18 @@ pub struct Crew {
     operations: BTreeMap<String, String>,
     /// Where each application listens.
     echoes: Vec<String>,
+    /// Processes whose wall clock is so far off, as libfaketime is told.
+    clocks: &'static [(&'static str, &'static str)],
     running: BTreeMap<String, Child>,
 }
 
 impl Crew {
     /// Stops the stack and runs its processes on its settings, until dropped.
-    pub async fn takes_over(stack: &mut Stack, program: &Path) -> anyhow::Result<Crew> {
+    pub async fn takes_over(
+        stack: &mut Stack,
+        program: &Path,
+        clocks: &'static [(&'static str, &'static str)],
+    ) -> anyhow::Result<Crew> {
         stack.stop();
         let echoes = stack.file.echo.iter().map(|url| url.trim_start_matches("http://").to_owned());
         let mut crew = Crew {
@@ -32,6 +41,7 @@ impl Crew {
             state: stack.state(),
             operations: stack.file.operations.clone(),
             echoes: echoes.collect(),
+            clocks,
             running: BTreeMap::new(),
         };
         for replica in 0..crew.echoes.len() {
@@ -44,6 +54,9 @@ impl Crew {
         for name in &names {
             crew.is_ready(name).await?;
         }
+        // Those are looked at from now on.
+        let pids = crew.running.iter().map(|(name, child)| Ok((name.clone(), child.id().try_into()?)));
+        stack.file.pids = pids.collect::<anyhow::Result<_>>()?;
         Ok(crew)
     }
 
@@ -58,6 +71,10 @@ impl Crew {
         } else {
             command.arg("--config").arg(self.state.join(format!("config/{name}.toml")));
         }
+        if let Some((_, ahead)) = self.clocks.iter().find(|(of, _)| *of == name) {
+            command.env("LD_PRELOAD", libfaketime()?).env("FAKETIME", ahead);
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.running.insert(name.to_owned(), command.spawn()?);
         Ok(())
@@ -70,6 +87,16 @@ impl Crew {
             child.wait()?;
         }
         Ok(())
+    }
+
+    /// How many of those that are to say it do not say that they are ready.
+    pub async fn not_ready(&self) -> anyhow::Result<usize> {
+        let (http, mut not_ready) = (crate::client::http()?, 0);
+        for operations in self.operations.values() {
+            let asked = http.get(format!("{operations}/readyz")).timeout(Duration::from_secs(2)).send().await;
+            not_ready += usize::from(!asked.is_ok_and(|answer| answer.status() == 200));
+        }
+        Ok(not_ready)
     }
 
     /// Resolves when it says that it is ready.
@@ -87,9 +114,27 @@ impl Crew {
     }
 }
 
+/// Debian keeps it in a folder for each architecture.
+fn libfaketime() -> anyhow::Result<PathBuf> {
+    let folders = fs::read_dir("/usr/lib")?.flatten();
+    let mut found = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    found.find(|library| library.exists()).context("libfaketime is not installed: run `cargo xtask setup`")
+}
+
 impl Drop for Crew {
     fn drop(&mut self) {
-        for child in self.running.values_mut() {
+        // Asked first: libfaketime has something to put away.
+        for (name, child) in &self.running {
+            if self.clocks.iter().any(|(of, _)| of == name) {
+                let _ = kill_process(Pid::from_child(child), Signal::TERM);
+            }
+        }
+        for (name, child) in &mut self.running {
+            let is_asked = self.clocks.iter().any(|(of, _)| of == name);
+            let until = Instant::now() + STOPPED_WITHIN;
+            while is_asked && matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -202,7 +202,7 @@ async fn hostile(world: &World) {
                 (family.name.clone(), family.refresh_token.clone(), family.access_token.clone())
             }),
             pools.foreign_token.clone(),
-            pools.expired_token.clone().filter(|(_, from)| *from < Instant::now()),
+            pools.expired.clone().filter(|expired| expired.from < Instant::now()),
             pools.sessions.get(at(pools.sessions.len())).cloned(),
         )
     };
@@ -234,7 +234,7 @@ async fn hostile(world: &World) {
         }
         (3, ..) => {
             // Of both, when there is an expired one.
-            let expired = expired.filter(|_| world.random(2) == 0).map(|(token, _)| token);
+            let expired = expired.filter(|_| world.random(2) == 0).map(|expired| expired.token);
             world.pools().expired_shown += u64::from(expired.is_some());
             send(Op::Hostile, "", &by_token(expired.unwrap_or(foreign))).await;
         }

@@ -36,6 +36,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::observe::Plan;
+use crate::rows::Row;
 
 #[derive(Parser)]
 #[command(name = "faults")]
@@ -45,10 +46,10 @@ struct Arguments {
     /// 15 s a row, no controls, judged by what must be zero and never by a time
     #[arg(long, conflicts_with = "gate")]
     smoke: bool,
-    /// 60 s a row, with controls, at the rate that a zero needs; what is of too few does not pass
+    /// 60 s a row and more, with controls, as hard and as often as a zero needs; what is of too few does not pass
     #[arg(long)]
     gate: bool,
-    /// Seconds of load in each run: 60, in smoke 15
+    /// Seconds of load in each run: 60, in smoke 15, in gate 120 where a fault must last a minute
     #[arg(long)]
     seconds: Option<u64>,
     /// Requests a second: 100, in smoke 60, in gate 400
@@ -69,8 +70,9 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn seconds(&self) -> u64 {
-        self.seconds.unwrap_or(if self.smoke { 15 } else { 60 })
+    fn seconds(&self, row: &Row) -> u64 {
+        let in_gate = row.in_gate.seconds.filter(|_| self.gate);
+        self.seconds.or(in_gate).unwrap_or(if self.smoke { 15 } else { 60 })
     }
 
     fn rate(&self) -> u64 {
@@ -99,7 +101,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let plan = Plan {
         program,
         folder: arguments.folder.clone(),
-        seconds: arguments.seconds(),
+        seconds: 0,
         rate: arguments.rate(),
         seed: arguments.seed,
         is_smoke: arguments.smoke,
@@ -113,8 +115,11 @@ fn main() -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         for row in rows {
             eprintln!("» {} {}", row.name, row.about);
-            let in_gate = row.times_in_gate.filter(|_| arguments.gate);
-            let plan = Plan { count: plan.count.or(in_gate), ..plan.clone() };
+            let plan = Plan {
+                count: plan.count.or(row.in_gate.times.filter(|_| arguments.gate)),
+                seconds: arguments.seconds(row),
+                ..plan.clone()
+            };
             match (row.run)(plan.clone()).await {
                 Ok(outcomes) => {
                     for outcome in outcomes {
@@ -144,9 +149,12 @@ mod tests {
     #[test]
     fn a_gate_sends_enough_and_does_not_pass_with_too_few() {
         let gate = arguments(&["--gate"]);
+        let row = |name: &str| rows::named(&[name.to_owned()], false).unwrap()[0];
+        let sent = gate.rate() * gate.seconds(row("F01"));
         // 15 and 10 of 100.
-        assert!(gate.rate() * gate.seconds() * 15 / 100 >= 3_000);
-        assert!(gate.rate() * gate.seconds() * 10 / 100 >= 1_000);
+        assert!(sent * 15 / 100 >= 3_000 && sent * 10 / 100 >= 1_000);
+        assert_eq!((gate.seconds(row("F05")), arguments(&[]).seconds(row("F05"))), (120, 60));
+        assert_eq!(arguments(&["--gate", "--seconds", "25"]).seconds(row("F05")), 25);
         assert!(gate.is_well("PASS") && !gate.is_well("TOO_FEW") && !gate.is_well("DISCARDED"));
         assert!(arguments(&[]).is_well("TOO_FEW"));
         assert!(arguments(&["--smoke"]).is_well("SMOKE"));

@@ -121,7 +121,7 @@ async fn begin(
     let ended = usize::try_from(plan.rate * plan.seconds / 20)?;
     world.seed(ended / 2 + 40, ended + 20).await.context("before the fault")?;
     world.pools().foreign_token = foreign_token(stack).await?;
-    world.pools().expired_token = expired;
+    world.pools().expired = expired;
     load::warm(&world).await;
     Ok(world)
 }

@@ -42,6 +42,8 @@ pub struct Outcome {
     over: Vec<String>,
     /// What must hold at any speed and does not.
     broken: Vec<String>,
+    /// What was asked for so often and was done less often.
+    few: Vec<String>,
     /// Whether the background ran, which sends hostile requests and ends things.
     has_background: bool,
     pub control: Control,
@@ -49,8 +51,7 @@ pub struct Outcome {
 
 impl Outcome {
     pub fn of(fault: &str, observed: &Observed) -> Outcome {
-        let mut outcome = Outcome::new(fault, observed.figures.clone());
-        outcome.has_background = true;
+        let mut outcome = Outcome::of_background(fault, observed.figures.clone());
         outcome.extra("rss_max_mb", observed.rss_mb);
         outcome.extra("leaked", observed.leaked);
         outcome.extra("expired", observed.expired);
@@ -58,6 +59,11 @@ impl Outcome {
             outcome.must("expired", observed.expired > 0);
         }
         outcome
+    }
+
+    /// As [`Outcome::new`], of a run in which the background ran too.
+    pub fn of_background(fault: &str, figures: Figures) -> Outcome {
+        Outcome { has_background: true, ..Outcome::new(fault, figures) }
     }
 
     pub fn new(fault: &str, figures: Figures) -> Outcome {
@@ -68,6 +74,7 @@ impl Outcome {
             extras: Vec::new(),
             over: Vec::new(),
             broken,
+            few: Vec::new(),
             has_background: false,
             control: Control::None,
         }
@@ -84,6 +91,13 @@ impl Outcome {
         }
     }
 
+    /// A count that shows too little where it is smaller.
+    pub fn at_least(&mut self, name: &str, count: usize, enough: usize) {
+        if count < enough {
+            self.few.push(format!("{name}<{enough}"));
+        }
+    }
+
     /// What must hold at any speed.
     pub fn must(&mut self, name: &str, holds: bool) {
         if !holds {
@@ -97,6 +111,10 @@ impl Outcome {
         self.extra("unavailable_p99_ms", p99_ms.map_or("none".to_owned(), |p99_ms| p99_ms.to_string()));
         self.must("some_503", p99_ms.is_some());
         self.at_most("unavailable_p99_ms", p99_ms.unwrap_or(0) as f64, limit_ms);
+    }
+
+    pub fn err_pct(&self) -> f64 {
+        self.figures.err_pct
     }
 
     pub fn nothing_lost(&mut self) {
@@ -124,7 +142,9 @@ impl Outcome {
     /// A row without the background says nothing about what it does not send at all.
     fn is_of_too_few(&self) -> bool {
         let is_few = |of: u64, enough: u64| of < enough && (of > 0 || self.has_background);
-        is_few(self.figures.hostile, ENOUGH_HOSTILE) || is_few(self.figures.revoked, ENOUGH_REVOKED)
+        let are_few =
+            is_few(self.figures.hostile, ENOUGH_HOSTILE) || is_few(self.figures.revoked, ENOUGH_REVOKED);
+        are_few || !self.few.is_empty()
     }
 
     pub fn line(&self, is_smoke: bool) -> String {
@@ -145,6 +165,9 @@ impl Outcome {
         }
         if !self.over.is_empty() {
             let _ = write!(line, " over={}", self.over.join(","));
+        }
+        if !self.few.is_empty() {
+            let _ = write!(line, " few={}", self.few.join(","));
         }
         let _ = match &self.control {
             Control::Fails(figure) => write!(line, " control=FAILS_AS_EXPECTED control_saw={figure}"),
@@ -172,6 +195,10 @@ mod tests {
         for few in [of(2_999, 1_000), of(3_000, 999), of(900, 600), of(3_000, 0)] {
             assert_eq!((few.verdict(false), few.verdict(true)), ("TOO_FEW", "SMOKE"));
         }
+        let mut seldom = of(3_000, 1_000);
+        seldom.at_least("families", 999, 1_000);
+        assert_eq!((seldom.verdict(false), seldom.verdict(true)), ("TOO_FEW", "SMOKE"));
+        assert!(seldom.line(false).contains(" few=families<1000 "));
         let mut broken = of(900, 600);
         broken.must("acked_lost", false);
         assert_eq!(broken.verdict(false), "FAIL");

@@ -8,6 +8,7 @@ use anyhow::bail;
 use crate::observe::Plan;
 use crate::outcome::Outcome;
 
+mod clocks;
 mod endings;
 mod families;
 mod gateway;
@@ -26,32 +27,56 @@ pub struct Row {
     pub name: &'static str,
     pub about: &'static str,
     is_smoke: bool,
-    /// How often it does what it counts under `--gate`, where the time of all rows is too short for what a zero needs.
-    pub times_in_gate: Option<usize>,
+    pub in_gate: InGate,
     pub run: Run,
+}
+
+/// What `--gate` asks of a row for which the time of all rows is too short. `None`: as all the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InGate {
+    /// How often it does what it counts.
+    pub times: Option<usize>,
+    /// Seconds of load. The fault is there for half of them.
+    pub seconds: Option<u64>,
+}
+
+const AS_ALL: InGate = InGate { times: None, seconds: None };
+
+const fn times(times: usize) -> InGate {
+    InGate { times: Some(times), ..AS_ALL }
+}
+
+const fn seconds(seconds: u64) -> InGate {
+    InGate { seconds: Some(seconds), ..AS_ALL }
 }
 
 macro_rules! row {
     ($name:literal, $about:literal, $smoke:literal, $run:path) => {
-        row!($name, $about, $smoke, $run, None)
+        row!($name, $about, $smoke, $run, AS_ALL)
     };
-    ($name:literal, $about:literal, $smoke:literal, $run:path, $times_in_gate:expr) => {
+    ($name:literal, $about:literal, $smoke:literal, $run:path, $in_gate:expr) => {
         Row {
             name: $name,
             about: $about,
             is_smoke: $smoke,
-            times_in_gate: $times_in_gate,
+            in_gate: $in_gate,
             run: |plan| Box::pin($run(plan)),
         }
     };
 }
 
-const ROWS: [Row; 23] = [
+const ROWS: [Row; 24] = [
     row!("F01", "kill -9 of a gateway", false, gateway::killed),
     row!("F02", "kill -9 of an auth-service", true, processes::auth_killed),
     row!("F03", "kill -9 of a session-service", true, processes::session_killed),
     row!("F04", "kill -9 of one policy-service, then of both", false, policy::replicas_killed),
-    row!("F05", "kill -9 of a random replica every 2 s", false, processes::random_replica_killed),
+    row!(
+        "F05",
+        "kill -9 of a random replica every 2 s",
+        false,
+        processes::random_replica_killed,
+        seconds(processes::SECONDS_IN_GATE)
+    ),
     row!("F06", "rolling restart of everything", true, processes::rolling_restart),
     row!("F08", "kill -9 of Redis, restart after 3 s", true, redis::killed),
     row!("F09", "Redis stands still for 10 s", false, redis::frozen),
@@ -61,20 +86,39 @@ const ROWS: [Row; 23] = [
     row!("F17b", "PostgreSQL, kill -9", false, postgres::killed),
     row!("F17c", "PostgreSQL stands still for 10 s", false, postgres::frozen),
     row!("F17f", "PostgreSQL ends every connection each second", false, postgres::terminated),
-    row!("F19", "signing keys replaced and taken away", false, keys::rotated),
+    row!("F19", "signing keys replaced and taken away", false, keys::rotated, seconds(keys::SECONDS_IN_GATE)),
+    row!("F21", "clocks that are half a minute off", false, clocks::astray),
     row!("F29", "500 logins at once", false, herd::of_logins),
-    row!("F30", "refresh tokens stolen and used again", false, families::replayed),
-    row!("F31", "refreshes at once, kill -9 of an auth-service", true, families::raced),
-    row!("F32", "logouts and new passwords in a race", false, families::ended_in_a_race),
+    row!(
+        "F30",
+        "refresh tokens stolen and used again",
+        false,
+        families::replayed,
+        times(families::STOLEN_IN_GATE)
+    ),
+    row!(
+        "F31",
+        "refreshes at once, kill -9 of an auth-service",
+        true,
+        families::raced,
+        times(families::RACED_IN_GATE)
+    ),
+    row!(
+        "F32",
+        "logouts and new passwords in a race",
+        false,
+        families::ended_in_a_race,
+        times(families::ROUNDS_IN_GATE)
+    ),
     row!("F35", "users disabled and deleted, roles taken back", false, people::changed),
-    row!("F36", "start-up in any order", false, start_up::any_order, Some(start_up::ORDERS_IN_GATE)),
+    row!("F36", "start-up in any order", false, start_up::any_order, times(start_up::ORDERS_IN_GATE)),
     row!("L03", "kill -9 of an auth-service: endings that wait", false, endings::waited_for),
     row!(
         "L04",
         "an auth-service restarted in the moment of an ending",
         false,
         endings::restarted_in_the_moment,
-        Some(endings::RESTARTS_IN_GATE)
+        times(endings::RESTARTS_IN_GATE)
     ),
 ];
 
@@ -117,10 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn in_a_gate_those_that_send_no_background_count_for_themselves() {
-        let times = |name: &str| named(&[name.to_owned()], false).unwrap()[0].times_in_gate;
+    fn a_gate_alone_does_what_the_catalogue_says() {
+        let in_gate = |name: &str| named(&[name.to_owned()], false).unwrap()[0].in_gate;
         // 40 hostile calls an order, 20 endings a restart.
-        assert_eq!((times("F36"), times("L04"), times("F01")), (Some(75), Some(50), None));
+        assert_eq!((in_gate("F36"), in_gate("L04"), in_gate("F01")), (times(75), times(50), AS_ALL));
+        // 1,000 families, 200 families, 1,000 logouts of which four are one round.
+        assert_eq!((in_gate("F30"), in_gate("F31"), in_gate("F32")), (times(1_000), times(200), times(250)));
+        // Half of it is the fault: 60 s.
+        assert_eq!((in_gate("F05"), in_gate("F19")), (seconds(120), seconds(120)));
     }
 
     #[test]

@@ -53,9 +53,18 @@ pub struct Pools {
     pub bearers: Vec<(String, String)>,
     /// A token that is good, for another audience.
     pub foreign_token: String,
-    /// A token that was good for a second, and from when on it is good for nothing with any leeway.
-    pub expired_token: Option<(String, Instant)>,
+    pub expired: Option<Expired>,
     pub expired_shown: u64,
+}
+
+/// A token that was good for a second.
+#[derive(Clone)]
+pub struct Expired {
+    pub token: String,
+    /// From then on it is good for nothing, with any leeway.
+    pub from: Instant,
+    /// The key that signed it.
+    pub kid: String,
 }
 
 pub struct World {
@@ -287,13 +296,13 @@ fn session(answer: &Answer, owner: &str) -> Option<Session> {
 }
 
 /// An application with a secret, for one audience.
-struct Application {
+pub struct Application {
     id: String,
     secret: String,
 }
 
 impl Application {
-    async fn register(admin: &Admin, audience: &str) -> anyhow::Result<Self> {
+    pub async fn register(admin: &Admin, audience: &str) -> anyhow::Result<Self> {
         let body = json!({ "name": audience, "audiences": [audience], "scopes": [] });
         let client = admin.does(Method::POST, "/v1/admin/clients", Some(&body)).await?;
         let member =
@@ -302,8 +311,8 @@ impl Application {
     }
 
     /// Its access token, and for how many seconds that is good.
-    async fn token(&self, stack: &Stack) -> anyhow::Result<(String, u64)> {
-        let asked = crate::client::http()?.post(format!("{}/oauth2/token", stack.file.gateways[0]));
+    pub async fn token(&self, gateway: &str) -> anyhow::Result<(String, u64)> {
+        let asked = crate::client::http()?.post(format!("{gateway}/oauth2/token"));
         let asked =
             asked.basic_auth(&self.id, Some(&self.secret)).form(&[("grant_type", "client_credentials")]);
         let answer: serde_json::Value = asked.send().await?.error_for_status()?.json().await?;
@@ -315,24 +324,30 @@ impl Application {
 /// A token for another audience, from a client that an administrator registers for it.
 pub async fn foreign_token(stack: &Stack) -> anyhow::Result<String> {
     let admin = Admin::of(stack, GRACE).await?;
-    Ok(Application::register(&admin, "another").await?.token(stack).await?.0)
+    Ok(Application::register(&admin, "another").await?.token(&stack.file.gateways[0]).await?.0)
 }
 
-/// As [`Pools::expired_token`]. For as long as that takes, tokens are good for a second; everything is started again
+/// For as long as that takes, tokens are good for a second; everything is started again
 /// after it, with the life that a token has by default.
-pub async fn expired_token(stack: &mut Stack) -> anyhow::Result<(String, Instant)> {
+pub async fn expired_token(stack: &mut Stack) -> anyhow::Result<Expired> {
     let application = Application::register(&Admin::of(stack, GRACE).await?, "latchkey").await?;
     stack.start_again_with("auth", "[token]\naccess_lifetime = \"1s\"\n").await?;
-    let mut issued = application.token(stack).await;
+    let admin = Admin::of(stack, GRACE).await?;
+    let mut issued = None;
     for _ in 0..LOGIN_TRIES {
-        if issued.is_ok() {
+        // A key that signed before and after it signed it.
+        let before = admin.active_key().await?;
+        let token = application.token(&stack.file.gateways[0]).await;
+        if let Ok(token) = token
+            && admin.active_key().await? == before
+        {
+            issued = Some((token, before));
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        issued = application.token(stack).await;
     }
-    let (token, life) = issued.context("no token that is good for a second")?;
+    let ((token, life), kid) = issued.context("no token that is good for a second")?;
     ensure!(life == 1, "a token is good for {life} s");
     stack.start_again_with("auth", "[token]\naccess_lifetime = \"5m\"\n").await?;
-    Ok((token, Instant::now() + LIFE_AND_LEEWAY))
+    Ok(Expired { token, from: Instant::now() + LIFE_AND_LEEWAY, kid })
 }

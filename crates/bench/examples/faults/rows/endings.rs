@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures_util::future::join_all;
 use reqwest::Client;
 use rustix::process::Signal;
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{Care, Clients, ENDING_DEADLINE, GRACE, Repeat, SMOKE_GRACE};
 use crate::crew::Crew;
-use crate::figures::{Window, judge};
+use crate::figures::{Figures, Window, judge};
 use crate::ledger::{Ledger, Op};
 use crate::observe::{Observed, Plan, add_routes, observe};
 use crate::outcome::{Control, ENOUGH_REVOKED, Outcome};
@@ -36,6 +37,8 @@ const LOGINS_AT_ONCE: usize = 4;
 /// After the answer, so often each gateway is shown what has ended, and so far apart.
 const LOOKS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(100);
+/// For two leases.
+const KEPT_TRIES: usize = 100;
 
 #[derive(Default)]
 struct Slow {
@@ -108,27 +111,54 @@ struct Moments {
     restarts: usize,
     /// Endings that were told to be repeated, or whose answer was lost.
     repeated: u64,
+    /// Of the token of each round that nobody ends: gateways that let it in when the new one was ready, of so many.
+    kept: u64,
+    to_be_kept: u64,
+}
+
+/// One round: what ends, and what does not.
+struct Round {
+    families: Vec<Family>,
+    stays: Family,
 }
 
 /// L04, `--count` times. In turn one of both is killed while endings are asked for, a few milliseconds before some and after
-/// others, and started again at once, so that the new one takes part in endings that the old one may have begun.
+/// others, and started again at once, so that the new one takes part in endings that the old one may have begun. In the control
+/// nobody asks for an end: the same tokens must be let in.
 pub async fn restarted_in_the_moment(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
+    let (figures, seen) = restart("L04", &plan, true).await?;
+    let mut outcome = Outcome::new("L04", figures);
+    outcome.extra("restarts", seen.restarts);
+    outcome.extra("repeated", seen.repeated);
+    outcome.extra("kept", format!("{}/{}", seen.kept, seen.to_be_kept));
+    outcome.must("kept", seen.kept == seen.to_be_kept && seen.kept > 0);
+    outcome.control = Control::Skipped;
+    if !plan.is_smoke {
+        let let_in = restart("L04-control", &plan.for_control(), false).await?.0.let_in;
+        outcome.control = Control::judge(let_in > 0, format!("let_in:{let_in}"));
+    }
+    Ok(vec![outcome])
+}
+
+async fn restart(name: &str, plan: &Plan, is_ended: bool) -> anyhow::Result<(Figures, Moments)> {
     let server = Postgres::start(Sync::Off);
     let mut stack = Setup::new("2", &server.url(), &server.url())?.start(&plan.program).await?;
     std::fs::create_dir_all(&plan.folder)?;
     let trap = Trap::set().await?;
     let gateways = stack.gateways();
     add_routes(&stack.state().join("routes.toml"), &trap.routes(plan.is_open), &gateways).await?;
-    let mut crew = Crew::takes_over(&mut stack, &plan.program).await?;
+    let mut crew = Crew::takes_over(&mut stack, &plan.program, &[]).await?;
     let grace = if plan.is_smoke { SMOKE_GRACE } else { GRACE };
     let clients = Clients::new(&gateways, Care::Full, grace)?;
-    let world = World::new(Ledger::open(&plan.folder.join("L04.jsonl"))?, clients, plan.seed);
+    let world = World::new(Ledger::open(&plan.folder.join(format!("{name}.jsonl")))?, clients, plan.seed);
     world.register("user-0").await?;
     let begins = world.ledger.now();
     let mut seen = Moments::default();
-    for number in 0..plan.times(plan.seconds / 3) {
+    let rounds = plan.times(plan.seconds / 3);
+    let mut next = Some(known_everywhere(&world).await?);
+    for number in 0..rounds {
+        let Some(Round { families, stays }) = next.take() else { break };
         let victim = format!("auth-{}", number % 2);
-        let families = known_everywhere(&world).await?;
         let restart = async {
             sleep(AROUND).await;
             crew.kill(&victim)?;
@@ -136,22 +166,34 @@ pub async fn restarted_in_the_moment(plan: Plan) -> anyhow::Result<Vec<Outcome>>
         };
         let ends = join_all(families.iter().map(async |family| {
             sleep(Duration::from_micros(world.random(2 * AROUND.as_micros() as usize) as u64)).await;
-            acknowledged(&world, family).await
+            if is_ended { acknowledged(&world, family).await } else { Ok(0) }
         }));
         let (restarted, ended) = tokio::join!(restart, ends);
         restarted?;
         for repeated in ended {
             seen.repeated += repeated?;
         }
-        for _ in 0..LOOKS {
-            let shown = families.iter().map(async |family| {
-                world.shows_token(&family.name, "/trap/token/x", &family.access_token).await;
-            });
-            join_all(shown).await;
-            sleep(PAUSE).await;
+        let looks = async {
+            for _ in 0..LOOKS {
+                let shown = families.iter().map(async |family| {
+                    world.shows_token(&family.name, "/trap/token/x", &family.access_token).await;
+                });
+                join_all(shown).await;
+                sleep(PAUSE).await;
+            }
+            crew.is_ready(&victim).await?;
+            join_all(families.iter().map(|family| world.shows_family(&family.name, family))).await;
+            anyhow::Ok(())
+        };
+        // The next ones log in meanwhile, which takes as long.
+        let log_in =
+            async { Ok(if number + 1 < rounds { Some(known_everywhere(&world).await?) } else { None }) };
+        ((), next) = tokio::try_join!(looks, log_in)?;
+        // What nobody ended: it is not the restart that refuses.
+        for gateway in 0..world.clients.replicas() {
+            seen.to_be_kept += 1;
+            seen.kept += u64::from(is_kept(&world, gateway, &stays).await);
         }
-        crew.is_ready(&victim).await?;
-        join_all(families.iter().map(|family| world.shows_family(&family.name, family))).await;
         seen.restarts += 1;
     }
     let ends = world.ledger.now();
@@ -159,17 +201,15 @@ pub async fn restarted_in_the_moment(plan: Plan) -> anyhow::Result<Vec<Outcome>>
     let mut figures = judge(&world.ledger.entries(), Window { begins, ends, load_ends: ends });
     figures.fail_open = trap.hits();
     figures.panics = stack.panics();
-    let mut outcome = Outcome::new("L04", figures);
-    outcome.extra("restarts", seen.restarts);
-    outcome.extra("repeated", seen.repeated);
-    Ok(vec![outcome])
+    Ok((figures, seen))
 }
 
 /// Families whose tokens every gateway has let in.
-async fn known_everywhere(world: &World) -> anyhow::Result<Vec<Family>> {
+async fn known_everywhere(world: &World) -> anyhow::Result<Round> {
     let mut families = Vec::new();
-    while families.len() < AT_ONCE {
-        let wave = (0..LOGINS_AT_ONCE).map(|_| world.surely_family_of("user-0", PASSWORD));
+    while families.len() <= AT_ONCE {
+        let wave = (families.len()..=AT_ONCE).take(LOGINS_AT_ONCE);
+        let wave = wave.map(|_| world.surely_family_of("user-0", PASSWORD));
         families.extend(join_all(wave).await.into_iter().collect::<anyhow::Result<Vec<_>>>()?);
     }
     for family in &families {
@@ -177,7 +217,20 @@ async fn known_everywhere(world: &World) -> anyhow::Result<Vec<Family>> {
             world.calls(gateway, "/app/token/x", &family.access_token, "user-0").await;
         }
     }
-    Ok(families)
+    let stays = families.pop().context("no families")?;
+    Ok(Round { families, stays })
+}
+
+/// Let in, also where the gateway has to say first that it cannot tell.
+async fn is_kept(world: &World, gateway: usize, stays: &Family) -> bool {
+    for _ in 0..KEPT_TRIES {
+        match world.calls(gateway, "/app/token/x", &stays.access_token, "user-0").await {
+            Some(200) => return true,
+            Some(400..=403) => return false,
+            _ => sleep(PAUSE).await,
+        }
+    }
+    false
 }
 
 /// Asked for until it is acknowledged, at any gateway. How often it was repeated.

@@ -22,6 +22,10 @@ use crate::world::{Family, PASSWORD, World, refresh};
 const GRACE_OVER: Duration = Duration::from_millis(10_300);
 const RACERS: usize = 50;
 const AT_ONCE: usize = 4;
+/// Under `--gate`: families that are stolen from, families that are raced for, and rounds of [`AT_ONCE`] logouts each.
+pub const STOLEN_IN_GATE: usize = 1_000;
+pub const RACED_IN_GATE: usize = 200;
+pub const ROUNDS_IN_GATE: usize = 1_000 / AT_ONCE;
 const OTHER_PASSWORD: &str = "granite lemon window cello";
 
 async fn two_of_everything(plan: &Plan, auth: &str) -> anyhow::Result<(Postgres, Stack)> {
@@ -69,6 +73,7 @@ pub async fn replayed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     outcome.must("same_in_grace", thefts.same_in_grace == thefts.families);
     outcome.must("refused_after", thefts.refused_after == thefts.families);
     outcome.must("audited", thefts.audited >= thefts.families);
+    outcome.at_least("families", thefts.families, plan.count.unwrap_or(1));
     let (control, _) = stolen("F30-control", &plan.for_control(), false).await?;
     let let_in = control.figures.let_in;
     outcome.control = Control::judge(let_in > 0, format!("let_in:{let_in}"));
@@ -167,6 +172,7 @@ pub async fn raced(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     outcome.extra("too_slow", races.too_slow);
     outcome.must("one_successor", races.one_successor + races.too_slow == races.families);
     outcome.must("the_fault_was_felt", races.one_successor > 0);
+    outcome.at_least("one_successor", races.one_successor, plan.count.unwrap_or(1));
     outcome.control = Control::Skipped;
     if !plan.is_smoke {
         let strict = "[refresh]\ngrace = \"0s\"\n";
@@ -267,6 +273,7 @@ pub async fn ended_in_a_race(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     outcome.extra("logged_in_meanwhile", endings.logged_in_meanwhile);
     let were_felt = endings.refreshed_meanwhile > 0 && endings.logged_in_meanwhile > 0;
     outcome.must("the_fault_was_felt", were_felt);
+    outcome.at_least("logouts", endings.logouts, AT_ONCE * plan.count.unwrap_or(1));
     let (control, _) = ended("F32-control", &plan.for_control(), false).await?;
     let let_in = control.figures.let_in;
     outcome.control = Control::judge(let_in > 0, format!("let_in:{let_in}"));

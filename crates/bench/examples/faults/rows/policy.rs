@@ -1,5 +1,6 @@
 //! F04: policy-service, one replica of two and then both.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::admin::Admin;
 use crate::client::{Care, DEADLINE, GRACE, Repeat};
+use crate::ledger::Op;
 use crate::observe::{Observed, Plan, observe};
 use crate::outcome::{Control, Outcome};
 use crate::stack::{Setup, Stack};
@@ -19,13 +21,21 @@ const READER: &str = "reader";
 const LEASE: Duration = Duration::from_secs(1);
 /// `up` starts what died again after 2 s: so long both are certainly away.
 const BOTH_AWAY: Duration = Duration::from_millis(1_900);
-/// Changes that are acknowledged while one of two is away.
-const CHANGES: u64 = 5;
+/// So often one of two is killed: it is away for 2 s, and for longer each time.
+const KILLS: usize = 2;
+/// After each change that is acknowledged meanwhile, so many calls at each gateway.
+const CALLS: usize = 10;
+/// Of requests while one is away: those that it had in hand.
+const ONE_AWAY_PCT: f64 = 1.0;
 
 #[derive(Default)]
 struct Seen {
     /// Calls by permission while one replica was away, and those of them that were not served.
     one_away: (u64, u64),
+    changes: u64,
+    /// When that was, in the ledger's time.
+    one_away_from: u64,
+    one_away_to: u64,
     /// Requests while both were away, on a route with a permission.
     both_away: u64,
     /// Of these, answered with success.
@@ -46,6 +56,11 @@ pub async fn replicas_killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     outcome.nothing_lost();
     let (asked, unserved) = seen.one_away;
     outcome.extra("one_away_unserved", format!("{unserved}/{asked}"));
+    // The background, and these calls.
+    let valid = [Op::Session, Op::Bearer, Op::Create, Op::Login, Op::Refresh, Op::End];
+    let meanwhile = observed.served(&valid, seen.one_away_from, seen.one_away_to);
+    outcome.extra("one_away_errors", meanwhile);
+    outcome.extra("changes", seen.changes);
     outcome.extra("both_away_asked", seen.both_away);
     outcome.extra("acked_revision", seen.acked_revision);
     outcome.extra("answers_after", seen.answers_after);
@@ -59,7 +74,9 @@ pub async fn replicas_killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
         outcome.must(name, count == 0);
     }
     outcome.must("the_fault_was_felt", seen.both_away > 0 && seen.answers_after > 0);
-    outcome.at_most("one_away_unserved_pct", 100.0 * unserved as f64 / asked.max(1) as f64, 1.0);
+    outcome.must("one_away_asked", asked >= 100 && meanwhile.asked as u64 > asked);
+    outcome.at_most("one_away_unserved_pct", 100.0 * unserved as f64 / asked.max(1) as f64, ONE_AWAY_PCT);
+    outcome.at_most("one_away_err_pct", meanwhile.err_pct(), ONE_AWAY_PCT);
     outcome.at_most("recover_ms", observed.figures.recover_ms as f64, 2_000.0);
     let (control, _) = run("F04-control", &Plan { is_open: true, ..plan.for_control() }).await?;
     let fail_open = control.figures.fail_open;
@@ -76,7 +93,7 @@ async fn run(name: &str, plan: &Plan) -> anyhow::Result<(Observed, Seen)> {
     let mut seen = Seen::default();
     let observed = observe(name, &mut stack, plan, Care::Full, async |stack, world| {
         world.register(READER).await?;
-        change(&admin, &mut seen, 0).await?;
+        change(&admin, &mut seen).await?;
         admin.gives(READER, "reader").await?;
         let token = world.surely_family_of(READER, PASSWORD).await?.access_token;
         one(stack, world, &admin, &token, &mut seen).await?;
@@ -87,9 +104,10 @@ async fn run(name: &str, plan: &Plan) -> anyhow::Result<(Observed, Seen)> {
 }
 
 /// A role is written; its revision is what nobody may answer less than from here on.
-async fn change(admin: &Admin, seen: &mut Seen, number: u64) -> anyhow::Result<()> {
-    let body = json!({ "permissions": ["document:read", format!("document:act{number}")] });
+async fn change(admin: &Admin, seen: &mut Seen) -> anyhow::Result<()> {
+    let body = json!({ "permissions": ["document:read", format!("document:act{}", seen.changes)] });
     let written = admin.does(Method::PUT, "/v1/admin/roles/reader", Some(&body)).await?;
+    seen.changes += 1;
     seen.acked_revision = seen.acked_revision.max(written["revision"].as_u64().unwrap_or(0));
     Ok(())
 }
@@ -101,16 +119,32 @@ async fn one(
     token: &str,
     seen: &mut Seen,
 ) -> anyhow::Result<()> {
-    stack.signal("policy-1", Signal::KILL)?;
-    for number in 1..=CHANGES {
-        change(admin, seen, number).await?;
-        for gateway in 0..world.clients.replicas() {
-            let status = world.calls(gateway, "/app/documents/1", token, READER).await;
-            seen.one_away.0 += 1;
-            seen.one_away.1 += u64::from(status != Some(200));
-        }
+    seen.one_away_from = world.ledger.now();
+    for _ in 0..KILLS {
+        stack.signal("policy-1", Signal::KILL)?;
+        let is_back = AtomicBool::new(false);
+        let calling = async {
+            while !is_back.load(Ordering::Relaxed) {
+                change(admin, seen).await?;
+                for _ in 0..CALLS {
+                    for gateway in 0..world.clients.replicas() {
+                        let status = world.calls(gateway, "/app/documents/1", token, READER).await;
+                        seen.one_away.0 += 1;
+                        seen.one_away.1 += u64::from(status != Some(200));
+                    }
+                }
+            }
+            anyhow::Ok(())
+        };
+        let replaced = async {
+            let replaced = stack.replaced("policy-1").await;
+            is_back.store(true, Ordering::Relaxed);
+            replaced
+        };
+        tokio::try_join!(replaced, calling)?;
     }
-    stack.replaced("policy-1").await
+    seen.one_away_to = world.ledger.now();
+    Ok(())
 }
 
 async fn both(

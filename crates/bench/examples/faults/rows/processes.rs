@@ -14,6 +14,9 @@ use crate::observe::{Observed, Plan, Served, observe};
 use crate::outcome::{Control, Outcome};
 use crate::stack::{Setup, Stack};
 
+/// Half of it is the fault of F05, which lasts a minute.
+pub const SECONDS_IN_GATE: u64 = 120;
+
 pub async fn two_of_everything(plan: &Plan, server: &Postgres) -> anyhow::Result<Stack> {
     Setup::new("2", &server.url(), &server.url())?.start(&plan.program).await
 }
@@ -153,6 +156,8 @@ pub async fn random_replica_killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     .await?;
     let mut outcome = Outcome::of("F05", &observed);
     outcome.nothing_lost();
+    let fault = Duration::from_micros(observed.window.ends - observed.window.begins);
+    outcome.extra("fault_s", fault.as_secs());
     outcome.extra("kills", kills);
     outcome.must("the_fault_was_felt", kills > 0);
     outcome.at_most("err_pct", observed.figures.err_pct, 2.0);
