@@ -38,16 +38,26 @@ impl fmt::Display for Spread {
     }
 }
 
-/// A page written and flushed, where PostgreSQL's files are too.
-pub fn flush(folder: &Path) -> anyhow::Result<Spread> {
-    let mut file = File::create(folder.join("flushed"))?;
-    let mut took = Vec::with_capacity(TIMES);
-    for _ in 0..TIMES {
-        file.write_all(&[7; 8192])?;
-        let began = Instant::now();
-        file.sync_data()?;
-        took.push(began.elapsed());
+/// A page written and flushed (`fdatasync`), over and over, where PostgreSQL's files are too.
+pub struct Flushes(File);
+
+impl Flushes {
+    pub fn at(folder: &Path) -> anyhow::Result<Self> {
+        Ok(Self(File::create(folder.join("flushed"))?))
     }
+
+    pub fn once(&mut self) -> anyhow::Result<Duration> {
+        self.0.write_all(&[7; 8192])?;
+        let began = Instant::now();
+        self.0.sync_data()?;
+        Ok(began.elapsed())
+    }
+}
+
+/// Flushes with nothing between them.
+pub fn flush(folder: &Path) -> anyhow::Result<Spread> {
+    let mut flushes = Flushes::at(folder)?;
+    let took: Vec<Duration> = (0..TIMES).map(|_| flushes.once()).collect::<anyhow::Result<_>>()?;
     Ok(Spread::of(&took))
 }
 
@@ -64,6 +74,13 @@ impl Commits {
     pub async fn once(&mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         sqlx::query("INSERT INTO floor VALUES (1)").execute(&mut self.0).await?;
+        Ok(began.elapsed())
+    }
+
+    /// A question that is answered out of nothing.
+    pub async fn read(&mut self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        sqlx::query("SELECT 1").execute(&mut self.0).await?;
         Ok(began.elapsed())
     }
 }

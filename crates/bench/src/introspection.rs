@@ -17,6 +17,7 @@ use servers::{Postgres, Sync};
 use crate::{
     bare,
     calls::{Callers, Medians, Rounds, request},
+    floor,
     gateway::ours::Stack,
     neighbour::Neighbours,
 };
@@ -61,7 +62,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let certificates = state.join("certificates");
     let (bare, address) = bare::start(SERVER_CORE, &certificates, &folder.path().join("bare.log"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let [ours, theirs] = runtime.block_on(async {
+    let disk = floor::flush(folder.path())?;
+    let ([ours, theirs], (commit, read)) = runtime.block_on(async {
+        let mut commits = floor::Commits::at(&postgres).await?;
+        let commit = floor::in_a_row(async || commits.once().await).await?;
+        let read = floor::in_a_row(async || commits.read().await).await?;
         let neighbours = Neighbours::of(&certificates)?;
         let load = |url: &str, name| {
             Callers::connect(&neighbours, (url, name), options.connections, options.in_flight)
@@ -90,12 +95,18 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             }
             eprintln!("round {} of {}", round + 1, options.rounds);
         }
-        anyhow::Ok(measured.map(Rounds::medians))
+        anyhow::Ok((measured.map(Rounds::medians), (commit, read)))
     })?;
     let (rate, cpu) = ours.of(theirs);
     if options.json {
-        println!("{}", json!({ "introspection_ratio": rate, "introspection_cpu_efficiency": cpu }));
+        let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
+        println!(
+            "{}",
+            json!({ "introspection_ratio": rate, "introspection_cpu_efficiency": cpu,
+                "flush_ms": ms(disk.p50), "commit_ms": ms(commit.p50), "select_ms": ms(read.p50) })
+        );
     } else {
+        println!("floor: a flush of the disk {disk}, a commit {commit}, a SELECT of nothing {read}\n");
         println!("| | requests/s | CPU µs a request | disturbed % |\n|---|---|---|---|");
         for (name, Medians { requests_per_second, cpu_us_per_request, disturbed }) in
             [("introspection, auth-service on PostgreSQL", ours), ("bare tonic, no store", theirs)]

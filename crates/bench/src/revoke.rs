@@ -2,13 +2,16 @@
 //! three gateways and two replicas of auth- and policy-service over PostgreSQL, while every gateway serves other tokens. Each
 //! revoked token is presented to every gateway as soon as the answer is there; what is accepted then is counted.
 //!
-//! The floor that it is measured against is taken beside each of them: a commit, and two gRPC echoes.
+//! The floor that it is measured against is taken beside each of them: a flush of the disk, a commit, and two gRPC echoes.
+//! While a gateway stands still an ending waits for what is left of its lease, and no longer.
 
+mod beside;
 mod clients;
 mod suspended;
 
 use std::{
-    fmt,
+    fmt, fs,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,17 +20,17 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use chassis::grpc::client::Channel;
 use clap::Args;
 use serde_json::json;
 use servers::{Postgres, Sync};
 
 use self::{
+    beside::{Beside, Floor},
     clients::{Application, Gateway},
     suspended::Suspended,
 };
 use crate::{
-    floor::{self, Commits, Spread},
+    floor::{self, Commits, Flushes, Spread},
     gateway::ours::Stack,
     neighbour::Neighbours,
     process,
@@ -36,6 +39,10 @@ use crate::{
 
 /// The median of an ending, in units of one commit and two echoes.
 const GATE: f64 = 3.0;
+/// What the stack is given; the default too.
+const LEASE: Duration = Duration::from_secs(5);
+/// What the slowest may take besides a lease: the margin of the specification, and what the answer takes.
+const MARGIN: Duration = Duration::from_millis(500);
 
 #[derive(Args)]
 pub struct Options {
@@ -69,6 +76,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let state = folder.path().join("stack");
     let replicas = format!("auth=2,policy=2,session=1,gateway={}", options.gateways);
     let arguments = ["--database", &postgres.url(), "--sessions", "memory", "--replicas", &replicas];
+    give_leases(&state)?;
     let stack = Stack::start_with(&state, &arguments)?;
     let disk = floor::flush(folder.path())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -82,12 +90,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let mut commits = Commits::at(&postgres).await?;
         let commit_in_a_row = floor::in_a_row(async || commits.once().await).await?;
         let echo_in_a_row = floor::in_a_row(async || floor::echo(&auth).await).await?;
-        let mut floor = Floor { commits, auth, commit: Vec::new(), echo: Vec::new() };
+        let flushes = Flushes::at(folder.path())?;
+        let mut floor = Floor { flushes, commits, auth };
         let pids: Vec<u32> = stack.processes()?.into_iter().map(|(_, pid)| pid).collect();
         let (cpu, began) = (cpu_of(&pids)?, Instant::now());
 
         let all = revoke(&application, &mut floor, &gateways, &gateways, options.revocations).await?;
-        let (commit, echo) = (Spread::of(&floor.commit), Spread::of(&floor.echo));
+        let Beside { flush, commit, echo } = all.beside.spread();
         let busy = (cpu_of(&pids)?.saturating_sub(cpu)).as_secs_f64() / began.elapsed().as_secs_f64();
 
         let pid = |number: usize| stack.process(&format!("gateway-{number}"));
@@ -115,9 +124,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             println!(
                 "{}",
                 json!({
-                    "flush_ms": ms(disk.p50), "commit_ms": ms(commit.p50), "echo_ms": ms(echo.p50),
-                    "in_a_row": { "commit_ms": ms(commit_in_a_row.p50), "echo_ms": ms(echo_in_a_row.p50) },
-                    "flush_p99_ms": ms(disk.p99), "commit_p99_ms": ms(commit.p99), "echo_p99_ms": ms(echo.p99),
+                    "flush_ms": ms(flush.p50), "commit_ms": ms(commit.p50), "echo_ms": ms(echo.p50),
+                    "in_a_row": { "flush_ms": ms(disk.p50), "commit_ms": ms(commit_in_a_row.p50), "echo_ms": ms(echo_in_a_row.p50) },
+                    "flush_p99_ms": ms(flush.p99), "commit_p99_ms": ms(commit.p99), "echo_p99_ms": ms(echo.p99),
                     "revocations": all.took.len(), "accepted_afterwards": all.accepted, "p50_ms": ms(p50), "p95_ms": ms(p95), "p99_ms": ms(p99),
                     "ratio": ratio, "cores_busy": busy,
                     "stopped": stopped.json(),
@@ -126,9 +135,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 })
             );
         } else {
-            println!("floor, beside each revocation: a commit {commit}, an echo {echo}");
+            println!("floor, beside each revocation: {}", all.beside);
             println!(
-                "the same with nothing in between: a commit {commit_in_a_row}, an echo {echo_in_a_row}; a flush {disk}"
+                "the same with nothing in between: a flush {disk}, a commit {commit_in_a_row}, an echo {echo_in_a_row}"
             );
             println!(
                 "{} revocations, presented to {} gateways at once when answered: {} accepted",
@@ -151,8 +160,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         }
         let accepted = all.accepted + stopped.accepted() + suspended.as_ref().map_or(0, Without::accepted);
         ensure!(accepted == 0, "something was accepted after its ending was acknowledged");
-        if let (true, Err(why)) = (options.gate, &suspended) {
-            anyhow::bail!("no gateway was suspended: {why}");
+        if options.gate {
+            stopped.is_bounded().context("one gateway stopped")?;
+            match &suspended {
+                Ok(suspended) => suspended.is_bounded().context("one gateway suspended")?,
+                Err(why) => anyhow::bail!("no gateway was suspended: {why}"),
+            }
         }
         ensure!(!options.gate || ratio <= GATE, "p50 is {ratio:.2} of a commit and two echoes: above {GATE}");
         Ok(())
@@ -164,22 +177,19 @@ struct Revoked {
     took: Vec<Duration>,
     /// Answers of 200 to what was presented after the acknowledgement.
     accepted: usize,
+    beside: Beside<Vec<Duration>>,
 }
 
-/// What an ending is measured by, taken beside each, so that a machine that has other things to do has them for both.
-struct Floor {
-    commits: Commits,
-    auth: Channel,
-    commit: Vec<Duration>,
-    echo: Vec<Duration>,
-}
-
-impl Floor {
-    async fn take(&mut self) -> anyhow::Result<()> {
-        self.commit.push(self.commits.once().await?);
-        self.echo.push(floor::echo(&self.auth).await?);
-        Ok(())
+/// Written down rather than left to the default, which is another's to change.
+fn give_leases(state: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let settings = state.join("settings");
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(&settings)?;
+    for service in ["auth", "policy"] {
+        let text = format!("[feed]\nlease = \"{}s\"\n", LEASE.as_secs());
+        fs::write(settings.join(format!("{service}.toml")), text)?;
     }
+    Ok(())
 }
 
 /// One after another. Each token is known to every gateway before.
@@ -190,7 +200,8 @@ async fn revoke(
     at: &[Arc<Gateway>],
     count: usize,
 ) -> anyhow::Result<Revoked> {
-    let mut revoked = Revoked { tokens: Vec::new(), took: Vec::new(), accepted: 0 };
+    let mut revoked =
+        Revoked { tokens: Vec::new(), took: Vec::new(), accepted: 0, beside: Beside::default() };
     for number in 0..count {
         let gateway = through.get(number % through.len()).context("no gateway")?;
         let token = application.token(gateway).await?;
@@ -199,7 +210,7 @@ async fn revoke(
         }
         // What comes after something else has it warmer: each of them comes first every other time.
         if number % 2 == 0 {
-            floor.take().await?;
+            floor.take(&mut revoked.beside).await?;
         }
         let began = Instant::now();
         // 503 is "not confirmed": to be repeated, and part of what it took.
@@ -209,7 +220,7 @@ async fn revoke(
             revoked.accepted += usize::from(status? == 200);
         }
         if number % 2 == 1 {
-            floor.take().await?;
+            floor.take(&mut revoked.beside).await?;
         }
         revoked.tokens.push(token);
     }
@@ -252,6 +263,13 @@ impl Without {
         self.revoked.took.iter().filter(|took| **took > Duration::from_secs(1)).count()
     }
 
+    /// No ending waits for more than the lease of whoever stands still.
+    fn is_bounded(&self) -> anyhow::Result<()> {
+        let (most, bound) = (self.most(), LEASE + MARGIN);
+        ensure!(most <= bound, "the slowest acknowledgement took {:.0} ms: above {bound:?}", ms(most));
+        Ok(())
+    }
+
     fn most(&self) -> Duration {
         self.revoked.took.iter().max().copied().unwrap_or_default()
     }
@@ -259,7 +277,7 @@ impl Without {
     fn json(&self) -> serde_json::Value {
         json!({ "revocations": self.revoked.took.len(), "accepted_afterwards": self.revoked.accepted,
             "accepted_when_it_went_on": self.revived, "over_a_second": self.slow(), "most_ms": ms(self.most()),
-            "p50_ms": ms(percentile(&self.revoked.took, 50)) })
+            "p50_ms": ms(percentile(&self.revoked.took, 50)), "flush_ms": ms(self.revoked.beside.spread().flush.p50) })
     }
 }
 
@@ -267,13 +285,14 @@ impl fmt::Display for Without {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} revocations, {} accepted, {} took over a second, the slowest {:.0} ms, p50 {:.2} ms; when it went on it accepted {} of these",
+            "{} revocations, {} accepted, {} took over a second, the slowest {:.0} ms, p50 {:.2} ms; when it went on it accepted {} of these; beside them {}",
             self.revoked.took.len(),
             self.revoked.accepted,
             self.slow(),
             ms(self.most()),
             ms(percentile(&self.revoked.took, 50)),
-            self.revived
+            self.revived,
+            self.revoked.beside
         )
     }
 }
@@ -341,4 +360,20 @@ impl Background {
 
 fn cpu_of(pids: &[u32]) -> anyhow::Result<Duration> {
     pids.iter().map(|pid| Ok(process::times(*pid)?.cpu)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_that_waits_for_longer_than_a_lease_is_over_the_bound() {
+        let slowest = |took: Duration| {
+            let took = vec![Duration::from_millis(2), took];
+            let revoked = Revoked { tokens: Vec::new(), took, accepted: 0, beside: Beside::default() };
+            Without { revoked, revived: 0 }.is_bounded().is_ok()
+        };
+        assert!(slowest(LEASE + MARGIN) && slowest(Duration::ZERO));
+        assert!(!slowest(LEASE + MARGIN + Duration::from_millis(1)) && !slowest(2 * LEASE));
+    }
 }
