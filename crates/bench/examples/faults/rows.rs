@@ -10,6 +10,7 @@ use crate::outcome::Outcome;
 
 mod clocks;
 mod endings;
+mod epochs;
 mod families;
 mod gateway;
 mod herd;
@@ -65,7 +66,7 @@ macro_rules! row {
     };
 }
 
-const ROWS: [Row; 24] = [
+const ROWS: [Row; 25] = [
     row!("F01", "kill -9 of a gateway", false, gateway::killed),
     row!("F02", "kill -9 of an auth-service", true, processes::auth_killed),
     row!("F03", "kill -9 of a session-service", true, processes::session_killed),
@@ -112,6 +113,7 @@ const ROWS: [Row; 24] = [
     ),
     row!("F35", "users disabled and deleted, roles taken back", false, people::changed),
     row!("F36", "start-up in any order", false, start_up::any_order, times(start_up::ORDERS_IN_GATE)),
+    row!("J23", "clocks ten minutes apart", false, epochs::are_numbers, times(epochs::ENDINGS_IN_GATE)),
     row!("L03", "kill -9 of an auth-service: endings that wait", false, endings::waited_for),
     row!(
         "L04",
