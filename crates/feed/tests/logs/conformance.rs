@@ -30,7 +30,7 @@ pub(crate) fn numbered(read: &Read) -> Vec<(u64, u64)> {
     numbers
 }
 
-fn member(life: u128) -> Member {
+pub(crate) fn member(life: u128) -> Member {
     Member {
         id: MemberId { life: Life(life), registration: 3 },
         address: format!("10.0.0.{life}:7443"),

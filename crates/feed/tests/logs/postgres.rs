@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use latchkey_feed::{
     Position,
     log::{
-        Log,
+        Beat, Log,
         postgres::{APPEND, PostgresLog, TABLES, append_within},
     },
 };
@@ -15,7 +15,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::{
     Subject,
-    conformance::{numbered, one},
+    conformance::{member, numbered, one},
 };
 
 pub(crate) struct OnServer {
@@ -89,7 +89,7 @@ async fn a_snapshot_from_before_the_lock_is_refused() {
 }
 
 /// A server that was deposed, and does not know it, answers a plain SELECT from its past. What writes it cannot commit. The
-/// members are read after such a commit, and need none of their own.
+/// members are read after such a commit, and need none of their own. Whoever is no member writes nothing, and is told nothing.
 #[tokio::test]
 async fn what_an_answer_rests_on_is_committed_as_a_write() {
     let server = OnServer::new().await;
@@ -103,4 +103,35 @@ async fn what_an_answer_rests_on_is_committed_as_a_write() {
     assert_eq!(writes().await, before + 1);
     log.members().await.unwrap();
     assert_eq!(writes().await, before + 1);
+
+    let id = member(1).id;
+    log.register(&member(1)).await.unwrap();
+    let before = writes().await;
+    for beats in 1..=3 {
+        assert!(matches!(log.beat(id, Position::START).await.unwrap(), Beat::Current { .. }));
+        assert_eq!(writes().await, before + beats);
+    }
+    log.fence(id).await.unwrap();
+    let before = writes().await;
+    for unheard in [id, member(2).id] {
+        assert_eq!(log.beat(unheard, Position::START).await.unwrap(), Beat::Fenced);
+    }
+    assert_eq!(writes().await, before);
+}
+
+#[tokio::test]
+async fn a_standby_answers_no_beat_and_no_read() {
+    let server = OnServer::new().await;
+    let (id, log) = (member(1).id, server.open().await);
+    log.register(&member(1)).await.unwrap();
+    log.append(&one(1)).await.unwrap();
+    let standby = server.server.standby(false);
+    standby.follows(&server.server);
+    let standby = OnServer { server: standby };
+    let log = standby.open().await;
+    assert_eq!(log.members().await.unwrap(), [member(1)], "it is plainly read");
+    assert!(log.beat(id, Position::START).await.is_err());
+    assert!(log.read(Position::START).await.is_err());
+    standby.server.promote();
+    assert!(matches!(log.beat(id, Position::START).await.unwrap(), Beat::Current { .. }));
 }
