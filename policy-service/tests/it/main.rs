@@ -16,6 +16,7 @@ mod postgres;
 mod process;
 mod races;
 mod random;
+mod replicas;
 mod service;
 mod stack;
 mod unavailable;

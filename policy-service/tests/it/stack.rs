@@ -29,7 +29,7 @@ pub struct Stack {
     pub lifecycle: Lifecycle,
     pub address: SocketAddr,
     pub feed: SocketAddr,
-    certificates: Certificates,
+    certificates: Arc<Certificates>,
     folder: TempDir,
 }
 
@@ -47,8 +47,18 @@ impl Stack {
 
     /// With settings of the caller's.
     pub async fn start_with(settings: &[(&str, &str)]) -> Stack {
+        Self::start_as(Arc::new(Certificates::new()), 1, settings).await
+    }
+
+    /// Replicas of one service: with one authority, so that they believe each other.
+    pub async fn replicas(settings: &[(&str, &str)]) -> [Stack; 2] {
+        let certificates = Arc::new(Certificates::new());
+        let start = |seed| Self::start_as(certificates.clone(), seed, settings);
+        [start(1).await, start(2).await]
+    }
+
+    async fn start_as(certificates: Arc<Certificates>, seed: u64, settings: &[(&str, &str)]) -> Stack {
         let folder = TempDir::new().unwrap();
-        let certificates = Certificates::new();
         let mut env = environment(&certificates.tls("policy"), &folder.path().join("policy.sqlite"));
         env.retain(|(name, _)| !settings.iter().any(|(other, _)| name == other));
         env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -57,8 +67,9 @@ impl Stack {
         let lifecycle = Lifecycle::new(shutdown);
         let any = |setting| bind(setting, "127.0.0.1:0".parse().unwrap()).unwrap();
         let listeners = Listeners { grpc: any("server.listen"), feed: any("feed.listen") };
-        let injected = Injected { clock: SystemClock::shared(), entropy: Arc::new(TestEntropy::new(1)) };
-        let running = start(config, injected, &lifecycle, listeners).await.unwrap();
+        let injected = Injected { clock: SystemClock::shared(), entropy: Arc::new(TestEntropy::new(seed)) };
+        // Boxed: the compiler lays out only so many futures in each other.
+        let running = Box::pin(start(config, injected, &lifecycle, listeners)).await.unwrap();
         Stack { lifecycle, address: running.address, feed: running.feed, certificates, folder }
     }
 
