@@ -235,19 +235,39 @@ async fn without_auth_services_database_exact_routes_wait_for_it_and_others_say_
     }
 }
 
-/// Both kinds of routes, for the token that was issued before.
+/// Both kinds of routes, for the token that was issued before; by a grant of one's own, by a group, and by a group of a group.
 #[tokio::test(flavor = "multi_thread")]
 async fn z05_a_role_holds_on_every_gateway_once_its_change_is_answered() {
     let server = Postgres::start(Sync::Off);
     let stack = begin(Builder::new(), &server.url()).await;
     stack.cli(&["role", "add", "app-admin", "document:read"]);
+    stack.cli(&["group", "add", "staff"]);
     let tokens = stack.token("alice", PASSWORD).await;
-    for (verb, expected) in [("add", StatusCode::OK), ("remove", StatusCode::FORBIDDEN)].repeat(5) {
-        stack.cli(&["grant", verb, "alice", "app-admin"]);
+    let (given, taken) = (StatusCode::OK, StatusCode::FORBIDDEN);
+    let changes = [
+        ("grant add alice app-admin", given),
+        ("grant remove alice app-admin", taken),
+        ("group add company", taken),
+        ("grant add company app-admin --group", taken),
+        ("group set company --add alice", given),
+        ("group set company --remove alice", taken),
+        ("group set staff --add alice", taken),
+        ("group set company --add staff --group", given),
+        ("group set company --remove staff --group", taken),
+        ("group set company --add staff --group", given),
+        ("group set staff --remove alice", taken),
+        ("group set staff --add alice", given),
+        ("grant remove company app-admin --group", taken),
+        ("grant add company app-admin --group", given),
+        ("group remove company", taken),
+        ("group set staff --remove alice", taken),
+    ];
+    for (change, expected) in changes.repeat(3) {
+        stack.cli(&change.split(' ').collect::<Vec<_>>());
         for gateway in &stack.file.gateways {
             for path in ["/app/admin/x", "/app/documents/1"] {
                 let status = by_token(gateway, path, &tokens).await.status();
-                assert_eq!(status, expected, "{verb} {path}");
+                assert_eq!(status, expected, "{change} {path}");
             }
         }
     }
