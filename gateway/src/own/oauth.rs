@@ -183,7 +183,9 @@ async fn revoke(
 ) -> Result<Response, OAuthProblem> {
     let client = authenticate(&headers, &form)?;
     let token = legible(&own, form.required("token")?).await?;
-    own.peers.auth.revoke(Asker::new(caller.request_id.as_str()), client, token).await?;
+    let revoked = own.peers.auth.revoke(Asker::new(caller.request_id.as_str()), client, token).await;
+    // What ends is written down where it ends. Who is not believed to be a client has ended nothing.
+    revoked.map_err(|failure| OAuthProblem::from(failure).unaudited())?;
     Ok(uncached(StatusCode::OK))
 }
 

@@ -87,7 +87,7 @@ fn roles_are(gateway: &Gateway, roles: &[&str]) {
 }
 
 #[tokio::test]
-async fn z08_roles_that_changed_since_a_token_was_issued_are_asked_for_and_kept() {
+async fn z05_roles_that_changed_since_a_token_was_issued_are_asked_for_and_kept() {
     let gateway = Gateway::start().await;
     let bearer = gateway.bearer();
     roles_are(&gateway, &["app-admin"]);

@@ -118,9 +118,11 @@ async fn a_proof_that_is_not_believed_is_an_operators_affair() {
 async fn clients_that_are_not_believed() {
     const BASIC: (&str, &str) = ("authorization", "Basic Y2xpXzE6bGtzX3M=");
     for (headers, path, call, expected) in [
-        // auth-service writes a refused login of a client down, and keeps no line about introspection.
+        // auth-service writes a refused login of a client down, and keeps no line about introspection, nor about a revocation
+        // by somebody whom it does not know.
         (&[BASIC][..], "/oauth2/token", "auth.issue_client_token", 0),
         (&[BASIC], "/oauth2/introspect", "auth.introspect", 1),
+        (&[BASIC], "/oauth2/revoke", "auth.revoke", 1),
         (&[], "/oauth2/token", "", 1),
     ] {
         let lines = audited(async |gateway| {

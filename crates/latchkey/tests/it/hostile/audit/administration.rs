@@ -10,6 +10,8 @@ async fn z08_audit_has_one_line_for_each_act_of_administration() {
     let stack = Stack::start().await;
     let token = stack.token("admin", &stack.admin_password()).await.access_token;
     let admin = stack.cli_json(&["user", "show", "admin"])["id"].clone();
+    // One that signs nothing yet: what the administrator goes by stays good.
+    let key = format!("/keys/{}", stack.cli_json(&["key", "rotate"])["kid"].as_str().unwrap());
     let mut ledger = Ledger::open(stack);
     let internal = format!("{}/v1/admin", ledger.stack.internal());
     let ask = |method: &str, path: &str, body: Value| {
@@ -84,6 +86,8 @@ async fn z08_audit_has_one_line_for_each_act_of_administration() {
             201,
             &["auth client.create success"],
         ),
+        ("DELETE", "/clients/robot/tokens", none.clone(), 204, &["auth client.revoke_tokens success"]),
+        ("DELETE", "/clients/nobody/tokens", none.clone(), 404, &[]),
         ("POST", "/clients/robot/secret", none.clone(), 200, &["auth client.rotate_secret success"]),
         ("PATCH", "/clients/robot", json!({ "status": "disabled" }), 200, &["auth client.disable success"]),
         (
@@ -94,6 +98,13 @@ async fn z08_audit_has_one_line_for_each_act_of_administration() {
             &["auth client.disable success", "auth client.delete success", "policy grant.forget success"],
         ),
         ("DELETE", "/users/alice/sessions", none.clone(), 200, &["session session.end success"]),
+        (
+            "DELETE",
+            "/users/alice/tokens",
+            none.clone(),
+            204,
+            &["auth user.revoke_tokens success", "session session.end success"],
+        ),
         (
             "DELETE",
             "/users/alice",
@@ -116,6 +127,9 @@ async fn z08_audit_has_one_line_for_each_act_of_administration() {
             404,
             &["auth family.revoke refused"],
         ),
+        ("POST", "/keys", none.clone(), 200, &["auth key.rotate success"]),
+        ("DELETE", "/keys/nobody", none.clone(), 404, &["auth key.revoke refused"]),
+        ("DELETE", &key, none.clone(), 204, &["auth key.revoke success"]),
         // Looking changes nothing, and is no event.
         ("GET", "/users", none.clone(), 200, &[]),
         ("GET", "/sessions?subject=admin", none.clone(), 200, &[]),

@@ -16,12 +16,16 @@ fn refresh(stack: &Stack, token: &str) -> RequestBuilder {
     stack.request(Method::POST, "/oauth2/token").form(&form)
 }
 
+fn revocation(stack: &Stack, token: &str) -> RequestBuilder {
+    stack.request(Method::POST, "/oauth2/revoke").form(&[("token", token)])
+}
+
 fn by_session(request: RequestBuilder, cookie: &str) -> RequestBuilder {
     request.header("cookie", cookie).header("sec-fetch-site", "same-origin")
 }
 
 #[tokio::test]
-async fn z08_audit_has_one_line_for_each_login_refresh_logout_and_refusal() {
+async fn z08_audit_has_one_line_for_each_login_refresh_logout_revocation_and_refusal() {
     let stack = Stack::start().await;
     stack.register("alice").await;
     stack.cli(&["role", "add", "reader", "document:read"]);
@@ -47,10 +51,11 @@ async fn z08_audit_has_one_line_for_each_login_refresh_logout_and_refusal() {
     let wrong = json!({ "identifier": "nobody", "password": PASSWORD });
     enter!("an unknown user", 401, ["auth login refused"], |stack| stack.post("/v1/login", &wrong));
     let credentials = [("grant_type", "client_credentials")];
-    enter!("a client", 200, ["auth login success"], |stack| {
+    let issued = enter!("a client", 200, ["auth login success"], |stack| {
         let request = stack.request(Method::POST, "/oauth2/token").form(&credentials);
         request.basic_auth(&robot.id, Some(&robot.secret))
     });
+    let issued: Value = issued.json().await.unwrap();
     enter!("a client with a wrong secret", 401, ["auth login refused"], |stack| {
         stack.request(Method::POST, "/oauth2/token").form(&credentials).basic_auth(&robot.id, Some("lks_x"))
     });
@@ -60,6 +65,30 @@ async fn z08_audit_has_one_line_for_each_login_refresh_logout_and_refusal() {
     let renewed: Value = renewed.json().await.unwrap();
     enter!("its repetition", 200, ["auth refresh success"], |stack| refresh(stack, refresh_token));
     enter!("a refresh with nothing", 400, ["auth refresh refused"], |stack| refresh(stack, "lkr_x"));
+
+    // RFC 7009. Somebody else's token is answered as one's own, and nothing ends.
+    let robots = issued["access_token"].as_str().unwrap();
+    enter!("revocation with a wrong secret", 401, ["gateway refusal refused"], |stack| {
+        revocation(stack, robots).basic_auth(&robot.id, Some("lks_x"))
+    });
+    for what in ["revocation of a client's token", "once more"] {
+        let request = revocation(&ledger.stack, robots).basic_auth(&robot.id, Some(&robot.secret));
+        ledger.enter(what, request, 200, &["auth token.revoke success"]).await;
+    }
+    enter!("revocation of somebody else's login", 200, [], |stack| {
+        revocation(stack, &token.refresh_token).basic_auth(&robot.id, Some(&robot.secret))
+    });
+    let ends = enter!("a login that is revoked", 200, ["auth login success"], |stack| login(
+        stack, PASSWORD, "token"
+    ));
+    let ends: Value = ends.json().await.unwrap();
+    let first_party = [("client_id", "first-party"), ("token", ends["refresh_token"].as_str().unwrap())];
+    enter!("revocation of a login", 200, ["auth logout success"], |stack| {
+        stack.request(Method::POST, "/oauth2/revoke").form(&first_party)
+    });
+    enter!("revocation of a login that is over", 200, [], |stack| {
+        stack.request(Method::POST, "/oauth2/revoke").form(&first_party)
+    });
 
     enter!("nobody", 401, ["gateway refusal refused"], |stack| stack.get("/app/token/x"));
     enter!("a bad token", 401, ["gateway refusal refused"], |stack| stack.get("/app/any/x").bearer_auth("x"));
