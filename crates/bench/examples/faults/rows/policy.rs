@@ -144,6 +144,8 @@ async fn one(
         tokio::try_join!(replaced, calling)?;
     }
     seen.one_away_to = world.ledger.now();
+    // What was sent by then is answered before both are away.
+    sleep(DEADLINE).await;
     Ok(())
 }
 
