@@ -22,6 +22,8 @@ const USERS: usize = 8;
 /// Logins at once while seeding: as many as can be hashed, and one that waits.
 const SEEDED_AT_ONCE: usize = 3;
 const LOGIN_TRIES: usize = 50;
+/// How long a token is good for that nobody set otherwise.
+const BY_DEFAULT: &str = "5m";
 /// A second, and the leeway of a gateway that was not told another.
 const LIFE_AND_LEEWAY: Duration = Duration::from_secs(1 + 30);
 
@@ -328,8 +330,11 @@ pub async fn foreign_token(stack: &Stack) -> anyhow::Result<String> {
 }
 
 /// For as long as that takes, tokens are good for a second; everything is started again
-/// after it, with the life that a token has by default.
+/// after it, with the life that a token had before.
 pub async fn expired_token(stack: &mut Stack) -> anyhow::Result<Expired> {
+    let settings: toml::Table = std::fs::read_to_string(stack.state().join("settings/auth.toml"))?.parse()?;
+    let before = settings.get("token").and_then(|token| token.get("access_lifetime")?.as_str());
+    let before = format!("[token]\naccess_lifetime = \"{}\"\n", before.unwrap_or(BY_DEFAULT));
     let application = Application::register(&Admin::of(stack, GRACE).await?, "latchkey").await?;
     stack.start_again_with("auth", "[token]\naccess_lifetime = \"1s\"\n").await?;
     let admin = Admin::of(stack, GRACE).await?;
@@ -348,6 +353,6 @@ pub async fn expired_token(stack: &mut Stack) -> anyhow::Result<Expired> {
     }
     let ((token, life), kid) = issued.context("no token that is good for a second")?;
     ensure!(life == 1, "a token is good for {life} s");
-    stack.start_again_with("auth", "[token]\naccess_lifetime = \"5m\"\n").await?;
+    stack.start_again_with("auth", &before).await?;
     Ok(Expired { token, from: Instant::now() + LIFE_AND_LEEWAY, kid })
 }

@@ -31,6 +31,8 @@ const OTHER_PASSWORD: &str = "granite lemon window cello";
 async fn two_of_everything(plan: &Plan, auth: &str) -> anyhow::Result<(Postgres, Stack)> {
     let server = Postgres::start(Sync::Off);
     let mut setup = Setup::new("2", &server.url(), &server.url())?;
+    // In gate they last for longer than a token that the background calls with is good for by default.
+    setup.set("auth", "[token]\naccess_lifetime = \"1h\"\n")?;
     setup.set("auth", auth)?;
     let stack = setup.start(&plan.program).await?;
     Ok((server, stack))
