@@ -24,6 +24,8 @@ pub(super) struct Stream {
     state: State,
     /// The last renewal that was received.
     renewal: Option<u64>,
+    /// The last one that was granted.
+    granted: Option<u64>,
     pub(super) told_to_leave: bool,
 }
 
@@ -88,7 +90,8 @@ impl Replica {
         }
         let state = State::Opening { position, meanwhile: Vec::new() };
         let is_newcomer = position.is_none();
-        self.streams.insert(id, Stream { watcher, is_newcomer, state, renewal: None, told_to_leave: false });
+        let (renewal, granted, told_to_leave) = (None, None, false);
+        self.streams.insert(id, Stream { watcher, is_newcomer, state, renewal, granted, told_to_leave });
         if self.settings.variant.is(Broken::BehindReplicaResets) {
             return self.reset(id);
         }
@@ -235,14 +238,26 @@ impl Replica {
         let lease = self.settings.lease;
         let Some(stream) = self.streams.get(&id) else { return };
         let State::Live { acked, .. } = stream.state else { return };
-        if self.is_held_back(stream.watcher, now) {
+        let (watcher, is_granted) = (stream.watcher, stream.granted >= Some(sequence));
+        if self.is_held_back(watcher, now) {
             return;
         }
-        let until = now + at_most(lease);
-        let new = Record { watcher: stream.watcher, acked, since: now, until };
-        let record = self.records.entry(id).or_insert(new);
-        record.acked = record.acked.max(acked);
-        record.until = record.until.max(until);
+        if is_granted {
+            // A lease counts from the sending of its renewal: told again it is no longer. Whoever says nothing any more has
+            // none once that is over, and endings do not wait for it, however long its connection stands.
+            if let Some(record) = self.records.get_mut(&id) {
+                record.acked = record.acked.max(acked);
+            }
+        } else {
+            let until = now + at_most(lease);
+            let new = Record { watcher, acked, since: now, until };
+            let record = self.records.entry(id).or_insert(new);
+            record.acked = record.acked.max(acked);
+            record.until = record.until.max(until);
+        }
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.granted = stream.granted.max(Some(sequence));
+        }
         self.actions
             .push(Action::Send { stream: id, message: ToWatcher::Grant { sequence, lease, log_time } });
     }
