@@ -135,9 +135,9 @@ impl Serving {
         let _ = done.await;
     }
 
-    /// Counts what the driver's own side saw a watcher do.
-    pub fn note(&self, misconduct: Misconduct) {
-        self.tell(Told::Noted(misconduct));
+    /// Counts what the driver's own side saw a watcher do, and names it where it has a stream.
+    pub fn note(&self, stream: Option<StreamId>, misconduct: Misconduct) {
+        self.tell(Told::Noted { stream, misconduct });
     }
 
     pub fn closed(&self, stream: StreamId) {

@@ -72,7 +72,7 @@ impl FeedService for Watches {
 
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Responses>, Status> {
         let caller = caller(&request);
-        let place = self.places.take(caller).inspect_err(|_| self.serving.note(Misconduct::TooMany))?;
+        let place = self.places.take(caller).inspect_err(|_| self.serving.note(None, Misconduct::TooMany))?;
         let Stream { id, messages, closed } = self.serving.open(caller);
         let (faults, fault) = oneshot::channel();
         let (serving, hello_within) = (self.serving.clone(), self.hello_within);
@@ -81,9 +81,11 @@ impl FeedService for Watches {
                 ended = hear(&serving, id, request.into_inner(), hello_within) => ended,
                 _ = closed => Ok(()),
             };
+            if ended.is_err() {
+                serving.note(Some(id), Misconduct::NotTheProtocol);
+            }
             serving.closed(id);
             if let Err(status) = ended {
-                serving.note(Misconduct::NotTheProtocol);
                 let _ = faults.send(status);
             }
         });
@@ -170,7 +172,8 @@ impl Places {
         let open = open.entry(caller.to_owned()).or_default();
         if open.streams >= MAX_STREAMS {
             if !std::mem::replace(&mut open.is_told, true) {
-                tracing::warn!(caller, "refused: it has {MAX_STREAMS} streams of changes open");
+                let what = Misconduct::TooMany.name();
+                tracing::warn!(caller, what, "refused: it has {MAX_STREAMS} streams of changes open");
             }
             let message = format!("{caller} has {MAX_STREAMS} streams open");
             return Err(status::refusal(Code::ResourceExhausted, "TOO_MANY_WATCHERS", message));

@@ -29,7 +29,7 @@ const SNAPSHOT: Duration = Duration::from_secs(60);
 
 pub(super) enum Told {
     Event(Event),
-    Noted(Misconduct),
+    Noted { stream: Option<StreamId>, misconduct: Misconduct },
     Received { stream: StreamId, message: FromWatcher, taken_in: oneshot::Sender<()> },
     Opened { stream: StreamId, open: Open },
     End { changes: Vec<Change>, mode: Mode, reply: oneshot::Sender<Outcome> },
@@ -144,8 +144,11 @@ impl Worker {
     fn told(&mut self, told: Told) {
         let event = match told {
             Told::Event(event) => event,
-            Told::Noted(misconduct) => {
-                self.misconduct.add(misconduct);
+            Told::Noted { stream, misconduct } => {
+                match stream {
+                    Some(stream) => self.note(stream, misconduct),
+                    None => self.misconduct.add(misconduct),
+                }
                 self.show(self.parts.clock.moment());
                 return;
             }
