@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::fs::File;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
+use crate::killed::start_with;
+use crate::process::Service;
 use crate::stack::{Client, Stack, call, check, create_grant, group, put_role, user};
 
 type Line = BTreeMap<&'static str, String>;
@@ -156,4 +160,26 @@ async fn a_call_that_is_given_up_leaves_its_line_too() {
         tokio::task::yield_now().await;
     };
     assert_eq!(taken, line("role.put", "failed", "CANCELLED", "editor", "permissions=0"));
+}
+
+/// A disk that is full, and a collector that is gone.
+#[tokio::test]
+async fn a_line_that_cannot_be_written_is_lost_and_the_call_is_answered() {
+    for format in ["json", "text"] {
+        let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+        let gone = || Stdio::from(std::io::pipe().unwrap().1);
+        for log in [full(), gone()] {
+            let service = Service::new();
+            let mut running = start_with(&service, &[("LATCHKEY__LOG__FORMAT", format)], log).await;
+            let question = || call(check(user(1), "document:read", None));
+            while running.client.checks.check(question()).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            for revision in 2..5 {
+                let put = put_role(&format!("role{revision}"), &["document:read"]);
+                let put = running.client.admin.put_role(call(put)).await.unwrap().into_inner();
+                assert_eq!(put.revision, revision, "{format}");
+            }
+        }
+    }
 }

@@ -34,16 +34,22 @@ struct Ledger {
 }
 
 /// The binary, ended when dropped.
-struct Running {
+pub struct Running {
     child: Child,
-    client: Client,
+    pub client: Client,
     life: Lifecycle,
 }
 
 async fn start(service: &Service) -> Running {
+    start_with(service, &[], Stdio::null()).await
+}
+
+/// What it says goes to `log`.
+pub async fn start_with(service: &Service, settings: &[(&str, &str)], log: Stdio) -> Running {
     let address = format!("127.0.0.1:{}", servers::free_port());
     let mut command = service.command();
-    command.env("LATCHKEY__SERVER__LISTEN", &address).stdout(Stdio::null()).stderr(Stdio::null());
+    command.envs(settings.iter().copied());
+    command.env("LATCHKEY__SERVER__LISTEN", &address).stdout(log).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     while TcpStream::connect(&address).await.is_err() {
         assert!(child.try_wait().unwrap().is_none(), "it did not start");
