@@ -43,6 +43,8 @@ const GATE: f64 = 3.0;
 const LEASE: Duration = Duration::from_secs(5);
 /// What the slowest may take besides a lease: the margin of the specification, and what the answer takes.
 const MARGIN: Duration = Duration::from_millis(500);
+/// Endings that may wait for who stands still: one at each auth-service, and one that was under way.
+const MOST_SLOW: usize = 3;
 
 #[derive(Args)]
 pub struct Options {
@@ -267,6 +269,9 @@ impl Without {
     fn is_bounded(&self) -> anyhow::Result<()> {
         let (most, bound) = (self.most(), LEASE + MARGIN);
         ensure!(most <= bound, "the slowest acknowledgement took {:.0} ms: above {bound:?}", ms(most));
+        // Once that lease is over endings wait for nobody.
+        let slow = self.slow();
+        ensure!(slow <= MOST_SLOW, "{slow} acknowledgements took over a second: more than {MOST_SLOW}");
         Ok(())
     }
 

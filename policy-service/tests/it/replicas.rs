@@ -74,7 +74,7 @@ async fn z05_a_check_with_the_revision_of_a_change_holds_at_the_replica_that_did
             }
         };
         assert!(taken > given);
-        asked(&mut replicas[writer], taken, false).await;
         asked(&mut replicas[writer], 0, false).await;
+        asked(&mut replicas[writer], taken, false).await;
     }
 }

@@ -196,7 +196,7 @@ async fn logs_in(world: &World, name: &str, password: &str) -> anyhow::Result<(F
     anyhow::bail!("{name} cannot log in by session")
 }
 
-/// Whoever cannot be asked says so, and is asked again.
+/// Whoever cannot be asked, or does not answer in time, is asked again.
 async fn is_let_in(
     world: &World,
     gateway: usize,
@@ -204,8 +204,8 @@ async fn is_let_in(
 ) -> bool {
     for _ in 0..TRIES {
         match world.clients.send_to(gateway, DEADLINE, &request).await {
-            Ok(answer) if answer.status == 503 => sleep(PAUSE).await,
-            answer => return answer.is_ok_and(|answer| answer.status == 200),
+            Ok(answer) if answer.status != 503 => return answer.status == 200,
+            _ => sleep(PAUSE).await,
         }
     }
     false

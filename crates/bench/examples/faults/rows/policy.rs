@@ -74,7 +74,8 @@ pub async fn replicas_killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
         outcome.must(name, count == 0);
     }
     outcome.must("the_fault_was_felt", seen.both_away > 0 && seen.answers_after > 0);
-    outcome.must("one_away_asked", asked >= 100 && meanwhile.asked as u64 > asked);
+    outcome.at_least("one_away_asked", usize::try_from(asked)?, 100);
+    outcome.must("one_away_asked", meanwhile.asked as u64 > asked);
     outcome.at_most("one_away_unserved_pct", 100.0 * unserved as f64 / asked.max(1) as f64, ONE_AWAY_PCT);
     outcome.at_most("one_away_err_pct", meanwhile.err_pct(), ONE_AWAY_PCT);
     outcome.at_most("recover_ms", observed.figures.recover_ms as f64, 2_000.0);

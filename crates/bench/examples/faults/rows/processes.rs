@@ -160,6 +160,7 @@ pub async fn random_replica_killed(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     outcome.extra("fault_s", fault.as_secs());
     outcome.extra("kills", kills);
     outcome.must("the_fault_was_felt", kills > 0);
+    outcome.at_least("kills", kills, usize::try_from(plan.seconds / 8)?);
     outcome.at_most("err_pct", observed.figures.err_pct, 2.0);
     Ok(vec![outcome])
 }
