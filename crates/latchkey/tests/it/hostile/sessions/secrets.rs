@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use session_service::domain::{Shard, Subject};
 
 use super::timeouts::Timed;
 use crate::stack::{PASSWORD, Stack};
@@ -47,8 +49,24 @@ async fn s02_every_secret_comes_from_the_one_source() {
     let mut seen = Vec::new();
     for seed in [1, 1, 2] {
         let timed = Timed::start(seed).await;
-        seen.push(timed.stack.session("alice", PASSWORD).await.cookie);
+        let user = somebody_in_the_first_shard(&timed.stack).await;
+        seen.push(timed.stack.session(&user, PASSWORD).await.cookie);
     }
     assert_eq!(seen[0], seen[1], "the same source, the same secret: nothing else goes in");
     assert_ne!(seen[1], seen[2]);
+}
+
+/// Which shard a secret is drawn for is its user's, and ids of users come from another service's source.
+async fn somebody_in_the_first_shard(stack: &Stack) -> String {
+    for number in 0.. {
+        let name = format!("user{number}");
+        let body = json!({ "username": name, "password": PASSWORD });
+        let answer = stack.post("/v1/users", &body).send().await.unwrap();
+        let user: Value = answer.error_for_status().unwrap().json().await.unwrap();
+        let id = Subject::parse(user["id"].as_str().unwrap()).unwrap();
+        if Shard::all().next() == Some(Shard::of(&id)) {
+            return name;
+        }
+    }
+    unreachable!()
 }
