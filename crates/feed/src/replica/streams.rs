@@ -26,6 +26,8 @@ pub(super) struct Stream {
     renewal: Option<u64>,
     /// The last one that was granted.
     granted: Option<u64>,
+    /// When the first one was.
+    since: Option<Moment>,
     pub(super) told_to_leave: bool,
 }
 
@@ -90,8 +92,9 @@ impl Replica {
         }
         let state = State::Opening { position, meanwhile: Vec::new() };
         let is_newcomer = position.is_none();
-        let (renewal, granted, told_to_leave) = (None, None, false);
-        self.streams.insert(id, Stream { watcher, is_newcomer, state, renewal, granted, told_to_leave });
+        let (renewal, granted, since, told_to_leave) = (None, None, None, false);
+        self.streams
+            .insert(id, Stream { watcher, is_newcomer, state, renewal, granted, since, told_to_leave });
         if self.settings.variant.is(Broken::BehindReplicaResets) {
             return self.reset(id);
         }
@@ -239,6 +242,7 @@ impl Replica {
         let Some(stream) = self.streams.get(&id) else { return };
         let State::Live { acked, .. } = stream.state else { return };
         let (watcher, is_granted) = (stream.watcher, stream.granted >= Some(sequence));
+        let since = stream.since.unwrap_or(now);
         if self.is_held_back(watcher, now) {
             return;
         }
@@ -250,13 +254,15 @@ impl Replica {
             }
         } else {
             let until = now + at_most(lease);
-            let new = Record { watcher, acked, since: now, until };
+            // Who renews late has no record between two leases, and holds up all the same what it was sent before.
+            let new = Record { watcher, acked, since, until };
             let record = self.records.entry(id).or_insert(new);
             record.acked = record.acked.max(acked);
             record.until = record.until.max(until);
         }
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.granted = stream.granted.max(Some(sequence));
+            stream.since = Some(since);
         }
         self.actions
             .push(Action::Send { stream: id, message: ToWatcher::Grant { sequence, lease, log_time } });
