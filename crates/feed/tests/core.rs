@@ -266,28 +266,6 @@ fn who_holds_confirmations_up_again_and_again_gets_no_grants_for_a_minute() {
     assert!(said.contains(&replica::Action::Note { stream: STREAM, misconduct }));
 }
 
-/// One that is suspended, or cut off so that nobody is told: its connection stands, and beats go on.
-#[test]
-fn a_watcher_that_says_nothing_more_holds_up_no_ending_once_its_lease_is_over() {
-    let mut served = Served::new(&[STREAM]);
-    assert_eq!(grants(&served.tick(now(500))), 1);
-    for millis in [1_000, 1_500, 2_000] {
-        served.tick(now(millis));
-    }
-    // The lease is granted for 2 s, and for 1 % more by a clock that is faster.
-    assert!(!has_ended(&served.end(1, now(2_400))), "it may still answer");
-    assert!(has_ended(&served.tick(now(2_530))));
-    for millis in [2_600, 3_100, 3_600] {
-        served.tick(now(millis));
-        assert!(has_ended(&served.end(millis, now(millis + 1))), "{millis}");
-    }
-    // It goes on where it was, and is waited for again.
-    let renew = FromWatcher::Renew { sequence: 2, acked: Position::START };
-    served.receive(STREAM, renew, now(3_700));
-    served.tick(now(4_100));
-    assert!(!has_ended(&served.end(2, now(4_101))));
-}
-
 /// A process that opens another connection before it gives the first up has both for a moment.
 #[test]
 fn a_watcher_with_two_streams_holds_up_once() {

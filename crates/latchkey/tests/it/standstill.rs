@@ -12,10 +12,8 @@ use crate::away::{EXACT, becomes, is_refused, is_stale, with_routes};
 use crate::cut_off::{apart, is_let_in, never_lets_in};
 use crate::endings::ids;
 use crate::stack::{Builder, PASSWORD, Stack, Tokens, client, eventually};
-use crate::taken_back::acknowledged;
+use crate::taken_back::{SHORT, acknowledged};
 
-/// Half of it is how long an append is waited for, in which time this must see it and stop who waits.
-const LEASE: &str = "[feed]\nlease = \"4s\"\n";
 /// What every append to auth-service's log waits for.
 const LOCK: &str = "SELECT pg_advisory_xact_lock('auth.feed_log'::regclass::oid::bigint)";
 
@@ -81,7 +79,7 @@ impl fmt::Display for Ending<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auth_service_that_stands_still_in_the_middle_of_an_append_costs_nothing_but_time() {
     let server = Postgres::start(Sync::Off);
-    let mut stack = with_routes(Builder::new().settings("auth", LEASE), &server.url()).await;
+    let mut stack = with_routes(Builder::new().settings("auth", SHORT), &server.url()).await;
     apart(&mut stack).await;
     let gateways = stack.file.gateways.clone();
     let administrator = stack.token("admin", &stack.admin_password()).await;
