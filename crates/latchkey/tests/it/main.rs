@@ -27,7 +27,6 @@ mod routes_change;
 mod rpc;
 mod schemas;
 mod stack;
-mod standstill;
 mod stories;
 mod taken_back;
 mod threat_model;
