@@ -19,7 +19,11 @@ pub enum Command {
     /// Announce the next key now; it takes over once every verifier has had the time to see it.
     Rotate,
     /// End a key that somebody else may have. What it signed is refused: its holders log in, or refresh, again.
-    Remove { kid: String },
+    Remove {
+        /// One in 64 begins with a hyphen: it is base64url.
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+    },
 }
 
 pub async fn run(command: Command, api: &mut Api, output: &Output) -> Result<()> {
@@ -38,6 +42,30 @@ pub async fn run(command: Command, api: &mut Api, output: &Output) -> Result<()>
         Command::Remove { kid } => {
             api.delete(&format!("{KEYS}/{}", segment(&kid))).await?;
             output.answer(&json!({ "kid": kid }), || format!("{kid} is ended."))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::Command;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(subcommand)]
+        command: Command,
+        #[arg(long, short, global = true)]
+        json: bool,
+    }
+
+    #[test]
+    fn a_kid_may_begin_with_a_hyphen() {
+        for kid in ["-1gaYv223RPE4viQVgndTkPmWIb6WUrVecaMJupxT04", "-jhQ", "--2x", "1ga"] {
+            let parsed = Arguments::try_parse_from(["key", "remove", kid, "--json"]).unwrap();
+            assert!(matches!(parsed.command, Command::Remove { kid: found } if found == kid), "{kid}");
+            assert!(parsed.json, "{kid}");
         }
     }
 }
