@@ -115,6 +115,8 @@ pub struct Watcher<V> {
 enum Following {
     /// There is none; again at this moment.
     Nobody(Moment),
+    /// Hello was said, and nothing was heard yet.
+    Greeting,
     Changes,
     /// Reset was said: what lives is collected aside until it is complete.
     Building(Vec<Entry>),
@@ -163,8 +165,8 @@ impl<V: Clone> Watcher<V> {
         let next = match &self.following {
             Following::Nobody(again) => *again,
             Following::Stopped => self.last_heard + Duration::MAX,
-            Following::Changes if self.position.is_some() => self.next_renewal.min(self.silent_at()),
-            Following::Changes | Following::Building(_) => self.silent_at(),
+            Following::Changes => self.next_renewal.min(self.silent_at()),
+            Following::Greeting | Following::Building(_) => self.silent_at(),
         };
         #[cfg(feature = "simulation")]
         let next = self.unapplied.iter().map(|(at, _)| *at).fold(next, Moment::min);

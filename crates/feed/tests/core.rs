@@ -95,6 +95,44 @@ fn a_guard_that_stops_gives_its_lease_back_and_follows_nobody_again() {
     assert_eq!(watcher.on(watcher::Event::Tick, now(1_000_000)), Vec::new());
 }
 
+/// What is granted to who has left already holds endings up all the same: a watcher first hears that it is followed.
+#[test]
+fn nothing_is_renewed_before_the_replica_has_answered() {
+    let mut watcher = caught_up();
+    let stream = StreamId(2);
+    watcher.on(watcher::Event::StreamClosed { stream: StreamId(1) }, now(20));
+    let hello = FromWatcher::Hello { watcher: WatcherId(1), position: Some(position(1)) };
+    let greeting = [watcher::Action::Connect { stream }, watcher::Action::Send { stream, message: hello }];
+    assert_eq!(watcher.on(watcher::Event::Tick, now(200)), greeting);
+    assert_eq!(watcher.on(watcher::Event::Tick, now(700)), []);
+    // Nothing was missed.
+    let message = ToWatcher::Changes { previous: position(1), entries: [].into(), last: position(1) };
+    let said = watcher.on(watcher::Event::Received { stream, message }, now(710));
+    let renew = FromWatcher::Renew { sequence: 2, acked: position(1) };
+    assert!(said.contains(&watcher::Action::Send { stream, message: renew }), "{said:?}");
+}
+
+#[test]
+fn a_hello_is_answered_also_if_nothing_was_missed() {
+    let mut served = Served::new(&[]);
+    served.end(1, now(10));
+    let missed = |said: &[replica::Action]| {
+        let [replica::Action::Send { message: ToWatcher::Changes { previous, entries, last }, .. }] = said
+        else {
+            panic!("{said:?}")
+        };
+        assert_eq!(*last, Position { number: 1, tag: last.tag });
+        (previous.number, entries.len())
+    };
+    let hello = |position| FromWatcher::Hello { watcher: WatcherId(7), position: Some(position) };
+    assert_eq!(missed(&served.receive(STREAM, hello(Position::START), now(20))), (0, 1));
+    let applied = served.replica.applied();
+    assert_eq!(missed(&served.receive(StreamId(8), hello(applied), now(30))), (1, 0));
+    // It is not to be acknowledged, and may be.
+    let renew = FromWatcher::Renew { sequence: 1, acked: applied };
+    assert_eq!(served.receive(StreamId(8), renew, now(40)), []);
+}
+
 #[test]
 fn a_reset_forgets_no_ending() {
     let mut watcher = caught_up();
@@ -264,6 +302,28 @@ fn who_holds_confirmations_up_again_and_again_gets_no_grants_for_a_minute() {
     assert!(first_without >= 3, "{granted:?}");
     let misconduct = replica::Misconduct::HeldBack;
     assert!(said.contains(&replica::Action::Note { stream: STREAM, misconduct }));
+}
+
+/// One that is suspended, or cut off so that nobody is told: its connection stands, and beats go on.
+#[test]
+fn a_watcher_that_says_nothing_more_holds_up_no_ending_once_its_lease_is_over() {
+    let mut served = Served::new(&[STREAM]);
+    assert_eq!(grants(&served.tick(now(500))), 1);
+    for millis in [1_000, 1_500, 2_000] {
+        served.tick(now(millis));
+    }
+    // The lease is granted for 2 s, and for 1 % more by a clock that is faster.
+    assert!(!has_ended(&served.end(1, now(2_400))), "it may still answer");
+    assert!(has_ended(&served.tick(now(2_530))));
+    for millis in [2_600, 3_100, 3_600] {
+        served.tick(now(millis));
+        assert!(has_ended(&served.end(millis, now(millis + 1))), "{millis}");
+    }
+    // It goes on where it was, and is waited for again.
+    let renew = FromWatcher::Renew { sequence: 2, acked: Position::START };
+    served.receive(STREAM, renew, now(3_700));
+    served.tick(now(4_100));
+    assert!(!has_ended(&served.end(2, now(4_101))));
 }
 
 /// A process that opens another connection before it gives the first up has both for a moment.

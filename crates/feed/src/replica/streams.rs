@@ -24,6 +24,10 @@ pub(super) struct Stream {
     state: State,
     /// The last renewal that was received.
     renewal: Option<u64>,
+    /// The last one that was granted.
+    granted: Option<u64>,
+    /// When the first one was.
+    since: Option<Moment>,
     pub(super) told_to_leave: bool,
 }
 
@@ -88,7 +92,9 @@ impl Replica {
         }
         let state = State::Opening { position, meanwhile: Vec::new() };
         let is_newcomer = position.is_none();
-        self.streams.insert(id, Stream { watcher, is_newcomer, state, renewal: None, told_to_leave: false });
+        let (renewal, granted, since, told_to_leave) = (None, None, None, false);
+        self.streams
+            .insert(id, Stream { watcher, is_newcomer, state, renewal, granted, since, told_to_leave });
         if self.settings.variant.is(Broken::BehindReplicaResets) {
             return self.reset(id);
         }
@@ -129,7 +135,13 @@ impl Replica {
             return self.close(id);
         }
         stream.state = State::Live { sent: position, acked: position.number, unacked: VecDeque::new() };
-        send_changes(&mut self.actions, id, stream, &missed.into(), last);
+        if missed.is_empty() {
+            // The watcher waits for an answer before it renews.
+            let message = ToWatcher::Changes { previous: position, entries: Arc::default(), last: position };
+            self.actions.push(Action::Send { stream: id, message });
+        } else {
+            send_changes(&mut self.actions, id, stream, &missed.into(), last);
+        }
         let watcher = stream.watcher;
         self.acknowledged(watcher, position);
         self.hasten_first_grant(id);
@@ -235,14 +247,29 @@ impl Replica {
         let lease = self.settings.lease;
         let Some(stream) = self.streams.get(&id) else { return };
         let State::Live { acked, .. } = stream.state else { return };
-        if self.is_held_back(stream.watcher, now) {
+        let (watcher, is_granted) = (stream.watcher, stream.granted >= Some(sequence));
+        let since = stream.since.unwrap_or(now);
+        if self.is_held_back(watcher, now) {
             return;
         }
-        let until = now + at_most(lease);
-        let new = Record { watcher: stream.watcher, acked, since: now, until };
-        let record = self.records.entry(id).or_insert(new);
-        record.acked = record.acked.max(acked);
-        record.until = record.until.max(until);
+        if is_granted {
+            // A lease counts from the sending of its renewal: told again it is no longer. Whoever says nothing any more has
+            // none once that is over, and endings do not wait for it, however long its connection stands.
+            if let Some(record) = self.records.get_mut(&id) {
+                record.acked = record.acked.max(acked);
+            }
+        } else {
+            let until = now + at_most(lease);
+            // Who renews late has no record between two leases, and holds up all the same what it was sent before.
+            let new = Record { watcher, acked, since, until };
+            let record = self.records.entry(id).or_insert(new);
+            record.acked = record.acked.max(acked);
+            record.until = record.until.max(until);
+        }
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.granted = stream.granted.max(Some(sequence));
+            stream.since = Some(since);
+        }
         self.actions
             .push(Action::Send { stream: id, message: ToWatcher::Grant { sequence, lease, log_time } });
     }

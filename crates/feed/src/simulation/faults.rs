@@ -48,8 +48,10 @@ pub(super) enum Fault {
         replica: usize,
         ending: Instant,
     },
-    /// The append of an ending reaches the log late, and a replica starts meanwhile, and takes the guards over.
-    SlowAppend(Instant),
+    /// A replica drains. While it starts again, and takes the guards over, the append of an ending is late.
+    SlowAppend {
+        newcomer: usize,
+    },
     MoveGuards,
     LoseTail,
     LoseMembers,
@@ -128,9 +130,7 @@ impl World {
             Fault::Start(Place::Replica(at)) => self.start_replica(at),
             Fault::Start(Place::Guard(at)) => self.start_guard(at),
             Fault::Start(_) => {}
-            Fault::Drain(replica) => {
-                self.at(self.now, Place::Replica(replica), Work::Replica(replica::Event::Terminate));
-            }
+            Fault::Drain(replica) => self.drain(replica),
             Fault::Slow(slowness) => self.network.slowness = slowness,
             Fault::BreakConnections(guard) => self.break_connections(guard),
             Fault::LateReplyThenIsolation { replica, late } => self.late_reply_then_isolation(replica, late),
@@ -142,7 +142,10 @@ impl World {
                 let up = up.saturating_sub(5 * MILLI).max(self.now + 1);
                 self.crash(Place::Replica(replica), up - self.now);
             }
-            Fault::SlowAppend(ending) => self.slow_append(ending),
+            Fault::SlowAppend { newcomer } => {
+                self.newcomers.insert(newcomer);
+                self.drain(newcomer);
+            }
             Fault::MoveGuards => {
                 for guard in 0..GUARDS {
                     self.at(self.now, Place::Guard(guard), Work::Guard(watcher::Event::GiveUp));
@@ -207,8 +210,18 @@ impl World {
         }
     }
 
-    pub(super) fn restart_after(&mut self, replica: usize, lasts: Instant) {
-        self.crash(Place::Replica(replica), lasts);
+    fn drain(&mut self, replica: usize) {
+        self.at(self.now, Place::Replica(replica), Work::Replica(replica::Event::Terminate));
+    }
+
+    /// It has handed over, and nobody waits for it any more.
+    pub(super) fn drained(&mut self, replica: usize) {
+        let starts = 30 * MILLI;
+        self.crash(Place::Replica(replica), starts);
+        if self.newcomers.remove(&replica) {
+            let ending = self.now + starts - self.random.u64(4 * MILLI..6 * MILLI);
+            self.slow_append(ending, replica);
+        }
     }
 
     fn break_connections(&mut self, guard: usize) {
@@ -234,11 +247,9 @@ impl World {
         self.at(self.now + late + after, Place::World, Work::Fault(Fault::Isolate { replica }));
     }
 
-    /// The ender has read what it reads first, and its append is held up; a replica comes up, and guards come to it.
-    fn slow_append(&mut self, ending: Instant) {
-        let ender = self.random.usize(0..REPLICAS);
-        let newcomer = (ender + 1) % REPLICAS;
-        self.crash(Place::Replica(newcomer), 6 * MILLI);
+    /// The ender has read what it reads first, and its append is held up; the newcomer comes up, and guards come to it.
+    fn slow_append(&mut self, ending: Instant, newcomer: usize) {
+        let ender = (newcomer + 1) % REPLICAS;
         let held = self.random.u64(300..480) * MILLI;
         let at = ending + self.random.u64(MILLI / 2..4 * MILLI);
         let cut = Fault::Cut { one: Place::Replica(ender), other: Place::Log, both: false, lasts: held };
@@ -248,7 +259,8 @@ impl World {
         // Once it serves them it is alone with them.
         let isolation = Fault::LateReplyThenIsolation { replica: newcomer, late: MILLI };
         self.at(at + held.saturating_sub(20 * MILLI), Place::World, Work::Fault(isolation));
-        let key = self.random.usize(0..KEYS / 2) * 2;
+        let live: Vec<usize> = (0..KEYS).step_by(2).filter(|key| !self.checks.begun.contains(key)).collect();
+        let Some(key) = self.random.choice(&live).copied() else { return };
         self.at(ending, Place::World, Work::Fault(Fault::End { replica: ender, key }));
     }
 

@@ -180,7 +180,7 @@ impl World {
                 Some(Requester::Taking { at }) => self.taken_back(at, outcome),
                 _ => {}
             },
-            Action::Stopped => self.restart_after(at, 30 * MILLI),
+            Action::Stopped => self.drained(at),
         }
     }
 

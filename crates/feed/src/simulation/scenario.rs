@@ -111,8 +111,8 @@ impl World {
                     self.at(end.saturating_sub(60 * MILLI), Place::World, Work::Fault(fault));
                 }
                 kind if kind < 0.08 => {
-                    let at = end.saturating_sub(self.random.u64(0..2 * MILLI));
-                    self.at(at, Place::World, Work::Fault(Fault::SlowAppend(end)));
+                    let fault = Fault::SlowAppend { newcomer: self.random.usize(0..REPLICAS) };
+                    self.at(end, Place::World, Work::Fault(fault));
                 }
                 _ => {}
             }

@@ -1,6 +1,6 @@
 //! The queue of what will happen, and everybody to whom it happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 
@@ -45,6 +45,8 @@ pub(super) struct World {
     pub(super) guards: Vec<GuardProcess>,
     pub(super) network: Network,
     pub(super) connections: BTreeMap<u64, Connection>,
+    /// Replicas that drain and are to come back beside a slow append.
+    pub(super) newcomers: BTreeSet<usize>,
     /// Ids that the drivers give to connections, requests and questions.
     ids: u64,
     pub(super) checks: Checks,
@@ -159,6 +161,7 @@ impl World {
             guards,
             network: Network::new(scenario.calm),
             connections: BTreeMap::new(),
+            newcomers: BTreeSet::new(),
             ids: 0,
             checks: Checks::default(),
             issuing: Issuing::default(),

@@ -58,9 +58,11 @@ impl<V: Clone> Watcher<V> {
 
     /// Rule W2. Applied first, then acknowledged: whoever reads the acknowledgement relies on it.
     fn changes(&mut self, previous: Position, entries: Arc<[Entry]>, last: Position, now: Moment) {
-        if !matches!(self.following, Following::Changes) || self.position != Some(previous) {
+        let follows = matches!(self.following, Following::Greeting | Following::Changes);
+        if !follows || self.position != Some(previous) {
             return self.move_on(now);
         }
+        self.following = Following::Changes;
         self.position = Some(last);
         #[cfg(feature = "simulation")]
         if self.settings.variant.is(Broken::AckBeforeApply) {
@@ -131,11 +133,11 @@ impl<V: Clone> Watcher<V> {
         }
     }
 
+    /// Nothing is renewed before the replica has answered: what is granted to who has left already holds endings up all the same.
     fn connect(&mut self, now: Moment) {
         self.stream = StreamId(self.stream.0 + 1);
-        self.following = Following::Changes;
+        self.following = Following::Greeting;
         self.last_heard = now;
-        self.next_renewal = now + self.lease / 8;
         self.actions.push(Action::Connect { stream: self.stream });
         let message = FromWatcher::Hello { watcher: self.id, position: self.position };
         self.actions.push(Action::Send { stream: self.stream, message });

@@ -9,11 +9,17 @@ use crate::hostile::scene::application;
 use crate::stack::{Builder, PASSWORD, Stack, Tokens, client, eventually, text};
 use crate::taken_back::{acknowledged, begin, by_token, ended};
 
-/// `jti` and `fam`, as whoever has the recipient's key reads them.
-fn ids(stack: &Stack, tokens: &Tokens) -> (String, String) {
+/// What the access token says, as whoever has the recipient's key reads it.
+pub fn claims(stack: &Stack, tokens: &Tokens) -> Value {
     let key = stack.state_dir().join("secrets/gateway-token-key.jwk.json");
     let shown = stack.cli_json(&["token", "inspect", &tokens.access_token, "--key", key.to_str().unwrap()]);
-    let claim = |name: &str| shown["inside"]["claims"][name].as_str().unwrap().to_owned();
+    shown["inside"]["claims"].clone()
+}
+
+/// `jti` and `fam`.
+pub fn ids(stack: &Stack, tokens: &Tokens) -> (String, String) {
+    let claims = claims(stack, tokens);
+    let claim = |name: &str| claims[name].as_str().unwrap().to_owned();
     (claim("jti"), claim("fam"))
 }
 

@@ -27,7 +27,7 @@ mod tonic_service;
 
 use tonic_service::greeter::{ReadReportRequest, ReadReportResponse};
 
-const AUTH: &str = "[feed]\nlease = \"1s\"\n[access]\nservices = [\"reports\"]\n";
+pub const AUTH: &str = "[feed]\nlease = \"1s\"\n[access]\nservices = [\"reports\"]\n";
 const POLICY: &str = "[access]\nservices = [\"reports\"]\n";
 
 type Ended = Result<(), Box<dyn Error + Send + Sync>>;
@@ -42,7 +42,7 @@ async fn begin() -> Stack {
 }
 
 /// What a service called `name` is told: its certificate from the stack's authority, addresses as the gateway has them.
-fn configuration(stack: &Stack, name: &str, audience: &str) -> PathBuf {
+pub fn configuration(stack: &Stack, name: &str, audience: &str) -> PathBuf {
     let certificates = stack.state_dir().join("certificates");
     let made =
         crate::stack::latchkey(&["certificates", "dev", certificates.to_str().unwrap(), "--service", name]);
@@ -94,7 +94,7 @@ impl Running {
     }
 }
 
-async fn listener() -> (TcpListener, String) {
+pub async fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     (listener, address)
@@ -144,7 +144,7 @@ async fn report(service: &Running, id: &str, token: Option<&str>) -> Result<Stri
     })
 }
 
-async fn log_out(stack: &Stack, token: &str) {
+pub async fn log_out(stack: &Stack, token: &str) {
     let answer = stack.request(Method::POST, "/v1/logout").bearer_auth(token).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{}", answer.text().await.unwrap());
 }
