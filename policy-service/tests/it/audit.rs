@@ -162,13 +162,14 @@ async fn a_call_that_is_given_up_leaves_its_line_too() {
     assert_eq!(taken, line("role.put", "failed", "CANCELLED", "editor", "permissions=0"));
 }
 
-/// A disk that is full, and a collector that is gone.
+/// A disk that is full, and a collector that is gone. The control: a file that takes them has them.
 #[tokio::test]
 async fn a_line_that_cannot_be_written_is_lost_and_the_call_is_answered() {
     for format in ["json", "text"] {
         let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
         let gone = || Stdio::from(std::io::pipe().unwrap().1);
-        for log in [full(), gone()] {
+        let kept = tempfile::NamedTempFile::new().unwrap();
+        for log in [full(), gone(), Stdio::from(kept.reopen().unwrap())] {
             let service = Service::new();
             let mut running = start_with(&service, &[("LATCHKEY__LOG__FORMAT", format)], log).await;
             let question = || call(check(user(1), "document:read", None));
@@ -180,6 +181,11 @@ async fn a_line_that_cannot_be_written_is_lost_and_the_call_is_answered() {
                 let put = running.client.admin.put_role(call(put)).await.unwrap().into_inner();
                 assert_eq!(put.revision, revision, "{format}");
             }
+        }
+        let log = std::fs::read_to_string(kept.path()).unwrap();
+        for role in ["role2", "role3", "role4"] {
+            let is_its = |line: &&str| line.contains("role.put") && line.contains(role);
+            assert_eq!(log.lines().filter(is_its).count(), 1, "{format}: {log}");
         }
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 
 use super::Shard;
 
-/// `ses_` and 26 lowercase Crockford base32 characters. Public: lists, URLs, claim `sid`, logs.
+/// `ses_` and 26 lowercase Crockford base32 characters, as text. Public: lists, URLs, claim `sid`, logs.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(String);
+pub struct SessionId([u8; SessionId::LENGTH]);
 
 impl SessionId {
     pub const RANDOM_BYTES: usize = 16;
@@ -15,19 +15,19 @@ impl SessionId {
     const CHARACTERS: usize = 26;
     /// All of them.
     pub const LENGTH: usize = Self::PREFIX.len() + Self::CHARACTERS;
-    const ALPHABET: [char; 32] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'j', 'k',
-        'm', 'n', 'p', 'q', 'r', 's', 't', 'v', 'w', 'x', 'y', 'z',
-    ];
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
     /// Of random bytes, so that ids tell neither age nor number. The lowest bits are those of the shard.
     pub fn new(shard: Shard, random: [u8; SessionId::RANDOM_BYTES]) -> SessionId {
         let bits = u128::from_be_bytes(random);
         let bits = bits - bits % u128::from(Shard::COUNT) + u128::from(shard.number());
         let digit = |place: usize| Self::ALPHABET.get((bits >> (place * 5)) as usize & 31);
-        SessionId(
-            Self::PREFIX.chars().chain((0..Self::CHARACTERS).rev().filter_map(digit).copied()).collect(),
-        )
+        let digits = (0..Self::CHARACTERS).rev().filter_map(digit);
+        let mut text = [0; Self::LENGTH];
+        for (to, from) in text.iter_mut().zip(Self::PREFIX.as_bytes().iter().chain(digits)) {
+            *to = *from;
+        }
+        SessionId(text)
     }
 
     /// `None` for anything that no session can be called.
@@ -35,30 +35,30 @@ impl SessionId {
         let rest = text.strip_prefix(Self::PREFIX)?;
         let well_formed = rest.len() == Self::CHARACTERS
             && rest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b't' | b'v'..=b'z'));
-        well_formed.then(|| SessionId(text.to_owned()))
+        well_formed.then(|| text.as_bytes().try_into().map(SessionId).ok()).flatten()
     }
 
     /// Where the session is, if there is one.
     pub fn shard(&self) -> Shard {
-        let last = self.0.chars().next_back();
-        let value = Self::ALPHABET.iter().position(|digit| Some(*digit) == last);
+        let value = Self::ALPHABET.iter().position(|digit| Some(digit) == self.0.last());
         Shard::of_bits(value.and_then(|value| u8::try_from(value).ok()).unwrap_or(0))
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        // It is ASCII.
+        str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 

@@ -8,34 +8,36 @@
 //! request after half the idle timeout is written at once: what the store says is then always young enough to last until the
 //! next batch.
 
+//!
+//! It is kept in the parts that sessions are in anyway: a batch, or a look at everything of one subject, holds up one part of
+//! them.
+
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-use crate::domain::{SessionId, Subject};
+use crate::domain::{SessionId, Shard, Subject};
 use crate::store::Activity;
 
 #[derive(Default)]
 pub(super) struct ActivityBook {
-    entries: Mutex<HashMap<SessionId, Entry>>,
+    parts: [Mutex<HashMap<SessionId, Entry>>; Shard::COUNT as usize],
+    subjects: RandomState,
     /// What cannot wait for the next batch.
     returned: Mutex<Vec<Activity>>,
     somebody_returned: Notify,
 }
 
+/// Small, and without anything elsewhere: there may be a million.
 struct Entry {
-    subject: Subject,
+    /// A hash. What is taken for another subject's is written a little early.
+    subject: u64,
     at: OffsetDateTime,
-    /// What of it the store has.
-    written: Option<OffsetDateTime>,
-}
-
-impl Entry {
-    fn is_written(&self) -> bool {
-        self.written.is_some_and(|written| written >= self.at)
-    }
+    /// The store has it.
+    is_written: bool,
 }
 
 impl ActivityBook {
@@ -46,15 +48,18 @@ impl ActivityBook {
         subject: &Subject,
         at: OffsetDateTime,
     ) -> Option<OffsetDateTime> {
-        let mut entries = self.lock();
+        let mut entries = self.part(id.shard());
         match entries.get_mut(id) {
             Some(entry) => {
                 let before = entry.at;
-                entry.at = before.max(at);
+                if at > before {
+                    (entry.at, entry.is_written) = (at, false);
+                }
                 Some(before)
             }
             None => {
-                entries.insert(id.clone(), Entry { subject: subject.clone(), at, written: None });
+                let subject = self.subjects.hash_one(subject);
+                entries.insert(id.clone(), Entry { subject, at, is_written: false });
                 None
             }
         }
@@ -75,26 +80,25 @@ impl ActivityBook {
     }
 
     pub(super) fn newest(&self, id: &SessionId) -> Option<OffsetDateTime> {
-        self.lock().get(id).map(|entry| entry.at)
+        self.part(id.shard()).get(id).map(|entry| entry.at)
     }
 
-    /// What the store does not have yet: of one subject, or of everybody.
-    pub(super) fn unwritten(&self, subject: Option<&Subject>) -> Vec<Activity> {
-        self.lock()
-            .iter()
-            .filter(|(_, entry)| {
-                !entry.is_written() && subject.is_none_or(|subject| entry.subject == *subject)
-            })
-            .map(|(id, entry)| Activity { id: id.clone(), at: entry.at })
-            .collect()
+    /// What the store does not have yet of one subject.
+    pub(super) fn unwritten_of(&self, subject: &Subject) -> Vec<Activity> {
+        let hash = self.subjects.hash_one(subject);
+        unwritten(&self.part(Shard::of(subject)), |entry| entry.subject == hash)
+    }
+
+    /// What the store does not have yet.
+    pub(super) fn unwritten(&self) -> Vec<Activity> {
+        Shard::all().flat_map(|shard| unwritten(&self.part(shard), |_| true)).collect()
     }
 
     /// The store has these now. They stay here for readers whose row is older than the write.
     pub(super) fn written(&self, activity: &[Activity]) {
-        let mut entries = self.lock();
         for Activity { id, at } in activity {
-            if let Some(entry) = entries.get_mut(id) {
-                entry.written = entry.written.max(Some(*at));
+            if let Some(entry) = self.part(id.shard()).get_mut(id) {
+                entry.is_written |= entry.at <= *at;
             }
         }
     }
@@ -102,16 +106,28 @@ impl ActivityBook {
     /// Drops what was written before. Called at the beginning of a round, so that an entry outlives its own write by a
     /// whole round: no read takes that long.
     pub(super) fn forget_written(&self) {
-        self.lock().retain(|_, entry| !entry.is_written());
+        for shard in Shard::all() {
+            self.part(shard).retain(|_, entry| !entry.is_written);
+        }
     }
 
     pub(super) fn forget(&self, id: &SessionId) {
-        self.lock().remove(id);
+        self.part(id.shard()).remove(id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn part(&self, shard: Shard) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
+        let [first, ..] = &self.parts;
+        self.parts
+            .get(usize::from(shard.number()))
+            .unwrap_or(first)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unwritten(entries: &HashMap<SessionId, Entry>, wanted: impl Fn(&Entry) -> bool) -> Vec<Activity> {
+    let wanted = entries.iter().filter(|(_, entry)| !entry.is_written && wanted(entry));
+    wanted.map(|(id, entry)| Activity { id: id.clone(), at: entry.at }).collect()
 }
 
 #[cfg(test)]
@@ -121,7 +137,6 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::domain::Shard;
 
     const START: OffsetDateTime = datetime!(2026-11-01 08:00 UTC);
 
@@ -133,20 +148,20 @@ mod tests {
         Subject::parse(name).unwrap()
     }
 
-    fn id(number: u8) -> SessionId {
-        SessionId::new(Shard::of(&subject("usr_1")), [number; 16])
+    fn id(subject: &Subject, number: u8) -> SessionId {
+        SessionId::new(Shard::of(subject), [number; 16])
     }
 
     #[test]
     fn the_newest_activity_counts_and_is_written_once() {
-        let (book, id) = (ActivityBook::default(), id(1));
+        let (book, id) = (ActivityBook::default(), id(&subject("usr_1"), 1));
         book.note(&id, &subject("usr_1"), at(2));
         book.note(&id, &subject("usr_1"), at(1));
         assert_eq!(book.newest(&id), Some(at(2)));
-        let batch = book.unwritten(None);
+        let batch = book.unwritten();
         assert_eq!(batch, [Activity { id: id.clone(), at: at(2) }]);
         book.written(&batch);
-        assert!(book.unwritten(None).is_empty());
+        assert!(book.unwritten().is_empty());
         assert_eq!(book.newest(&id), Some(at(2)), "a reader with an older row still needs it");
         book.forget_written();
         assert_eq!(book.newest(&id), None);
@@ -154,23 +169,32 @@ mod tests {
 
     #[test]
     fn activity_during_a_write_is_not_lost() {
-        let (book, id) = (ActivityBook::default(), id(1));
+        let (book, id) = (ActivityBook::default(), id(&subject("usr_1"), 1));
         book.note(&id, &subject("usr_1"), at(1));
-        let batch = book.unwritten(None);
+        let batch = book.unwritten();
         book.note(&id, &subject("usr_1"), at(2));
         book.written(&batch);
         book.forget_written();
-        assert_eq!(book.unwritten(None), [Activity { id, at: at(2) }]);
+        assert_eq!(book.unwritten(), [Activity { id, at: at(2) }]);
     }
 
     #[test]
     fn one_subject_at_a_time() {
         let book = ActivityBook::default();
-        book.note(&id(1), &subject("usr_1"), at(1));
-        book.note(&id(2), &subject("usr_2"), at(1));
-        let batch = book.unwritten(Some(&subject("usr_2")));
-        assert_eq!(batch, [Activity { id: id(2), at: at(1) }]);
-        book.forget(&id(2));
-        assert!(book.unwritten(Some(&subject("usr_2"))).is_empty());
+        // Two of them are in one part.
+        let all = (0..=Shard::COUNT).map(|number| {
+            let subject = subject(&format!("usr_{number}"));
+            (id(&subject, number), subject)
+        });
+        let all: Vec<(SessionId, Subject)> = all.collect();
+        for (id, subject) in &all {
+            book.note(id, subject, at(1));
+        }
+        for (id, subject) in &all {
+            assert_eq!(book.unwritten_of(subject), [Activity { id: id.clone(), at: at(1) }]);
+            book.forget(id);
+            assert!(book.unwritten_of(subject).is_empty());
+        }
+        assert!(book.unwritten().is_empty());
     }
 }

@@ -59,7 +59,7 @@ impl Sessions {
         let shard = Shard::of(&origin.subject);
         let session = Session::begin(self.new_id(shard), origin, now, &self.lifetimes);
         let secret = self.new_secret(shard);
-        let activity = self.activity.unwritten(Some(&session.origin.subject));
+        let activity = self.activity.unwritten_of(&session.origin.subject);
         let created = self
             .store
             .create(NewSession {

@@ -57,7 +57,10 @@ impl Sessions {
     }
 
     pub(super) async fn write_activity(&self, subject: Option<&Subject>) -> Result<(), StoreError> {
-        let activity = self.activity.unwritten(subject);
+        let activity = match subject {
+            Some(subject) => self.activity.unwritten_of(subject),
+            None => self.activity.unwritten(),
+        };
         if activity.is_empty() {
             return Ok(());
         }
