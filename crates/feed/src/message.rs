@@ -24,7 +24,8 @@ impl fmt::Display for WatcherId {
 /// From guard to replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromWatcher {
-    /// First on every stream. `position`: what the guard has applied, if anything.
+    /// First on every stream. `position`: what the guard has applied, if anything. It is answered with `Reset` or with `Changes`,
+    /// and nothing is renewed before.
     Hello { watcher: WatcherId, position: Option<Position> },
     /// Asks for a lease that counts from the sending, and acknowledges everything up to `acked`.
     ///

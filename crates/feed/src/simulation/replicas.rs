@@ -225,6 +225,7 @@ impl World {
     }
 
     pub(super) fn start_replica(&mut self, at: usize) {
+        self.newcomers.remove(&at);
         let life = Life(self.random.u128(..));
         let Some(process) = self.replicas.get_mut(at) else { return };
         process.machine.life += 1;
