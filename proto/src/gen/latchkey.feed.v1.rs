@@ -46,6 +46,7 @@ pub mod watch_request {
         Release(super::Release),
     }
 }
+/// First on every stream. It is answered with Reset or with Changes, and the guard renews only after that.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Hello {
     /// The guard process, for logs and metrics: 16 random bytes, drawn at its start.
@@ -107,6 +108,7 @@ pub struct CaughtUp {
     #[prost(message, optional, tag = "1")]
     pub position: ::core::option::Option<Position>,
 }
+/// Also the answer to a Hello from a guard that has missed nothing: then there are no entries, and `last` is `previous`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Changes {
     /// Where the guard must be for these to be the next.
