@@ -35,7 +35,7 @@ impl SessionId {
         let rest = text.strip_prefix(Self::PREFIX)?;
         let well_formed = rest.len() == Self::CHARACTERS
             && rest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b't' | b'v'..=b'z'));
-        well_formed.then(|| text.as_bytes().try_into().map(SessionId).ok()).flatten()
+        well_formed.then_some(SessionId(text.as_bytes().try_into().ok()?))
     }
 
     /// Where the session is, if there is one.

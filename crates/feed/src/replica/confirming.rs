@@ -23,8 +23,6 @@ pub(super) struct Record {
     pub(super) watcher: WatcherId,
     /// What the watcher has, whichever of its streams it said so on.
     pub(super) acked: u64,
-    /// When the first lease was granted.
-    pub(super) since: Moment,
     /// By this process's clock, which may be the faster one.
     pub(super) until: Moment,
 }
@@ -189,9 +187,8 @@ impl Replica {
             };
             waiting.struck = true;
             let slow = self.records.iter().filter(|(id, record)| {
-                record.acked < waiting.position.number
-                    && record.since <= applied
-                    && self.streams.contains_key(id)
+                let since = self.streams.get(id).and_then(|stream| stream.since);
+                record.acked < waiting.position.number && since.is_some_and(|since| since <= applied)
             });
             // One that has two streams here is one all the same.
             let slow: BTreeMap<WatcherId, StreamId> =

@@ -26,8 +26,8 @@ pub(super) struct Stream {
     renewal: Option<u64>,
     /// The last one that was granted.
     granted: Option<u64>,
-    /// When the first one was.
-    since: Option<Moment>,
+    /// When the first one was. Who renews late has no record between two leases, and holds up all the same what it was sent.
+    pub(super) since: Option<Moment>,
     pub(super) told_to_leave: bool,
 }
 
@@ -92,9 +92,16 @@ impl Replica {
         }
         let state = State::Opening { position, meanwhile: Vec::new() };
         let is_newcomer = position.is_none();
-        let (renewal, granted, since, told_to_leave) = (None, None, None, false);
-        self.streams
-            .insert(id, Stream { watcher, is_newcomer, state, renewal, granted, since, told_to_leave });
+        let stream = Stream {
+            watcher,
+            is_newcomer,
+            state,
+            renewal: None,
+            granted: None,
+            since: None,
+            told_to_leave: false,
+        };
+        self.streams.insert(id, stream);
         if self.settings.variant.is(Broken::BehindReplicaResets) {
             return self.reset(id);
         }
@@ -245,30 +252,21 @@ impl Replica {
 
     pub(super) fn grant(&mut self, id: StreamId, sequence: u64, log_time: Wall, now: Moment) {
         let lease = self.settings.lease;
-        let Some(stream) = self.streams.get(&id) else { return };
-        let State::Live { acked, .. } = stream.state else { return };
-        let (watcher, is_granted) = (stream.watcher, stream.granted >= Some(sequence));
-        let since = stream.since.unwrap_or(now);
-        if self.is_held_back(watcher, now) {
+        if self.streams.get(&id).is_none_or(|stream| self.is_held_back(stream.watcher, now)) {
             return;
         }
-        if is_granted {
-            // A lease counts from the sending of its renewal: told again it is no longer. Whoever says nothing any more has
-            // none once that is over, and endings do not wait for it, however long its connection stands.
-            if let Some(record) = self.records.get_mut(&id) {
-                record.acked = record.acked.max(acked);
-            }
-        } else {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let State::Live { acked, .. } = stream.state else { return };
+        stream.since.get_or_insert(now);
+        // A lease counts from the sending of its renewal: told again it is no longer. Whoever says nothing any more has none once
+        // that is over, and endings do not wait for it, however long its connection stands.
+        if stream.granted < Some(sequence) {
+            stream.granted = Some(sequence);
             let until = now + at_most(lease);
-            // Who renews late has no record between two leases, and holds up all the same what it was sent before.
-            let new = Record { watcher, acked, since, until };
+            let new = Record { watcher: stream.watcher, acked, until };
             let record = self.records.entry(id).or_insert(new);
             record.acked = record.acked.max(acked);
             record.until = record.until.max(until);
-        }
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.granted = stream.granted.max(Some(sequence));
-            stream.since = Some(since);
         }
         self.actions
             .push(Action::Send { stream: id, message: ToWatcher::Grant { sequence, lease, log_time } });

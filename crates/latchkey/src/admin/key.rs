@@ -48,24 +48,17 @@ pub async fn run(command: Command, api: &mut Api, output: &Output) -> Result<()>
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::Parser as _;
 
-    use super::Command;
-
-    #[derive(Parser)]
-    struct Arguments {
-        #[command(subcommand)]
-        command: Command,
-        #[arg(long, short, global = true)]
-        json: bool,
-    }
+    use crate::cli::Cli;
 
     #[test]
     fn a_kid_may_begin_with_a_hyphen() {
         for kid in ["-1gaYv223RPE4viQVgndTkPmWIb6WUrVecaMJupxT04", "-jhQ", "--2x", "1ga"] {
-            let parsed = Arguments::try_parse_from(["key", "remove", kid, "--json"]).unwrap();
-            assert!(matches!(parsed.command, Command::Remove { kid: found } if found == kid), "{kid}");
-            assert!(parsed.json, "{kid}");
+            let parsed = Cli::try_parse_from(["latchkey", "key", "remove", kid, "--json"]).unwrap();
+            let parsed = format!("{parsed:?}");
+            assert!(parsed.contains(&format!("Remove {{ kid: {kid:?} }}")), "{parsed}");
+            assert!(parsed.contains("json: true"), "{parsed}");
         }
     }
 }

@@ -121,8 +121,7 @@ async fn begin() -> Stack {
 
 /// How often auth-service was asked, by its own count.
 async fn questions(stack: &Stack) -> u64 {
-    let url = format!("{}/metrics", stack.file.operations["auth-0"]);
-    let metrics = client().get(url).send().await.unwrap().text().await.unwrap();
+    let metrics = stack.metrics("auth-0").await;
     let asked = |line: &&str| line.starts_with("latchkey_") && line.contains("FeedReadService/Ask");
     let counts = metrics.lines().filter(asked).filter(|line| line.contains("_rpcs_total{"));
     counts.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()

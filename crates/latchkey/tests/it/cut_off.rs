@@ -268,15 +268,8 @@ async fn a_gateway_that_acknowledges_late_holds_up_a_few_endings_and_then_none()
 
 /// How often auth-services have held its grants back.
 async fn held_back(stack: &Stack) -> u64 {
-    let mut sum = 0;
-    for replica in ["auth-0", "auth-1"] {
-        let url = format!("{}/metrics", stack.file.operations[replica]);
-        let metrics = client().get(url).send().await.unwrap().text().await.unwrap();
-        let name = "latchkey_auth_feed_misconduct_total{what=\"held_back\"} ";
-        let count = metrics.lines().find_map(|line| line.strip_prefix(name)).expect("it is counted");
-        sum += count.parse::<u64>().unwrap();
-    }
-    sum
+    let name = "latchkey_auth_feed_misconduct_total{what=\"held_back\"}";
+    stack.metric("auth-0", name).await + stack.metric("auth-1", name).await
 }
 
 /// How long it took to be acknowledged at gateway-0. gateway-1 does not let it in from then on.

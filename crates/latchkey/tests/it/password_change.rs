@@ -3,7 +3,7 @@
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::stack::{Browser, Builder, PASSWORD, Stack, client, eventually};
+use crate::stack::{Browser, Builder, PASSWORD, Stack, eventually};
 
 const OTHER_PASSWORD: &str = "granite lemon window cello";
 /// Failures without a delay (`[throttle]`).
@@ -16,11 +16,7 @@ async fn change(stack: &Stack, browser: &Browser, current: &str, new: &str) -> R
 }
 
 async fn hashes(stack: &Stack) -> u64 {
-    let url = format!("{}/metrics", stack.file.operations["auth-0"]);
-    let text = client().get(url).send().await.unwrap().text().await.unwrap();
-    let mut lines = text.lines();
-    let value = lines.find_map(|line| line.strip_prefix("latchkey_auth_hashing_runs_total ")).unwrap();
-    value.parse().unwrap()
+    stack.metric("auth-0", "latchkey_auth_hashing_runs_total").await
 }
 
 /// To know the new password is not to know the present one, even where they are the same; and a try is one try.

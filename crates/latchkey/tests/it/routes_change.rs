@@ -53,11 +53,8 @@ fn write_unnoticed(file: &Path, text: &str) {
 }
 
 async fn readings(stack: &Stack, outcome: &str) -> u64 {
-    let url = format!("{}/metrics", stack.file.operations["gateway-0"]);
-    let text = client().get(url).send().await.unwrap().text().await.unwrap();
-    let name = format!("latchkey_gateway_routes_reloads_total{{outcome=\"{outcome}\"}} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&name));
-    line.unwrap_or_else(|| panic!("{name} is not in {text}")).parse().unwrap()
+    let name = format!("latchkey_gateway_routes_reloads_total{{outcome=\"{outcome}\"}}");
+    stack.metric("gateway-0", &name).await
 }
 
 #[tokio::test]

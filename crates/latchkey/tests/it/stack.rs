@@ -397,6 +397,19 @@ impl Stack {
         logs(&self.state_dir)
     }
 
+    /// What `process` shows on its operations port.
+    pub async fn metrics(&self, process: &str) -> String {
+        let url = format!("{}/metrics", self.file.operations[process]);
+        client().get(url).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// One of these: its name, with its labels.
+    pub async fn metric(&self, process: &str, name: &str) -> u64 {
+        let metrics = self.metrics(process).await;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in:\n{metrics}")).trim().parse::<f64>().unwrap() as u64
+    }
+
     /// Requests that reached the application behind the gateway.
     pub async fn upstream_hits(&self) -> u64 {
         let mut hits = 0;

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use super::scene::metric;
 use crate::stack::{PASSWORD, Stack};
 
 const OTHER_PASSWORD: &str = "granite lemon window cello";
@@ -68,12 +67,12 @@ async fn p01_long_ones_count_to_the_last_character() {
     let most = varied(4_096);
     assert_eq!(register(&stack, "most", &most).await.status(), 201);
     assert_eq!(log_in(&stack, "most", &most).await.status(), 200);
-    let before = metric(&stack, "auth-0", HASHES).await;
+    let before = stack.metric("auth-0", HASHES).await;
     let over = format!("{most}a");
     for answer in [register(&stack, "over", &over).await, log_in(&stack, "most", &over).await] {
         assert_eq!(answer.status(), 400);
     }
-    assert_eq!(metric(&stack, "auth-0", HASHES).await, before, "refused before anything was hashed");
+    assert_eq!(stack.metric("auth-0", HASHES).await, before, "refused before anything was hashed");
 }
 
 #[tokio::test]
@@ -180,10 +179,10 @@ async fn p05_a_wrong_password_tells_nothing_about_the_account() {
     for mode in ["token", "session"] {
         let mut first = None;
         for (what, identifier, password) in attempts {
-            let before = metric(&stack, "auth-0", HASHES).await;
+            let before = stack.metric("auth-0", HASHES).await;
             let body = json!({ "identifier": identifier, "password": password, "mode": mode });
             let seen = seen(stack.post("/v1/login", &body).send().await.unwrap()).await;
-            assert_eq!(metric(&stack, "auth-0", HASHES).await - before, 1, "{what}: one run, whoever it is");
+            assert_eq!(stack.metric("auth-0", HASHES).await - before, 1, "{what}: one run, whoever it is");
             assert_eq!(seen.0, 401, "{what}");
             assert_eq!(&seen, first.get_or_insert_with(|| seen.clone()), "{what}");
         }
@@ -192,12 +191,12 @@ async fn p05_a_wrong_password_tells_nothing_about_the_account() {
     stack.register("bob").await;
     let mut first = None;
     for identifier in ["bob", "nobody-else"] {
-        let before = metric(&stack, "auth-0", HASHES).await;
+        let before = stack.metric("auth-0", HASHES).await;
         let body = json!({
             "identifier": identifier, "current_password": "wrong wrong wrong wrong", "new_password": OTHER_PASSWORD,
         });
         let seen = seen(stack.post("/v1/password", &body).send().await.unwrap()).await;
-        let seen = (seen, metric(&stack, "auth-0", HASHES).await - before);
+        let seen = (seen, stack.metric("auth-0", HASHES).await - before);
         assert_eq!(seen.0.0, 401, "{identifier}");
         assert_eq!(&seen, first.get_or_insert_with(|| seen.clone()), "{identifier}");
     }

@@ -159,14 +159,6 @@ pub fn channel(stack: &Stack, service: &str, name: &str) -> Channel {
     chassis::grpc::client::channel(&stack.file.services[service], &identity, service, &lifecycle).unwrap()
 }
 
-/// A counter that `process` shows on its operations port.
-pub async fn metric(stack: &Stack, process: &str, name: &str) -> u64 {
-    let url = format!("{}/metrics", stack.file.operations[process]);
-    let text = client().get(url).send().await.unwrap().text().await.unwrap();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {name} in:\n{text}")).trim().parse::<f64>().unwrap() as u64
-}
-
 /// A client of the system, with its secret.
 pub struct Application {
     pub id: String,

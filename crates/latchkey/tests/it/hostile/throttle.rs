@@ -4,7 +4,6 @@ use futures_util::future::join_all;
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use super::scene::metric;
 use crate::stack::{Builder, PASSWORD, Stack, eventually};
 
 const ATTACKER: &str = "203.0.113.7";
@@ -54,14 +53,14 @@ async fn throttle_a_burst_gets_no_more_tries_than_the_limit() {
     // Long enough for everything that is to happen before the delay is over.
     let stack = begin(&[("auth", "[throttle]\nfirst_delay = \"1m\"\n")]).await;
     for user in ["alice", "nobody"] {
-        let before = metric(&stack, "auth-0", HASHES).await;
+        let before = stack.metric("auth-0", HASHES).await;
         let burst = (0..60).map(|number| {
             let attempt = attempt(&stack, user, &format!("wrong password number {number}"), ATTACKER);
             async move { attempt.send().await.unwrap() }
         });
         let [tried, refused] = counted(join_all(burst).await).await;
         assert_eq!((tried, refused), (5, 55), "{user}");
-        let hashed = metric(&stack, "auth-0", HASHES).await - before;
+        let hashed = stack.metric("auth-0", HASHES).await - before;
         assert_eq!(hashed, FREE, "{user}: what is refused costs no hash");
     }
     // The guesser's luck is out; the owner elsewhere and everybody else notice nothing.

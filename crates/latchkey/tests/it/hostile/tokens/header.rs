@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::super::forge::{Signer, encode, part, with};
-use super::super::scene::{Scene, channel, metric};
+use super::super::scene::{Scene, channel};
 use crate::stack::{PASSWORD, SOON};
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn j04_key_ids_that_are_none_of_ours() {
 async fn j04_unknown_keys_make_it_ask_again_but_seldom() {
     const PACE_SECONDS: f64 = 5.0;
     let scene = Scene::begin().await;
-    let fetches = async || metric(&scene.stack, "gateway-0", "latchkey_gateway_key_fetches_total").await;
+    let fetches = async || scene.stack.metric("gateway-0", "latchkey_gateway_key_fetches_total").await;
     // How many unknown keys it took, and a moment before that fetch.
     let wait_for_more_than = async |count: u64| {
         let (until, mut sent) = (Instant::now() + SOON, 0);
