@@ -23,6 +23,7 @@ mod plan;
 mod pool;
 mod reached;
 mod service;
+mod spans;
 mod transfer;
 mod tunnel;
 pub mod worker;

@@ -24,6 +24,7 @@ use super::options;
 use super::plan::Plan;
 use super::pool::Upstream;
 use super::reached::{Reached, address_header, echoed, host};
+use super::spans;
 use super::transfer::{RequestBody, Transfer};
 use super::tunnel;
 use super::worker::{Surface, Thread};
@@ -116,11 +117,12 @@ impl Client {
         let outcome = match self.place(&plan, &parts, about.reader.as_ref()) {
             // Here and not in a function of its own: what is awaited in another is stored once more.
             Ok(Place::Route(route)) => {
-                let trace = self.trace(route, &parts);
+                let trace = spans::answering(self.trusted, route, &parts.headers);
                 let outcome = match self.decide(&id, route, &parts, trace.as_deref()).await {
                     Ok(permit) => match self.prepare(&id, &plan, route, permit, parts, body) {
                         Ok((upstream, mut request, outgoing)) => {
-                            let asked = asking(trace.as_deref(), upstream, route, request.headers_mut());
+                            let asked =
+                                spans::asking(trace.as_deref(), upstream, route, request.headers_mut());
                             let transfer = outgoing.transfer.as_deref();
                             let still = Still::of(&self.thread.state, outgoing.token.as_deref());
                             let sent = forward::send(upstream, request, transfer, still).await;
@@ -223,14 +225,6 @@ impl Client {
             }
             Found::Nothing => Err(catalogue::NOT_FOUND.into()),
         }
-    }
-
-    /// The span of a request to an application, up to the head of the answer; none where nobody exports any. What a
-    /// client of the open network says about traces is not believed.
-    fn trace(&self, route: &Route, parts: &Parts) -> Option<Box<Span>> {
-        let nothing = HeaderMap::new();
-        let headers = if self.trusted { &parts.headers } else { &nothing };
-        enabled(traces::answering(route.pattern.as_str(), headers))
     }
 
     /// Whether a request may go on to an application.
@@ -465,22 +459,6 @@ impl Client {
         }
         record.emit();
     }
-}
-
-/// The span of asking an application, within that of answering; the application is told of it.
-fn asking(
-    trace: Option<&Span>,
-    upstream: &Upstream,
-    route: &Route,
-    headers: &mut HeaderMap,
-) -> Option<Box<Span>> {
-    let ask = || traces::asking(&upstream.rule().name, route.pattern.as_str(), headers);
-    enabled(trace?.in_scope(ask))
-}
-
-/// Boxed: what holds a request is moved with it, whether or not anybody exports spans.
-fn enabled(span: Span) -> Option<Box<Span>> {
-    (!span.is_disabled()).then(|| Box::new(span))
 }
 
 #[cfg(test)]

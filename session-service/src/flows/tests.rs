@@ -1,6 +1,5 @@
-//! Flows on a store in memory, with a clock that is moved: what a session's activity, time and secret come to.
+//! Flows on a store in memory, with a clock that is moved: what a session's secret and its endings come to.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,10 +12,12 @@ use token::{Algorithm, Epochs, Expect, KeySet, ProofClaims, SigningKey, TYP_PROO
 use super::*;
 use crate::domain::{AtLimit, Attributes, EndReason, PageSize, SecretDigest, Subject};
 use crate::peers::{KeySets, KeysUnavailable, PublishedKeys};
-use crate::store::memory::MemoryStore;
-use crate::store::{
-    Activity, AttributesSet, Created, Ending, Found, Listing, NewSession, Rotated, Rotation, Sweep, Swept,
-};
+use crate::store::AttributesSet;
+
+mod activity;
+mod watched;
+
+use watched::Watched;
 
 const START: OffsetDateTime = datetime!(2026-11-01 08:00 UTC);
 const SECOND: Duration = Duration::from_secs(1);
@@ -98,131 +99,6 @@ fn sessions(store: &Arc<Watched>, clock: &Arc<TestClock>, key: &SigningKey, limi
     let proofs = Proofs::new(Arc::new(keys), expect, clock.clone());
     let entropy = Arc::new(TestEntropy::new(7));
     Sessions::new(store.clone(), proofs, clock.clone(), entropy, LIFETIMES, limit)
-}
-
-#[tokio::test]
-async fn s05_a_session_is_idle_after_its_time_and_not_before() {
-    let bench = Bench::new();
-    let (session, secret) = bench.log_in("usr_1").await;
-    bench.clock.advance(LIFETIMES.idle - SECOND);
-    assert!(bench.sessions.get(&session.id).await.unwrap().is_some(), "looking is no activity");
-    assert!(bench.is_live(&secret).await);
-    bench.clock.advance(LIFETIMES.idle - SECOND);
-    assert!(bench.is_live(&secret).await, "the last request counted");
-    bench.clock.advance(LIFETIMES.idle + SECOND);
-    assert!(!bench.is_live(&secret).await);
-    assert!(bench.sessions.get(&session.id).await.unwrap().is_none());
-}
-
-#[tokio::test]
-async fn s05_activity_does_not_extend_the_absolute_time() {
-    let bench = Bench::new();
-    let (_, secret) = bench.log_in("usr_1").await;
-    let step = LIFETIMES.idle / 2;
-    let mut age = Duration::ZERO;
-    while age + step < LIFETIMES.absolute {
-        bench.clock.advance(step);
-        age += step;
-        assert!(bench.is_live(&secret).await, "{age:?}");
-    }
-    bench.clock.advance(LIFETIMES.absolute - age - SECOND);
-    assert!(bench.is_live(&secret).await);
-    bench.clock.advance(2 * SECOND);
-    assert!(!bench.is_live(&secret).await);
-}
-
-#[tokio::test]
-async fn activity_is_seen_at_once_and_written_in_batches() {
-    let bench = Bench::new();
-    let (session, secret) = bench.log_in("usr_1").await;
-    for _ in 0..100 {
-        bench.clock.advance(SECOND);
-        assert!(bench.is_live(&secret).await);
-    }
-    let now = START + 100 * SECOND;
-    assert_eq!(bench.sessions.get(&session.id).await.unwrap().unwrap().last_active_at, now);
-    assert_eq!(bench.store.activity_writes(), 0);
-    assert_eq!(bench.store.get(&session.id, now).await.unwrap().unwrap().last_active_at, START);
-    bench.sessions.flush_activity().await.unwrap();
-    bench.sessions.flush_activity().await.unwrap();
-    assert_eq!(bench.store.activity_writes(), 1, "one write for all of it");
-    assert_eq!(bench.store.get(&session.id, now).await.unwrap().unwrap().last_active_at, now);
-}
-
-/// Two replicas: what was used on one a moment ago is not idle on the other, neither for a request nor for a login.
-#[tokio::test]
-async fn s05_activity_on_another_replica_counts() {
-    let bench = Bench::new();
-    let other = bench.beside();
-    let live_there = async |secret| other.resolve(secret).await.unwrap().is_some();
-    let (session, secret) = bench.log_in("usr_1").await;
-    for _ in 0..3 {
-        bench.clock.advance(LIFETIMES.idle - SECOND);
-        assert!(live_there(&secret).await);
-        other.write_returned().await.unwrap();
-        bench.clock.advance(2 * SECOND);
-        bench.log_in("usr_1").await;
-        assert!(bench.is_live(&secret).await, "used two seconds ago");
-        // What happens within 90 seconds.
-        bench.sessions.flush_activity().await.unwrap();
-    }
-    // Of many that come back at once, one writes; the next ones are in the batch.
-    let writes = bench.store.activity_writes();
-    bench.clock.advance(LIFETIMES.idle / 2);
-    for _ in 0..20 {
-        assert!(live_there(&secret).await);
-    }
-    bench.clock.advance(SECOND);
-    assert!(live_there(&secret).await);
-    other.write_returned().await.unwrap();
-    assert_eq!(bench.store.activity_writes(), writes + 1);
-    assert!(bench.sessions.end_by_id(session.id).await.unwrap().is_some());
-}
-
-#[tokio::test]
-async fn a_failed_write_of_activity_is_made_up_for() {
-    let bench = Bench::new();
-    let (session, secret) = bench.log_in("usr_1").await;
-    bench.clock.advance(LIFETIMES.idle - SECOND);
-    assert!(bench.is_live(&secret).await);
-    bench.store.fail(true);
-    assert!(bench.sessions.flush_activity().await.is_err());
-    bench.store.fail(false);
-    bench.clock.advance(10 * SECOND);
-    assert!(bench.is_live(&secret).await);
-    bench.sessions.flush_activity().await.unwrap();
-    let written = bench.store.get(&session.id, bench.clock.now()).await.unwrap().unwrap().last_active_at;
-    assert_eq!(written, bench.clock.now());
-}
-
-#[tokio::test]
-async fn sessions_kept_alive_in_memory_only_are_listed_counted_and_not_swept() {
-    let bench = Bench::with_limit(Limit { most: 1, at_limit: AtLimit::Refuse });
-    let (session, secret) = bench.log_in("usr_1").await;
-    bench.clock.advance(LIFETIMES.idle - SECOND);
-    assert!(bench.is_live(&secret).await);
-    bench.clock.advance(10 * SECOND);
-    let login = Login { proof: &bench.proof("usr_1"), user_agent: "", client_address: "", former: None };
-    assert!(matches!(bench.sessions.create(login).await.unwrap(), Creation::LimitReached));
-    bench.clock.advance(LIFETIMES.idle - 20 * SECOND);
-    bench.sessions.flush_activity().await.unwrap();
-    bench.sessions.sweep().await.unwrap();
-    let query = ListQuery { subject: None, size: PageSize::parse(0).unwrap(), after: None };
-    let page = bench.sessions.list(query).await.unwrap();
-    assert_eq!(page.sessions.iter().map(|one| &one.id).collect::<Vec<_>>(), [&session.id]);
-}
-
-#[tokio::test]
-async fn idle_sessions_are_swept_in_the_end() {
-    let bench = Bench::new();
-    let (session, _) = bench.log_in("usr_1").await;
-    bench.clock.advance(LIFETIMES.idle + 3 * LIFETIMES.activity_granularity());
-    assert_eq!(bench.sessions.sweep().await.unwrap().sessions, 0);
-    assert_eq!(bench.sessions.flush_activity().await.unwrap().sessions, 1);
-    assert!(
-        bench.store.get(&session.id, START).await.unwrap().is_none(),
-        "not even for a clock that goes back"
-    );
 }
 
 #[tokio::test]
@@ -349,77 +225,4 @@ async fn a_store_that_fails_is_never_nothing_found() {
     assert!(sessions.create(login).await.is_err());
     bench.store.fail(false);
     assert!(bench.is_live(&secret).await);
-}
-
-/// A store in memory that counts writes of activity, and can be away.
-#[derive(Default)]
-struct Watched {
-    inner: MemoryStore,
-    activity_writes: AtomicU64,
-    away: Mutex<bool>,
-}
-
-impl Watched {
-    fn fail(&self, away: bool) {
-        *self.away.lock().unwrap() = away;
-    }
-
-    fn activity_writes(&self) -> u64 {
-        self.activity_writes.load(Ordering::SeqCst)
-    }
-
-    fn asked(&self) -> Result<&MemoryStore, StoreError> {
-        if *self.away.lock().unwrap() { Err(StoreError::Unavailable("away".into())) } else { Ok(&self.inner) }
-    }
-}
-
-#[async_trait]
-impl SessionStore for Watched {
-    async fn create(&self, new: NewSession) -> Result<Created, StoreError> {
-        self.asked()?.create(new).await
-    }
-
-    async fn find(&self, secret: SecretDigest, now: OffsetDateTime) -> Result<Option<Found>, StoreError> {
-        self.asked()?.find(secret, now).await
-    }
-
-    async fn get(&self, id: &SessionId, now: OffsetDateTime) -> Result<Option<Session>, StoreError> {
-        self.asked()?.get(id, now).await
-    }
-
-    async fn list(&self, listing: Listing) -> Result<Vec<Session>, StoreError> {
-        self.asked()?.list(listing).await
-    }
-
-    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        self.asked()?.rotate(rotation).await
-    }
-
-    async fn end(
-        &self,
-        ending: Ending,
-        reason: EndReason,
-        now: OffsetDateTime,
-    ) -> Result<Vec<Ended>, StoreError> {
-        self.asked()?.end(ending, reason, now).await
-    }
-
-    async fn record_activity(&self, activity: &[Activity]) -> Result<(), StoreError> {
-        self.activity_writes.fetch_add(1, Ordering::SeqCst);
-        self.asked()?.record_activity(activity).await
-    }
-
-    async fn set_attributes(
-        &self,
-        id: &SessionId,
-        expected_version: u64,
-        attributes: &Attributes,
-        now: OffsetDateTime,
-    ) -> Result<AttributesSet, StoreError> {
-        self.asked()?.set_attributes(id, expected_version, attributes, now).await
-    }
-
-    async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError> {
-        self.asked()?.sweep(sweep).await
-    }
 }
