@@ -47,6 +47,10 @@ pub struct Args {
     /// Port of the first gateway; its internal listener takes the next one. 0: any free ports.
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     port: u16,
+    /// Where the ports of everything else, and the gateway's if --port is 0, are looked for: the first free ones from here
+    /// on, which are then remembered. Without it: somewhere from 15000 to 30000.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    ports_from: Option<u16>,
     /// How many of each service and of the gateway: a number, or a list such as auth=2,session=2,policy=2,gateway=3.
     #[arg(long, default_value = "1", value_name = "N")]
     replicas: Replicas,
@@ -110,7 +114,8 @@ pub async fn run(args: Args, state_dir: PathBuf) -> Result<ExitCode> {
 /// Everything that is needed before a process can start. Nothing runs yet.
 fn prepare(layout: &Layout, args: &Args, stores: &Stores) -> Result<Addresses> {
     let before = addresses::remembered(&layout.addresses_file())?;
-    let addresses = addresses::choose(args.port, &args.replicas, before.as_ref(), std::process::id())?;
+    let from = args.ports_from.unwrap_or_else(|| addresses::block_of(std::process::id()));
+    let addresses = addresses::choose(args.port, &args.replicas, before.as_ref(), from)?;
     layout.certificates().complete(LOCAL_DOMAIN, &[], &[], SystemClock.now())?;
     files::complete_secrets(layout, &SystemEntropy)?;
     files::write_routes(layout, before.as_ref(), &addresses)?;

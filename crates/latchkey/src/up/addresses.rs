@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -13,10 +14,17 @@ use crate::private_file;
 
 /// Below the ports that Linux and macOS hand out to outgoing connections: one of those could be taken between our look and
 /// the child's bind.
-const CHOSEN_FROM: std::ops::Range<u16> = 15_000..30_000;
+const CHOSEN_FROM: Range<u16> = 15_000..30_000;
 
-/// How many ports each process that chooses has to itself: more than most stacks have.
+/// How many ports each stack has to itself: more than most have.
 const BLOCK: u16 = 64;
+
+/// Where a process looks that was not told where: two stacks that start at the same moment look at the same ports before
+/// either of them listens, so each process begins in a block of its own.
+pub fn block_of(process: u32) -> u16 {
+    let blocks = u32::from((CHOSEN_FROM.end - CHOSEN_FROM.start) / BLOCK);
+    CHOSEN_FROM.start + u16::try_from(process % blocks).unwrap_or_default() * BLOCK
+}
 
 /// How many echo applications stand behind the gateway.
 pub const ECHOES: usize = 2;
@@ -66,9 +74,9 @@ pub fn remembered(file: &Path) -> Result<Option<Addresses>> {
 }
 
 /// The addresses of this run. `port` is the first gateway's public one, its internal one follows it; 0: any free ones.
-/// `process` is the number of the process that chooses.
-pub fn choose(port: u16, replicas: &Replicas, before: Option<&Addresses>, process: u32) -> Result<Addresses> {
-    let mut free = Free::of(process);
+/// Those that are chosen are the first free ones from `from` on.
+pub fn choose(port: u16, replicas: &Replicas, before: Option<&Addresses>, from: u16) -> Result<Addresses> {
+    let mut free = Free { from, untried: from..=u16::MAX, held: Vec::new() };
     let mut gateways = Vec::with_capacity(replicas.gateway);
     for replica in 0..replicas.gateway {
         let before = before.and_then(|before| before.gateways.get(replica));
@@ -141,19 +149,12 @@ impl Addresses {
 
 /// Finds ports that nothing listens on, each once: those found are held until all are.
 struct Free {
-    next: u16,
+    from: u16,
+    untried: RangeInclusive<u16>,
     held: Vec<TcpListener>,
 }
 
 impl Free {
-    /// Two stacks that start at the same moment look at the same ports before either of them listens, so each process
-    /// begins in a block of its own.
-    fn of(process: u32) -> Self {
-        let blocks = u32::from((CHOSEN_FROM.end - CHOSEN_FROM.start) / BLOCK);
-        let block = u16::try_from(process % blocks).unwrap_or_default();
-        Self { next: CHOSEN_FROM.start + block * BLOCK, held: Vec::new() }
-    }
-
     fn demand_two(&mut self, port: u16) -> Result<(u16, u16)> {
         let Some(internal) = port.checked_add(1) else {
             bail!("--port {port} leaves no port after it for the gateway's internal listener");
@@ -183,14 +184,12 @@ impl Free {
         {
             return Ok(port);
         }
-        for _ in CHOSEN_FROM {
-            let port = self.next;
-            self.next = if port + 1 == CHOSEN_FROM.end { CHOSEN_FROM.start } else { port + 1 };
+        while let Some(port) = self.untried.next() {
             if self.take(port) {
                 return Ok(port);
             }
         }
-        bail!("no free port between {} and {}", CHOSEN_FROM.start, CHOSEN_FROM.end)
+        bail!("no free port from {} on: name another place with --ports-from", self.from)
     }
 
     fn take(&mut self, port: u16) -> bool {
@@ -217,7 +216,7 @@ mod tests {
     }
 
     fn choose(port: u16, before: Option<&Addresses>, process: u32) -> Result<Addresses> {
-        super::choose(port, &"1".parse().unwrap(), before, process)
+        super::choose(port, &"1".parse().unwrap(), before, block_of(process))
     }
 
     #[test]
@@ -230,7 +229,7 @@ mod tests {
     #[test]
     fn more_replicas_leave_the_first_where_they_are() {
         let one = choose(0, None, 7).unwrap();
-        let three = super::choose(0, &"3".parse().unwrap(), Some(&one), 8).unwrap();
+        let three = super::choose(0, &"3".parse().unwrap(), Some(&one), block_of(8)).unwrap();
         assert_eq!(all(&three).iter().collect::<HashSet<_>>().len(), 2 + 3 * 12);
         assert_eq!((&three.gateways[0], &three.auth[0]), (&one.gateways[0], &one.auth[0]));
         assert_eq!(three.public_url(), one.public_url(), "the issuer stays");
@@ -254,6 +253,15 @@ mod tests {
         let (one, other) = (choose(0, None, 70_000).unwrap(), choose(0, None, 70_001).unwrap());
         assert!(all(&one).iter().all(|port| !all(&other).contains(port)), "{one:?} {other:?}");
         assert!(all(&one).len() <= usize::from(BLOCK));
+    }
+
+    #[test]
+    fn those_told_where_to_look_look_there_and_not_past_the_last_port() {
+        let one = "1".parse().unwrap();
+        let told = super::choose(0, &one, None, 14_000).unwrap();
+        assert!(all(&told).iter().all(|port| (14_000..15_000).contains(port)), "{told:?}");
+        let error = super::choose(0, &one, None, 65_530).unwrap_err().to_string();
+        assert!(error.contains("65530") && error.contains("--ports-from"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::stack::{Builder, Stack, program, text};
+use crate::stack::{Builder, Stack, program, program_up, text};
 
 const ANY_PORT: [&str; 2] = ["--port", "0"];
 
@@ -191,8 +191,7 @@ async fn settings_that_are_no_toml_are_named() {
 #[tokio::test]
 async fn a_second_start_on_a_running_stack_is_refused_and_harms_nothing() {
     let stack = Stack::start().await;
-    let second =
-        program().args(["up", "--port", "0", "--state-dir"]).arg(stack.state_dir()).output().unwrap();
+    let second = program_up().args(["--port", "0", "--state-dir"]).arg(stack.state_dir()).output().unwrap();
     assert!(!second.status.success());
     let said = text(&second.stderr);
     assert!(said.contains("already runs") && said.contains(&stack.up_pid().to_string()), "{said}");
@@ -207,7 +206,7 @@ async fn what_was_wrong_can_be_put_right_without_starting_over() {
     let failed = builder.fail(&ANY_PORT).await;
     failed.assert_clean(&["nonsense"]);
     fs::remove_file(state_dir.join("settings/gateway.toml")).unwrap();
-    let mut up = program().args(["up", "--port", "0", "--state-dir"]).arg(&state_dir).spawn().unwrap();
+    let mut up = program_up().args(["--port", "0", "--state-dir"]).arg(&state_dir).spawn().unwrap();
     crate::stack::eventually("it starts", async || state_dir.join("stack.json").exists().then_some(())).await;
     rustix::process::kill_process(rustix::process::Pid::from_child(&up), rustix::process::Signal::TERM)
         .unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use chassis::config::{Shutdown, Tls, TlsMode};
@@ -462,7 +463,7 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("what the stack of the test that failed says:\n{}", self.logs());
+            eprintln!("what the stack of the test that failed says:\n{}\n{}", self.said(), self.logs());
         }
         if !matches!(self.up.try_wait(), Ok(None)) {
             return;
@@ -543,10 +544,27 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Where a stack looks for ports: no test that runs meanwhile has one there, also not while this one's stack is stopped.
+#[expect(clippy::disallowed_methods, reason = "the runner's number, no setting")]
+fn ports_from() -> u16 {
+    const SLOTS: u16 = 32;
+    const STACKS: u16 = 7;
+    const BLOCK: u16 = 64;
+    static STARTED: AtomicU16 = AtomicU16::new(0);
+    let slot: u16 = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").map_or(0, |slot| slot.parse().unwrap());
+    15_000 + (slot % SLOTS * STACKS + STARTED.fetch_add(1, Ordering::Relaxed) % STACKS) * BLOCK
+}
+
+/// `latchkey up`, for who starts it without [`Stack`].
+pub fn program_up() -> Command {
+    let mut command = program();
+    command.args(["up", "--ports-from", &ports_from().to_string()]);
+    command
+}
+
 fn up(folder: &Path, state_dir: &Path, arguments: &[&str], variables: &[(String, String)]) -> Child {
     let out = |name: &str| fs::File::create(folder.join(name)).unwrap();
-    program()
-        .arg("up")
+    program_up()
         .args(arguments)
         .arg("--state-dir")
         .arg(state_dir)

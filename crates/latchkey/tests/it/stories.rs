@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::stack::{Builder, PASSWORD, Stack, alive, eventually, processes_of, program, text};
+use crate::stack::{Builder, PASSWORD, Stack, alive, eventually, processes_of, program_up, text};
 use crate::taken_back::ended;
 
 #[tokio::test]
@@ -324,8 +324,8 @@ async fn no_process_outlives_up_however_it_dies_and_the_next_start_is_like_any_o
 async fn stopped_while_starting_it_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let state_dir = folder.path().join("state");
-    let mut up = program()
-        .args(["up", "--port", "0", "--state-dir"])
+    let mut up = program_up()
+        .args(["--port", "0", "--state-dir"])
         .arg(&state_dir)
         .env("LATCHKEY_TEST_FOLDER", folder.path())
         .stdout(Stdio::null())
