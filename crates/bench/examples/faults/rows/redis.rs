@@ -182,6 +182,15 @@ fn tell(redis: &Redis, command: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many keys it has deleted before their time since its counters were reset.
+fn evicted(redis: &Redis) -> anyhow::Result<u64> {
+    let stats = r#"EVAL "return tonumber(redis.call('INFO', 'stats'):match('evicted_keys:(%d+)'))" 0"#;
+    let said = redis.command(stats)?;
+    said.strip_prefix(':')
+        .and_then(|number| number.parse().ok())
+        .with_context(|| format!("evicted_keys: {said}"))
+}
+
 /// Resolves when a background save has failed and Redis therefore refuses to write.
 async fn refuses_to_write(redis: &Redis) -> anyhow::Result<()> {
     for _ in 0..200 {
@@ -244,6 +253,9 @@ pub async fn evicts(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     .await?;
     let mut outcome = Outcome::of("F11", &observed);
     outcome.nothing_lost();
+    let evicted = evicted(&redis)?;
+    outcome.extra("evicted", evicted);
+    outcome.must("nothing_evicted", evicted == 0);
     outcome.extra("refused_at_start", refused.is_some());
     outcome.must("refused_at_start", refused.is_some());
     for (from, to) in windows {
@@ -256,14 +268,20 @@ pub async fn evicts(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     drop(stack);
     let (database, redis) = (Postgres::start(Sync::Off), Redis::start());
     let mut stack = self::stack(&plan, &database, &redis).await?;
+    let mut evicted_unseen = 0;
     let control = observe("F11-control", &mut stack, &plan.for_control(), Care::Full, async |_, _| {
         tell(
             &redis,
-            "CONFIG SET maxmemory-policy allkeys-lru\r\nCONFIG SET maxmemory 1\r\nSET latchkey-faults 1\r\nCONFIG SET maxmemory 0\r\nCONFIG SET maxmemory-policy noeviction\r\nCONFIG RESETSTAT",
-        )
+            "CONFIG SET maxmemory-policy allkeys-lru\r\nCONFIG SET maxmemory 1\r\nSET latchkey-faults 1\r\nCONFIG SET maxmemory 0\r\nCONFIG SET maxmemory-policy noeviction",
+        )?;
+        evicted_unseen = self::evicted(&redis)?;
+        tell(&redis, "CONFIG RESETSTAT")
     })
     .await?
     .figures;
-    outcome.control = Control::judge(control.acked_lost > 0, format!("acked_lost:{}", control.acked_lost));
+    outcome.control = Control::judge(
+        control.acked_lost > 0 && evicted_unseen > 0,
+        format!("acked_lost:{},evicted:{evicted_unseen}", control.acked_lost),
+    );
     Ok(vec![outcome])
 }
