@@ -6,7 +6,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chassis::audit::Record;
-use chassis::telemetry::traces;
+use chassis::telemetry::{Around, traces};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
 use http::{HeaderName, HeaderValue, StatusCode};
 use tracing::Instrument;
@@ -33,8 +33,8 @@ pub(super) async fn around(request: Request, next: Next) -> Response {
             // Of what a client of the open network says about traces nothing is left by now.
             let trace = traces::answering(route.as_deref().unwrap_or("own"), request.headers());
             let trace_id = traces::id(&trace);
-            let span = tracing::info_span!("own", request_id, trace_id);
-            let response = next.run(request).instrument(span).instrument(trace.clone()).await;
+            let around = Around { method: None, request_id: request_id.into(), caller: None, trace_id };
+            let response = around.future(next.run(request)).instrument(trace.clone()).await;
             traces::answered(&trace, response.status());
             response
         }

@@ -78,7 +78,7 @@ mod tests {
     async fn a_continued_call_has_what_is_left_of_the_deadline() {
         let mut incoming = Request::new(());
         incoming.extensions_mut().insert(Deadline(tokio::time::Instant::now() + Duration::from_secs(3)));
-        incoming.extensions_mut().insert(context::RequestId("req_1".to_owned()));
+        incoming.extensions_mut().insert(context::RequestId("req_1".into()));
         incoming.metadata_mut().insert(context::TRACEPARENT, "00-1-2-01".parse().unwrap());
         incoming.metadata_mut().insert(context::ACTOR, "usr_1".parse().unwrap());
         tokio::time::advance(Duration::from_secs(1)).await;

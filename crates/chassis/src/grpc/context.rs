@@ -1,5 +1,6 @@
 //! What is known about a call besides its message: who calls, for whom, until when, under which id.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::Request;
@@ -19,7 +20,7 @@ pub(crate) const INCARNATION: &str = "latchkey-incarnation";
 /// The calling process, by the name in its certificate (`gateway`), or `mesh` behind a mesh. In the extensions of
 /// every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller(pub String);
+pub struct Caller(pub Arc<str>);
 
 /// Until when the caller waits for an answer. In the extensions of every request.
 #[derive(Debug, Clone, Copy)]
@@ -35,16 +36,16 @@ impl Deadline {
 /// The id of the request that a call belongs to. In the extensions of every request; the server makes one when the
 /// caller sent none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(pub String);
+pub struct RequestId(pub Arc<str>);
 
 /// The calling process; empty outside [`super::server::Server`].
 pub fn caller<T>(request: &Request<T>) -> &str {
-    request.extensions().get::<Caller>().map_or("", |caller| caller.0.as_str())
+    request.extensions().get::<Caller>().map_or("", |caller| &*caller.0)
 }
 
 /// The request's id; empty outside [`super::server::Server`].
 pub fn request_id<T>(request: &Request<T>) -> &str {
-    request.extensions().get::<RequestId>().map_or("", |id| id.0.as_str())
+    request.extensions().get::<RequestId>().map_or("", |id| &*id.0)
 }
 
 /// The principal that acts, when the caller named one.

@@ -58,7 +58,7 @@ impl Connections {
         // Small messages: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = &self.acceptor else {
-            return self.serve(stream, Some(Caller(MESH.to_owned()))).await;
+            return self.serve(stream, Some(Caller(MESH.into()))).await;
         };
         let handshake = tokio::select! {
             handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)) => handshake,
@@ -74,7 +74,7 @@ impl Connections {
                 if name.is_none() {
                     tracing::info!(%peer, "the certificate names no process of ours: every call will be refused");
                 }
-                self.serve(stream, name.map(Caller)).await;
+                self.serve(stream, name.map(|name| Caller(name.into()))).await;
             }
         }
     }

@@ -1,10 +1,12 @@
 //! What every call passes before any code of a service runs: the access table, an id, a deadline, a limit on its
-//! messages, a span. And what it passes on the way out: a panic becomes INTERNAL, a late answer DEADLINE_EXCEEDED.
+//! messages. And what it passes on the way out: a panic becomes INTERNAL, a late answer DEADLINE_EXCEEDED.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +25,7 @@ use crate::config;
 use crate::entropy::{self, SystemEntropy};
 use crate::grpc::context::{self, Caller, Deadline, RequestId};
 use crate::status;
-use crate::telemetry::traces;
+use crate::telemetry::{Around, traces};
 
 /// How long a refused caller may take for the rest of its message.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -61,12 +63,12 @@ impl Door {
     ) -> Result<Response<Body>, Infallible> {
         let began = tokio::time::Instant::now();
         let id = take_request_id(&mut request);
-        let name = caller.as_ref().map(|caller| caller.0.as_str());
+        let name = caller.as_ref().map(|caller| &*caller.0);
         let allowed = name.and_then(|name| self.methods.allowed(request.uri().path(), name));
         let Some(Method { name: method, handler, figures }) = allowed else {
             // The path is the caller's own words: neither a trace's nor a label.
-            let path = request.uri().path();
-            tracing::info_span!("rpc", method = path, request_id = id.0, caller = name).in_scope(|| {
+            let method = request.uri().path().to_owned();
+            around(method, &id, &caller, None).scope(|| {
                 tracing::info!("refused: the access table does not list this caller for this method")
             });
             let message = match name {
@@ -83,14 +85,7 @@ impl Door {
             HEALTH_CHECK => Span::none(),
             method => traces::answering(method.trim_start_matches('/'), request.headers()),
         };
-        let trace_id = traces::id(&trace);
-        let span = tracing::info_span!(
-            "rpc",
-            method = *method,
-            request_id = id.0,
-            caller = name,
-            trace_id = trace_id
-        );
+        let around = around(*method, &id, &caller, traces::id(&trace));
         let sent = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = sent.and_then(context::parse_timeout).unwrap_or(self.default_deadline);
         // `Instant + Duration` panics on what a caller may send (99,999,999 hours is fine, but let it not depend on it).
@@ -101,7 +96,7 @@ impl Door {
         request.extensions_mut().insert(Deadline(deadline));
         request.extensions_mut().insert(id);
 
-        let call = self.call(handler, request, deadline).instrument(span).instrument(trace.clone());
+        let call = around.future(self.call(handler, request, deadline)).instrument(trace.clone());
         let mut response = call.await.unwrap_or_else(Status::into_http);
         if let Some(incarnation) = self.incarnation.as_ref().filter(|_| *method == HEALTH_CHECK) {
             response.headers_mut().insert(context::INCARNATION, incarnation.clone());
@@ -142,6 +137,16 @@ impl Door {
     }
 }
 
+fn around(
+    method: impl Into<Cow<'static, str>>,
+    id: &RequestId,
+    caller: &Option<Caller>,
+    trace_id: Option<String>,
+) -> Around {
+    let (request_id, caller) = (Arc::clone(&id.0), caller.as_ref().map(|caller| Arc::clone(&caller.0)));
+    Around { method: Some(method.into()), request_id, caller, trace_id }
+}
+
 /// Reads what the caller still sends, about a message's worth and for a moment at most. An answer to a request that is
 /// under way resets its stream (RFC 9113 §8.1), and there are clients that then report the reset and not the answer.
 async fn drain(body: Incoming, limit: usize) {
@@ -162,13 +167,13 @@ async fn drain(body: Incoming, limit: usize) {
 fn take_request_id(request: &mut Request<Incoming>) -> RequestId {
     let sent = request.headers().get(context::REQUEST_ID).and_then(|value| value.to_str().ok());
     match sent.filter(|id| context::is_request_id(id)) {
-        Some(id) => RequestId(id.to_owned()),
+        Some(id) => RequestId(id.into()),
         None => {
             let id = entropy::id(&SystemEntropy, "req_");
             if let Ok(value) = HeaderValue::from_str(&id) {
                 request.headers_mut().insert(context::REQUEST_ID, value);
             }
-            RequestId(id)
+            RequestId(id.into())
         }
     }
 }
