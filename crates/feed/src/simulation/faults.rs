@@ -32,7 +32,14 @@ pub(super) enum Fault {
     Start(Place),
     /// SIGTERM, and a new life after the hand-over.
     Drain(usize),
+    /// The network.
     Slow(f64),
+    /// One process: everything waits for what it does before.
+    Overload {
+        place: Place,
+        each: Instant,
+        lasts: Instant,
+    },
     /// A connection breaks; each side notices in its own time.
     BreakConnections(usize),
     /// The log's replies to one replica are late, then nobody but its guards can reach it.
@@ -102,7 +109,11 @@ impl World {
             kind if kind < 0.87 => {
                 Fault::Pause(Place::Log, *self.random.choice(&[50, 400, 2500]).unwrap_or(&50) * MILLI)
             }
-            kind if kind < 0.90 => Fault::Slow(*self.random.choice(&[0.3, 1.0, 8.0]).unwrap_or(&1.0)),
+            kind if kind < 0.89 => Fault::Slow(*self.random.choice(&[0.3, 1.0, 8.0]).unwrap_or(&1.0)),
+            kind if kind < 0.92 => {
+                let each = *self.random.choice(&[5, 40, 150]).unwrap_or(&5) * MILLI;
+                Fault::Overload { place: process, each, lasts }
+            }
             _ => Fault::LateReplyThenIsolation {
                 replica,
                 late: *self.random.choice(&[50, 200, 450]).unwrap_or(&50) * MILLI,
@@ -132,6 +143,12 @@ impl World {
             Fault::Start(_) => {}
             Fault::Drain(replica) => self.drain(replica),
             Fault::Slow(slowness) => self.network.slowness = slowness,
+            Fault::Overload { place, each, lasts } => {
+                let until = self.now + lasts;
+                if let Some(machine) = self.machine_mut(place) {
+                    machine.slow = (until, each);
+                }
+            }
             Fault::BreakConnections(guard) => self.break_connections(guard),
             Fault::LateReplyThenIsolation { replica, late } => self.late_reply_then_isolation(replica, late),
             Fault::Isolate { replica } => {

@@ -25,6 +25,8 @@ pub(super) struct Machine {
     pub(super) life: u32,
     pub(super) alive: bool,
     pub(super) paused_until: Instant,
+    /// Until when, and for how long, each event keeps it from the next.
+    pub(super) slow: (Instant, Instant),
     /// For how long its clock stood still: only where the assumption about clocks is broken.
     pub(super) frozen: Instant,
 }
@@ -38,6 +40,7 @@ impl Machine {
             life: 0,
             alive: true,
             paused_until: 0,
+            slow: (0, 0),
             frozen: 0,
         }
     }
@@ -47,6 +50,14 @@ impl Machine {
         let moment =
             Moment::from_origin(self.origin + Duration::from_nanos((running as f64 * self.rate) as u64));
         Now { moment, wall: Wall::from_unix_millis(EPOCH_MILLIS + at / 1_000_000 + self.wall_ahead) }
+    }
+
+    /// It has dealt with an event.
+    pub(super) fn worked(&mut self, at: Instant) {
+        let (until, each) = self.slow;
+        if at < until {
+            self.paused_until = self.paused_until.max(at + each);
+        }
     }
 
     /// Somebody sets it, within what the clocks of a deployment may differ by.

@@ -198,6 +198,10 @@ impl World {
                 trace.push(format!("{} {place:?} {work:?}", ms(self.now)));
             }
             self.happen(place, work);
+            let now = self.now;
+            if let Some(machine) = self.machine_mut(place) {
+                machine.worked(now);
+            }
         }
     }
 
