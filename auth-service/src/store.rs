@@ -190,6 +190,8 @@ pub trait Store: Send + Sync + 'static {
     async fn begin_family(&self, new: &NewFamily) -> Result<bool, StoreError>;
     /// All that decides about a presented token, read at one moment.
     async fn standing(&self, token: &Digest) -> Result<Option<Standing>, StoreError>;
+    /// The same of a store that is written to: a database that was deposed still answers the other.
+    async fn standing_for_certain(&self, token: &Digest) -> Result<Option<Standing>, StoreError>;
     /// Done only while the token is unspent and not idle too long, its family neither ended nor past its absolute age,
     /// its client the one given, and subject and client active with the family's epochs. `false`: read again and judge.
     async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError>;

@@ -55,6 +55,10 @@ impl Backend {
         Arc::clone(&self.endpoints.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn addresses(&self) -> Vec<String> {
+        self.endpoints().iter().map(|endpoint| endpoint.address.clone()).collect()
+    }
+
     /// A request to `endpoint` failed.
     pub fn failed(&self, endpoint: &Vitals, how: Failed) {
         let dispensable =

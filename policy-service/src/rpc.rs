@@ -7,6 +7,7 @@ use feed::driver::serving::Serving;
 use feed::replica::{Mode, Outcome};
 use tonic::Status;
 
+use crate::domain::Revision;
 use crate::store::Store;
 
 pub mod access;
@@ -35,6 +36,12 @@ pub struct Behind {
 }
 
 impl Behind {
+    /// Of what revision an answer must be at least, asked before it is read: also of what was heard of. Whoever confirms a change
+    /// that another replica wrote does not give out what it was before, from a database that was deposed and has not heard.
+    fn at_least(&self, asked: u64) -> Revision {
+        Revision(asked.max(self.feed.view().roles_version))
+    }
+
     /// For an answer that has been read: a database that was deposed answers too, with what it last knew.
     fn must_have_right(&self) -> Result<(), Status> {
         if self.feed.has_right() { Ok(()) } else { Err(status::no_right()) }

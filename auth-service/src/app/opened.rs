@@ -76,7 +76,7 @@ impl Opened {
         readiness: &Readiness,
     ) -> Result<(), KeysError> {
         loop {
-            match (keys.begin(clock.now()).await, self) {
+            match (keys.catch_up(clock.now()).await, self) {
                 (Err(KeysError::Store(error @ StoreError::Unavailable(_))), Opened::Postgres(_)) => {
                     readiness.not_ready(format!("waiting for the signing keys: {}", chain(&error)));
                     tokio::time::sleep(AGAIN).await;

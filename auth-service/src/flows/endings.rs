@@ -12,7 +12,10 @@ use time::OffsetDateTime;
 use token::{AccessClaims, Issued, PrincipalKind};
 
 use super::{Auth, Failure};
-use crate::{domain::id::TokenId, store::NewEnding};
+use crate::{
+    domain::{id::TokenId, refresh::Family},
+    store::NewEnding,
+};
 
 /// It is ended, and perhaps not yet everywhere. Repeating is right.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +105,17 @@ pub(super) fn credential(claims: &AccessClaims, key: &str) -> Credential {
         client: Some(client),
         roles: None,
         expired_from: Some(wall(claims.exp)),
+    }
+}
+
+/// What the feed knows a login by.
+pub(super) fn of_family(family: &Family) -> Credential {
+    let stamp = |id: &str, generation| Some(Stamp { id: id.into(), generation });
+    Credential {
+        family: Some(family.id.as_str().into()),
+        subject: stamp(family.subject.as_str(), family.epochs.subject),
+        client: stamp(family.client.as_str(), family.epochs.client),
+        ..Credential::default()
     }
 }
 

@@ -7,7 +7,10 @@ use time::OffsetDateTime;
 use token::{Algorithm, Expect, KeySet, Refused};
 
 use super::{
-    Auth, Failure, authenticate_client::ClientCredentials, endings::credential, keys::Ring,
+    Auth, Failure,
+    authenticate_client::ClientCredentials,
+    endings::{credential, of_family},
+    keys::Ring,
     remembered::KnownToken,
 };
 use crate::domain::{
@@ -68,7 +71,12 @@ async fn refresh_token(
     now: OffsetDateTime,
 ) -> Result<Option<Active>, Failure> {
     let standing = auth.store.standing(&token.digest()).await?;
-    auth.believe_store(&Credential::default()).await?;
+    // Also what there is not: a database that was deposed may not have it.
+    let credential =
+        standing.as_ref().map_or_else(Credential::default, |standing| of_family(&standing.family));
+    if auth.is_void(&credential).await? {
+        return Ok(None);
+    }
     let standing = standing.filter(|standing| {
         let unspent = standing.link.use_ == Use::Unspent && now < standing.link.expires_at;
         standing.family.client == client.id && unspent && standing.is_alive(now)

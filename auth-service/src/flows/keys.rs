@@ -108,7 +108,7 @@ impl Keys {
     /// As [`Keys::ring`], read again if more than that have been ended since the last time.
     pub async fn ring_after(&self, ended: u64, now: OffsetDateTime) -> Result<Arc<Ring>, KeysError> {
         if self.ended.load(Ordering::Acquire) < ended {
-            self.advance(now).await?;
+            self.catch_up(now).await?;
             self.ended.fetch_max(ended, Ordering::AcqRel);
         }
         self.ring()
@@ -117,7 +117,7 @@ impl Keys {
     /// For a token of a key that is not here: another replica may sign with it since a moment ago. Anybody can name keys that
     /// there are not, so the store is not asked for each.
     pub async fn look_for_strange(&self, now: OffsetDateTime) -> Result<(), KeysError> {
-        self.strange.run(self.advance(now)).await
+        self.strange.run(self.catch_up(now)).await
     }
 
     /// Does what is due at `now` and takes up the outcome, whoever brought it about.
@@ -125,9 +125,9 @@ impl Keys {
         self.take_up(now, |_| true).await
     }
 
-    /// Takes up what there is, and sees to it that some key signs. Nothing else is advanced yet: the time by which that goes is the
-    /// database's, which is not known at the start.
-    pub async fn begin(&self, now: OffsetDateTime) -> Result<(), KeysError> {
+    /// Takes up what there is, and sees to it that some key signs. Nothing else is advanced: the time by which that goes is the
+    /// database's, of which this machine's clock knows nothing.
+    pub async fn catch_up(&self, now: OffsetDateTime) -> Result<(), KeysError> {
         let makes_one_sign =
             |step: &Step| matches!(step, Step::CreateActive | Step::Activate { retire: None, .. });
         self.take_up(now, makes_one_sign).await
@@ -198,7 +198,7 @@ impl Keys {
             for record in self.records().await? {
                 if let KeyState::Announced { at } = record.state {
                     // Published here before this is answered.
-                    self.advance(now).await?;
+                    self.catch_up(now).await?;
                     return Ok((record, self.schedule.signs_from(at)));
                 }
             }
@@ -218,7 +218,7 @@ impl Keys {
             tracing::warn!(kid, state = "gone", "signing key revoked");
         }
         // Also the second time: the first may have been cut off before anything else could sign.
-        self.advance(ending.at).await?;
+        self.catch_up(ending.at).await?;
         Ok(Some(revoked))
     }
 

@@ -167,6 +167,10 @@ impl Store for PostgresStore {
         self.0.run("standing", |attempt| families::standing(attempt, token)).await
     }
 
+    async fn standing_for_certain(&self, token: &Digest) -> Result<Option<Standing>, StoreError> {
+        self.0.run("standing", |attempt| families::standing_for_certain(attempt, token)).await
+    }
+
     async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError> {
         self.0.run("rotate", |attempt| families::rotate(attempt, rotation)).await
     }

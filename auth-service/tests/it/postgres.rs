@@ -204,6 +204,22 @@ async fn a_key_that_one_replica_ended_signs_nothing_at_the_other_either() {
     one.verify(&inner, "latchkey").await.expect("another key signed it, and both publish that");
 }
 
+/// As a database that was deposed has it: what it was before it ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_has_ended_is_not_active_whatever_its_rows_say() {
+    let Used { server, stack, tokens, client, .. } = Used::new().await;
+    // Only first parties log in so far, and they are told nothing.
+    server.psql(&format!("UPDATE auth.families SET client = '{}'", client.client_id));
+    let refresh = &tokens.refresh_token;
+    assert!(stack.introspect(client.clone(), refresh).await.unwrap().active);
+    let family = server.psql("SELECT id FROM auth.families");
+    let message = wire::RevokeFamilyRequest { family: family.trim().to_owned() };
+    stack.token_admin().revoke_family(stack.call().request(message)).await.unwrap();
+    assert!(!stack.introspect(client.clone(), refresh).await.unwrap().active);
+    server.psql("UPDATE auth.families SET ended_at = NULL, ended_why = NULL");
+    assert!(!stack.introspect(client, refresh).await.unwrap().active);
+}
+
 /// A stack on a server, with a user who is logged in and an application.
 struct Used {
     server: Postgres,

@@ -14,7 +14,7 @@ use auth_service::{
         username::Username,
     },
     store::{
-        Inserted, NewEnding, NewFamily, NewUser, Store,
+        FamilyEnd, Inserted, NewEnding, NewFamily, NewUser, Store,
         postgres::{PostgresSettings, PostgresStore},
         sqlite::{SqliteSettings, SqliteStore},
     },
@@ -53,7 +53,7 @@ pub struct Fixture {
     pub store: Arc<dyn Store>,
     /// The feed's log beside it.
     pub log: Arc<dyn Log>,
-    _place: Place,
+    place: Place,
 }
 
 #[expect(dead_code, reason = "held until the test is over")]
@@ -66,7 +66,7 @@ pub async fn sqlite() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&sqlite_settings(&directory.path().join("auth.sqlite"))).await.unwrap();
     let log = Arc::new(store.log(feed::grpc::clock(SystemClock::shared())));
-    Fixture { store: Arc::new(store), log, _place: Place::Folder(directory) }
+    Fixture { store: Arc::new(store), log, place: Place::Folder(directory) }
 }
 
 pub async fn postgres() -> Fixture {
@@ -74,7 +74,7 @@ pub async fn postgres() -> Fixture {
     let settings = schema_on(&server);
     let store = migrated(&settings).await;
     let log = Arc::new(PostgresLog::new(chassis::postgres::apart(&settings).unwrap()()));
-    Fixture { store: Arc::new(store), log, _place: Place::Server(server) }
+    Fixture { store: Arc::new(store), log, place: Place::Server(server) }
 }
 
 pub fn schema_on(server: &Postgres) -> PostgresSettings {
@@ -290,4 +290,23 @@ macro_rules! conformance {
 mod on {
     conformance!(sqlite);
     conformance!(postgres);
+}
+
+/// What a deposed server answers does not hold everywhere.
+#[tokio::test]
+async fn that_there_is_nothing_to_end_is_committed_as_a_write() {
+    let it = postgres().await.with_family().await;
+    let Place::Server(server) = &it.place else { unreachable!() };
+    let writes =
+        || server.psql("SELECT pg_snapshot_xmax(pg_current_snapshot())").trim().parse::<u64>().unwrap();
+    let end = async || it.store.end_family(&family_id(1), None, FamilyEnd::Logout, ending(T0)).await.unwrap();
+    assert!(end().await);
+    let before = writes();
+    assert!(!end().await);
+    assert_eq!(writes(), before + 1);
+    assert!(it.store.standing_for_certain(&digest(200)).await.unwrap().is_none());
+    assert_eq!(writes(), before + 2);
+    assert!(it.store.standing(&digest(1)).await.unwrap().is_some());
+    assert_eq!(writes(), before + 2, "the control: this only reads");
+    assert!(it.store.standing_for_certain(&digest(1)).await.unwrap().is_some());
 }

@@ -120,6 +120,14 @@ pub struct Entry {
     pub change: Change,
 }
 
+impl Entry {
+    /// The version from which on roles are not outdated by it; `None` if it outdates none.
+    pub fn roles_version(&self) -> Option<u64> {
+        let Change { target, min, .. } = &self.change;
+        target.what.outdates_roles().then(|| min.unwrap_or(self.position.number))
+    }
+}
+
 /// Entries that follow one another, and the position that the first of them follows: whoever is there, or beyond it, on the
 /// same history, can take them in.
 #[derive(Clone, Debug, PartialEq, Eq)]

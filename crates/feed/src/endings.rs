@@ -53,10 +53,9 @@ struct Limit {
 impl Endings {
     pub fn remember(&mut self, entry: &Entry) {
         let Entry { position, change: Change { target: Target { what, key }, min, except, until } } = entry;
-        let min = if what.outdates_roles() { min.or(Some(position.number)) } else { *min };
-        if what.outdates_roles() {
-            self.roles_version = self.roles_version.max(min.unwrap_or(0));
-        }
+        let roles_version = entry.roles_version();
+        self.roles_version = self.roles_version.max(roles_version.unwrap_or(0));
+        let min = roles_version.or(*min);
         let is_whole = min.is_none() && except.is_none();
         if is_whole
             && let Some((named, prefix)) = self.named_mut(*what)

@@ -61,6 +61,8 @@ pub struct Replica {
     /// Those that it tried last and that may have become members. Nothing was ever granted by them.
     unanswered: VecDeque<MemberId>,
     memory: Endings,
+    /// The newest version of roles in the history that is followed: what a lost one outdated, the memory keeps, and no database has.
+    roles_version: u64,
     history: History,
     /// Until when answers may come from memory.
     right: Option<Moment>,
@@ -113,6 +115,7 @@ impl Replica {
             ids: BTreeSet::new(),
             unanswered: VecDeque::new(),
             memory: Endings::default(),
+            roles_version: 0,
             history: History::default(),
             right: None,
             was_read: false,
@@ -191,6 +194,11 @@ impl Replica {
 
     pub fn memory(&self) -> &Endings {
         &self.memory
+    }
+
+    /// The newest version of roles that was heard of: a database that has an older one is not the one that changes are written to.
+    pub fn roles_version(&self) -> u64 {
+        self.roles_version
     }
 
     pub fn member(&self) -> MemberId {
@@ -297,6 +305,7 @@ impl Replica {
         let Some(new) = self.history.extend(entries, self.settings.variant) else { return };
         for entry in new {
             self.memory.remember(entry);
+            self.roles_version = self.roles_version.max(entry.roles_version().unwrap_or(0));
         }
         let new: std::sync::Arc<[Entry]> = new.into();
         self.push(&new);

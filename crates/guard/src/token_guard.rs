@@ -266,6 +266,10 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
                 Newer::Set(newer) => Some(newer),
                 // An issuer that has no key yet cannot be the judge of one (its first key may sign at once).
                 Newer::None if !self.has_keys() => return Err(Unavailable::NoKeys.into()),
+                // Without a lease a key may have been ended unheard, and its successor sign.
+                Newer::None if self.endings.judge(&Credential::default()).is_none() => {
+                    return Err(Unavailable::IssuerUnreachable.into());
+                }
                 Newer::None => return Err(Refused::KeyUnknown.into()),
             };
         }

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::blocks::Blocks;
@@ -25,6 +26,8 @@ use crate::spawner::Spawner;
 /// RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FIRST_READ: usize = 4096;
+/// Who connected before the process began to drain may have sent a request by then, read or not.
+const ON_ITS_WAY: Duration = Duration::from_millis(250);
 
 /// Serves a connection to its end. Ends early, between two requests, when the process drains.
 pub(super) async fn serve(thread: Arc<Thread>, mut stream: TcpStream, peer: SocketAddr) {
@@ -48,12 +51,20 @@ pub(super) async fn serve(thread: Arc<Thread>, mut stream: TcpStream, peer: Sock
 /// The first bytes, enough to tell the protocol. None: there is no more to say to this client.
 async fn begin(stream: &mut TcpStream, thread: &Thread) -> Option<Vec<u8>> {
     let mut first = Vec::with_capacity(FIRST_READ);
-    let read = timeout(thread.timeouts.idle, stream.read_buf(&mut first));
-    let read = tokio::select! {
-        read = read => read,
-        () = thread.draining.cancelled() => return None,
+    let too_late = async {
+        tokio::select! {
+            () = sleep(thread.timeouts.idle) => {}
+            () = async {
+                thread.draining.cancelled().await;
+                sleep(ON_ITS_WAY).await;
+            } => {}
+        }
     };
-    if read.ok()?.ok()? == 0 {
+    let read = tokio::select! {
+        read = stream.read_buf(&mut first) => read,
+        () = too_late => return None,
+    };
+    if read.ok()? == 0 {
         return None;
     }
     let rest = async {
@@ -129,16 +140,17 @@ async fn drive(draining: &CancellationToken, mut poll: impl FnMut(&mut Context<'
     let mut signal = std::pin::pin!(draining.cancelled());
     let (mut listening, mut told) = (false, false);
     poll_fn(|cx| {
-        let mut ending = false;
-        if !told {
-            if !listening {
-                listening = true;
-                ending = signal.as_mut().poll(cx).is_ready();
-            } else {
-                ending = draining.is_cancelled();
+        if !listening {
+            listening = true;
+            // The request that has begun comes first: told before it has seen one, a connection closes at once.
+            if poll(cx, false).is_ready() {
+                return Poll::Ready(());
             }
-            told = ending;
+            told = signal.as_mut().poll(cx).is_ready();
+            return if told { poll(cx, true) } else { Poll::Pending };
         }
+        let ending = !told && draining.is_cancelled();
+        told |= ending;
         poll(cx, ending)
     })
     .await;

@@ -235,7 +235,7 @@ impl Endpoint {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|idle| {
             now.saturating_duration_since(idle.since) < IDLE && !idle.connection.sender.is_closed()
         });
-        self.multiplexed.sweep();
+        self.multiplexed.sweep(now, IDLE);
         self.latency.fade(now);
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::transfer::RequestBody;
@@ -37,6 +38,8 @@ struct Shared {
     streams: Arc<AtomicUsize>,
     /// So many the application takes at the moment.
     most: Arc<AtomicUsize>,
+    /// When it was last seen to be.
+    used: Instant,
 }
 
 /// One stream of a connection.
@@ -48,7 +51,7 @@ pub(super) struct Stream {
 impl Multiplexed {
     /// A stream of an open connection, if there is one with room.
     pub(super) fn stream(&self) -> Option<Stream> {
-        self.open().iter().find_map(Shared::stream)
+        self.open().iter_mut().find_map(Shared::stream)
     }
 
     /// A stream of a new connection.
@@ -76,18 +79,23 @@ impl Multiplexed {
             polled
         }));
         let stream = Stream { sender: sender.clone(), streams: Arc::new(AtomicUsize::new(1)) };
-        self.open().push(Shared { sender, streams: Arc::clone(&stream.streams), most });
+        let streams = Arc::clone(&stream.streams);
+        self.open().push(Shared { sender, streams, most, used: Instant::now() });
         Ok(stream)
     }
 
-    /// Forgets connections that have ended, and idle ones but for one.
-    pub(super) fn sweep(&self) {
+    /// Forgets connections that have ended, idle ones but for one, and that one after `most_idle`: nobody asks whether the
+    /// other side of an idle one is still there, and servers take it ill if one does.
+    pub(super) fn sweep(&self, now: Instant, most_idle: Duration) {
         let mut idle = 0;
-        self.open().retain(|shared| {
+        self.open().retain_mut(|shared| {
             let open = !shared.sender.is_closed();
             let busy = shared.streams.load(Ordering::Relaxed) > 0;
+            if busy {
+                shared.used = now;
+            }
             idle += usize::from(open && !busy);
-            open && (busy || idle == 1)
+            open && (busy || (idle == 1 && now.saturating_duration_since(shared.used) < most_idle))
         });
     }
 
@@ -97,13 +105,14 @@ impl Multiplexed {
 }
 
 impl Shared {
-    fn stream(&self) -> Option<Stream> {
+    fn stream(&mut self) -> Option<Stream> {
         let most = self.most.load(Ordering::Relaxed).clamp(1, STREAMS);
         if self.sender.is_closed() || self.streams.load(Ordering::Relaxed) >= most {
             return None;
         }
         // By one thread.
         self.streams.fetch_add(1, Ordering::Relaxed);
+        self.used = Instant::now();
         Some(Stream { sender: self.sender.clone(), streams: Arc::clone(&self.streams) })
     }
 }

@@ -63,7 +63,11 @@ impl Upstream {
         match first.lease(&mut place).await {
             Ok(leased) => Ok(Leased { waited: leased.waited || waits, ..leased }),
             Err(unreachable) => match self.choose(Some(first)) {
-                Some(second) => Box::pin(second.lease(&mut place)).await,
+                // It waited for the first one.
+                Some(second) => {
+                    let leased = Box::pin(second.lease(&mut place)).await?;
+                    Ok(Leased { waited: true, ..leased })
+                }
                 None => Err(unreachable),
             },
         }
@@ -114,17 +118,40 @@ impl Upstream {
 mod tests {
     use std::time::Duration;
 
+    use tokio::net::TcpListener;
+
     use super::*;
     use crate::routing::{OwnPaths, parse};
     use crate::upstreams::Failed;
 
     fn upstream(count: usize) -> Upstream {
+        of((0..count).map(|index| format!("127.0.0.1:{}", 1 + index)))
+    }
+
+    fn of(addresses: impl IntoIterator<Item = String>) -> Upstream {
         let endpoints: Vec<String> =
-            (0..count).map(|index| format!("\"http://127.0.0.1:{}\"", 1 + index)).collect();
+            addresses.into_iter().map(|address| format!("\"http://{address}\"")).collect();
         let text = format!("[upstream.a]\nendpoints = [{}]\n", endpoints.join(", "));
         let routes = parse(&text, OwnPaths::new("")).unwrap();
         let backend = Arc::new(Backend::new(&routes.upstreams()[0]));
         Upstream::new(&backend, None, 4, &TaskTracker::new())
+    }
+
+    #[tokio::test]
+    async fn whoever_tried_another_endpoint_first_has_waited() {
+        let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = of(["127.0.0.1:1".to_owned(), there.local_addr().unwrap().to_string()]);
+        let mut place = upstream.backend.limit.enter();
+        upstream.endpoints[1].lease(&mut place).await.unwrap().lease.give_back();
+        let mut waited = 0;
+        for _ in 0..50 {
+            let leased = upstream.lease().await.unwrap();
+            assert!(leased.idle.is_some(), "it is the connection that was there");
+            waited += usize::from(leased.waited);
+            leased.lease.give_back();
+        }
+        // Until the other one is left out.
+        assert!((1..50).contains(&waited), "{waited}");
     }
 
     /// How often each is chosen.

@@ -1,12 +1,11 @@
 //! One thread that serves requests: its own runtime, listener, upstream connections and neighbours' channels, so that
 //! threads share nothing that is written.
 
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -144,7 +143,8 @@ impl Worker {
     }
 }
 
-/// Takes connections until the process drains. Those that the kernel has completed by then are still served.
+/// Takes connections until the process drains. Those that the kernel has completed by then are still served,
+/// if a request comes at once.
 async fn accept(
     thread: &Arc<Thread>,
     listener: TcpListener,
@@ -172,13 +172,20 @@ async fn accept(
             () = draining.cancelled() => break,
         }
     }
+    // The kernel is asked itself: what the runtime knows of it may be from before.
+    let Ok(listener) = listener.into_std() else { return };
     while let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-        let waiting = poll_fn(|cx| match listener.poll_accept(cx) {
-            Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
-            Poll::Pending => Poll::Ready(None),
-        });
-        let Some((stream, peer)) = waiting.await else { break };
-        open(thread, stream, peer, place);
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                if stream.set_nonblocking(true).is_ok()
+                    && let Ok(stream) = TcpStream::from_std(stream)
+                {
+                    open(thread, stream, peer, place);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(_) => break,
+        }
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use chassis::lifecycle::Lifecycle;
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::{Backend, Names, Table, metrics, probe};
-use crate::routing::{Addresses, Health, Routes};
+use crate::routing::{Addresses, Health, Routes, UpstreamRule};
 
 /// A new table waits so long for the addresses behind its names, and goes into force without those that are late.
 const FIRST_ADDRESSES: Duration = Duration::from_secs(2);
@@ -85,26 +86,34 @@ impl Table {
                     return Arc::clone(backend);
                 }
                 let backend = Arc::new(Backend::new(rule));
+                // What is known of a name stays known, whatever else its block says now.
+                if let Some(former) = before.and_then(|table| table.of_name(rule)) {
+                    backend.found(former.addresses());
+                }
                 new.push(Arc::clone(&backend));
                 backend
             })
             .collect();
         (Table { routes, backends }, new)
     }
+
+    /// An application behind the same DNS name.
+    fn of_name(&self, rule: &UpstreamRule) -> Option<&Arc<Backend>> {
+        let is_a_name = matches!(rule.addresses, Addresses::Dns(_));
+        self.backends.iter().find(|backend| is_a_name && backend.rule.addresses == rule.addresses)
+    }
 }
 
 async fn first_addresses(new: &[Arc<Backend>], names: &Names) {
-    let all = async {
-        for backend in new {
-            if let Addresses::Dns(name) = &backend.rule.addresses {
-                // What goes wrong is told by whoever follows the name.
-                if let Ok(found) = look_up(name, names).await {
-                    backend.found(found);
-                }
-            }
+    let each = new.iter().map(async |backend| {
+        if let Addresses::Dns(name) = &backend.rule.addresses
+            // What goes wrong is told by whoever follows the name.
+            && let Ok(Ok(found)) = timeout(FIRST_ADDRESSES, look_up(name, names)).await
+        {
+            backend.found(found);
         }
-    };
-    let _ = timeout(FIRST_ADDRESSES, all).await;
+    });
+    join_all(each).await;
 }
 
 async fn look_up(name: &str, names: &Names) -> io::Result<Vec<String>> {

@@ -33,6 +33,28 @@ async fn draining_finishes_what_is_under_way() {
     assert!(tokio::net::TcpStream::connect(gateway.address).await.is_err());
 }
 
+/// What has come by then, whether or not it was read.
+#[tokio::test]
+async fn who_connected_before_it_drains_is_answered() {
+    let gateway = Gateway::start().await;
+    let mut silent = Client::connect(gateway.address).await;
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let mut client = Client::connect(gateway.address).await;
+        client.send(request("GET", "/open/x", &[])).await;
+        clients.push(client);
+    }
+    gateway.lifecycle.trigger();
+    let lifecycle = gateway.lifecycle.clone();
+    let stopping = tokio::spawn(async move { lifecycle.run_until_stopped().await });
+    for client in &mut clients {
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    }
+    silent.closed().await;
+    assert_eq!(stopping.await.unwrap(), Exit::Clean);
+}
+
 /// RFC 9113 §6.8. As frames: h2's own client would not begin what must not be accepted.
 #[tokio::test]
 async fn draining_finishes_what_is_under_way_over_http2_and_accepts_nothing_more() {

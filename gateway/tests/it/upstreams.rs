@@ -93,6 +93,39 @@ async fn a_name_is_followed() {
         assert_eq!(get(gateway.address, "/open/x", &[]).await.status, 200);
     }
     assert_eq!(a.requests().len(), before);
+
+    gateway.rewrite(&routes.replace("[[route]]", "timeout = \"20s\"\n[[route]]"));
+    let loaded = "latchkey_gateway_routes_reloads_total{outcome=\"loaded\"}";
+    eventually("it is loaded", async || gateway.metric(loaded)).await;
+    for _ in 0..20 {
+        assert_eq!(
+            get(gateway.address, "/open/x", &[]).await.status,
+            200,
+            "its addresses stay, whatever else is new"
+        );
+    }
+}
+
+/// Knows one name, and has no answer for any other.
+struct Stuck(SocketAddr);
+
+#[async_trait]
+impl Resolve for Stuck {
+    async fn resolve(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
+        if name != "app.example:8080" {
+            std::future::pending::<()>().await;
+        }
+        Ok(vec![self.0])
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_answered_holds_up_no_other() {
+    let app = Upstream::start().await;
+    let stuck = "[upstream.aaa]\ndns = \"stuck.example:8080\"\n";
+    let routes = format!("{stuck}[upstream.app]\ndns = \"app.example:8080\"\n{ROUTE}");
+    let gateway = Gateway::with_names(&routes, Arc::new(Stuck(app.address))).await;
+    assert_eq!(get(gateway.address, "/open/x", &[]).await.status, 200);
 }
 
 #[tokio::test]

@@ -17,7 +17,8 @@ pub struct Checks(pub Behind);
 
 impl Checks {
     async fn decide(&self, questions: &[Question], at_least: u64) -> Result<At<Vec<Decision>>, Status> {
-        match flows::check::check(self.0.store.as_ref(), questions, Revision(at_least)).await {
+        let at_least = self.0.at_least(at_least);
+        match flows::check::check(self.0.store.as_ref(), questions, at_least).await {
             Ok(decided) => {
                 if let Err(no_right) = self.0.must_have_right() {
                     self.0.counts.unavailable(questions.len());

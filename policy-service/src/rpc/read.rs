@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::page::{next, page};
 use super::{Behind, message, status};
-use crate::domain::{At, GrantFilter, GrantId, GroupName, Revision, RoleName, SubjectRoles};
+use crate::domain::{At, GrantFilter, GrantId, GroupName, RoleName, SubjectRoles};
 use crate::flows;
 
 /// Answers reads.
@@ -21,7 +21,7 @@ impl PolicyReadService for Reads {
         let wire::GetSubjectRolesRequest { subject, at_least } = request.into_inner();
         let principal = message::principal("subject", subject)?;
         let At { value: SubjectRoles { roles, permissions, within }, revision } =
-            flows::subject_roles::subject_roles(self.0.store.as_ref(), &principal, Revision(at_least))
+            flows::subject_roles::subject_roles(self.0.store.as_ref(), &principal, self.0.at_least(at_least))
                 .await
                 .map_err(|error| status::of_read(&error))?;
         self.0.must_have_right()?;

@@ -112,6 +112,29 @@ async fn a_revision_from_the_future_is_not_answered() {
     }
 }
 
+/// As a database that was deposed has it: what it was before the last change that was heard of.
+#[tokio::test]
+async fn rows_older_than_what_was_heard_of_are_not_given_as_an_answer() {
+    let stack = Stack::start().await;
+    let Client { mut checks, mut reads, mut admin } = stack.client("gateway");
+    admin.put_role(call(put_role("editor", &["document:read"]))).await.unwrap();
+    admin.create_grant(call(create_grant(user(1), "editor", None))).await.unwrap();
+    let question = || call(check(user(1), "document:read", None));
+    let roles = || call(wire::GetSubjectRolesRequest { subject: user(1), at_least: 0 });
+    let before = checks.check(question()).await.unwrap().into_inner().revision;
+    sql(&stack, &["UPDATE revision SET number = number - 1"]).await;
+    for status in [
+        checks.check(question()).await.map(drop).unwrap_err(),
+        reads.get_subject_roles(roles()).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "REVISION_NOT_REACHED"));
+        assert!(chassis::status::retry_after(&status).is_some());
+    }
+    sql(&stack, &["UPDATE revision SET number = number + 1"]).await;
+    assert_eq!(checks.check(question()).await.unwrap().into_inner().revision, before);
+    reads.get_subject_roles(roles()).await.unwrap();
+}
+
 /// A database that was deposed still answers reads. Here only the log does not answer, which is all that can be told apart.
 #[tokio::test]
 async fn what_is_read_while_the_log_does_not_answer_is_not_given_as_an_answer() {

@@ -108,7 +108,29 @@ pub(super) async fn begin(attempt: Attempt, new: &NewFamily) -> Result<bool, Sto
     Ok(begun.rows_affected() == 1)
 }
 
+/// As [`standing`], from a server that is written to: one that was deposed, and does not know it, answers what only reads.
+pub(super) async fn standing_for_certain(
+    attempt: Attempt,
+    token: &Digest,
+) -> Result<Option<Standing>, StoreError> {
+    let mut transaction = attempt.begin().await?;
+    write(&mut transaction).await?;
+    let standing = standing_on(&mut transaction, token).await?;
+    transaction.commit().await?;
+    Ok(standing)
+}
+
+/// A little that is committed only where writes are.
+async fn write(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_logical_emit_message(true, 'latchkey', '')").execute(connection).await?;
+    Ok(())
+}
+
 pub(super) async fn standing(attempt: Attempt, token: &Digest) -> Result<Option<Standing>, StoreError> {
+    standing_on(&mut *attempt.connection().await?, token).await
+}
+
+async fn standing_on(connection: &mut PgConnection, token: &Digest) -> Result<Option<Standing>, StoreError> {
     // One statement: token, family, user and client as they were at one moment.
     sqlx::query_as::<_, JoinedRow>(
         "SELECT t.digest, t.expires_at AS idle_until, t.spent_at, t.successor, \
@@ -122,7 +144,7 @@ pub(super) async fn standing(attempt: Attempt, token: &Digest) -> Result<Option<
          LEFT JOIN users u ON u.id = f.subject LEFT JOIN clients c ON c.id = f.client WHERE t.digest = $1",
     )
     .bind(token.as_bytes().as_slice())
-    .fetch_optional(&mut *attempt.connection().await?)
+    .fetch_optional(connection)
     .await?
     .map(Standing::try_from)
     .transpose()
@@ -187,6 +209,9 @@ pub(super) async fn end(
     .execute(&mut *transaction)
     .await?;
     if ended.rows_affected() == 0 {
+        // Nothing to end, as a server sees it that is written to.
+        write(&mut transaction).await?;
+        transaction.commit().await?;
         return Ok(false);
     }
     append_within(&mut transaction, &[ending.entry(What::Family, id.as_str(), None)]).await?;

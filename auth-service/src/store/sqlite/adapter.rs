@@ -120,6 +120,11 @@ impl Store for SqliteStore {
         self.0.run("standing", Self::standing(self, token)).await
     }
 
+    /// There is one file, and nobody else's.
+    async fn standing_for_certain(&self, token: &Digest) -> Result<Option<Standing>, StoreError> {
+        self.0.run("standing", Self::standing(self, token)).await
+    }
+
     async fn rotate(&self, rotation: &Rotation) -> Result<bool, StoreError> {
         self.0.run("rotate", Self::rotate(self, rotation)).await
     }

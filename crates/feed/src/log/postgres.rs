@@ -230,10 +230,12 @@ impl Log for PostgresLog {
 
     async fn members(&self) -> Result<Vec<Member>, LogUnavailable> {
         let mut lent = self.lend().await?;
-        let rows: Result<Vec<MemberRow>, _> =
-            sqlx::query_as("SELECT id, address, lease_ms, fenced FROM feed_member ORDER BY id")
-                .fetch_all(lent.connection()?)
-                .await;
+        let rows: Result<Vec<MemberRow>, _> = sqlx::query_as(
+            "WITH written AS (SELECT pg_logical_emit_message(true, 'latchkey', '')) \
+             SELECT id, address, lease_ms, fenced FROM feed_member WHERE EXISTS (SELECT FROM written) ORDER BY id",
+        )
+        .fetch_all(lent.connection()?)
+        .await;
         let rows = lent.give_back(rows)?;
         rows.into_iter().map(|row| row.try_into().map_err(LogUnavailable::new)).collect()
     }

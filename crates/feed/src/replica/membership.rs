@@ -74,6 +74,7 @@ impl Replica {
         for entry in &entries {
             self.memory.remember(entry);
         }
+        self.roles_version = entries.iter().filter_map(|entry| entry.roles_version()).max().unwrap_or(0);
         self.history.begin(position);
         self.was_read = true;
         self.reset_all();

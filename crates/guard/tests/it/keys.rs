@@ -111,6 +111,26 @@ async fn the_successor_of_a_key_that_was_ended_is_known_soon() {
     .await;
 }
 
+/// Of what may have ended unheard nobody says that it is bad.
+#[tokio::test(start_paused = true)]
+async fn without_a_lease_a_key_that_is_not_known_is_not_judged() {
+    let (issuer, feed) = (Issuer::with(&[&FIRST]), Arc::new(Feed::default()));
+    let guard = guard_that_hears(&issuer, Arc::clone(&feed), settings());
+    beside_its_loop(&guard, async {
+        guard.until_there_are_keys().await;
+        sleep(Duration::from_millis(300)).await;
+        let stranger = token(&SECOND, "j1");
+        let unknown = Refusal::Invalid(Refused::KeyUnknown);
+        assert_eq!(guard.verify(&stranger, NOW).await.unwrap_err(), unknown);
+        *feed.judged.lock().unwrap() = None;
+        let unavailable = Refusal::Unavailable(Unavailable::IssuerUnreachable);
+        assert_eq!(guard.verify(&stranger, NOW).await.unwrap_err(), unavailable);
+        *feed.judged.lock().unwrap() = Some(feed::Verdict::Live);
+        assert_eq!(guard.verify(&stranger, NOW).await.unwrap_err(), unknown);
+    })
+    .await;
+}
+
 /// An issuer that goes on publishing it is asked four times a second, and nobody is told that his token is bad.
 #[tokio::test(start_paused = true)]
 async fn a_set_that_stays_out_of_date_is_asked_for_at_a_pace() {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::access::{Admin, Area, Clients};
 use super::last_administrator::{Without, leave_an_administrator};
 use super::subject;
-use super::users::{SetStatus, created, not_removed};
+use super::users::{SetStatus, created, not_removed, removed};
 use crate::own::Own;
 use crate::own::endpoint::{Endpoint, Needs};
 use crate::own::json::{Json, NoBody};
@@ -181,6 +181,7 @@ async fn remove(
     let disabled = done(own.peers.auth.set_client_status(asker, &id, Standing::Disabled).await)?;
     own.peers.policy.forget_subject(asker, Subject::client(id.clone())).await.map_err(not_removed)?;
     disabled.map_err(not_removed)?;
-    let _everywhere = done(own.peers.auth.delete_client(asker, &id).await)?;
+    // It may have been enabled in between, and something begun.
+    done(own.peers.auth.delete_client(asker, &id).await)?.map_err(removed)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -181,7 +181,8 @@ async fn remove(
     own.peers.sessions.end_subject(asker, &id).await?;
     own.peers.policy.forget_subject(asker, Subject::user(id.clone())).await.map_err(not_removed)?;
     disabled.map_err(not_removed)?;
-    let _everywhere = done(own.peers.auth.delete_user(asker, &id).await)?;
+    // It may have been enabled in between, and something begun.
+    done(own.peers.auth.delete_user(asker, &id).await)?.map_err(removed)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -215,6 +216,10 @@ async fn end_sessions(
 /// What is said of a removal that could not go on.
 pub(super) fn not_removed(failure: Failure) -> Problem {
     Problem::from(failure).detail("it is disabled and not removed yet; the same request goes on from there")
+}
+
+pub(super) fn removed(failure: Failure) -> Problem {
+    Problem::from(failure).detail("it is removed; what it had may be accepted for as long as a lease")
 }
 
 /// 201 with where the new thing is.

@@ -19,6 +19,8 @@ pub struct View {
     pub remembered: usize,
     /// Signing keys that it has heard the end of; what it has confirmed is among them.
     pub keys_ended: u64,
+    /// As [`Replica::roles_version`]; what it has confirmed is among them.
+    pub roles_version: u64,
     /// Connections of watchers.
     pub watchers: usize,
     /// Leases that may still be valid.
@@ -55,6 +57,7 @@ impl View {
             applied: core.applied(),
             remembered: core.memory().len(),
             keys_ended: core.memory().keys_ended(),
+            roles_version: core.roles_version(),
             watchers,
             leases,
             staleness: core.staleness(now),

@@ -21,6 +21,21 @@ fn faults(yaml: &str) -> Option<String> {
     (!output.status.success() || said.contains("WARN") || passed != resources).then_some(said)
 }
 
+/// Whoever is trusted says who the client is: the ingress controller's pods, not a whole cluster.
+#[test]
+fn no_overlay_trusts_more_than_a_small_network() {
+    for overlay in ["dev", "prod"] {
+        let file = deploy(&format!("kubernetes/overlays/{overlay}/config/gateway.toml"));
+        let config: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
+        let trusted = config["trusted_proxies"].as_array().unwrap();
+        assert!(!trusted.is_empty());
+        for network in trusted {
+            let (_, bits) = network.as_str().unwrap().split_once('/').unwrap();
+            assert!(bits.parse::<u8>().unwrap() >= 24, "{overlay}: {network}");
+        }
+    }
+}
+
 #[test]
 fn overlays_are_valid_and_what_is_not_is_refused() {
     for name in OVERLAYS {

@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use regex::Regex;
+use serde_json::{Value, json};
 
 use super::tools::{deploy, printed};
 use crate::stack::{PASSWORD, Stack, client};
@@ -32,6 +33,43 @@ fn a_rule_that_is_wrong_is_seen() {
     let checked =
         Command::new("promtool").args(["check", "rules", "alerts.yaml"]).current_dir(folder.path()).output();
     assert!(!checked.unwrap().status.success());
+}
+
+/// What a panel asks, as rules: promtool reads no dashboards.
+#[test]
+fn what_the_dashboard_asks_is_sound() {
+    let dashboard = fs::read(deploy("observability/dashboard.json")).unwrap();
+    let dashboard: Value = serde_json::from_slice(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let expressions: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+    assert!(
+        expressions.len() >= panels.iter().filter(|panel| panel["type"] != "row").count(),
+        "{expressions:?}"
+    );
+    let check = |expressions: &[&str]| {
+        let rules: Vec<Value> = expressions
+            .iter()
+            .enumerate()
+            .map(|(number, expression)| json!({ "record": format!("panel:{number}"), "expr": expression }))
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        // JSON is YAML.
+        let rules = json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
+        fs::write(folder.path().join("rules.yaml"), rules.to_string()).unwrap();
+        Command::new("promtool")
+            .args(["check", "rules", "rules.yaml"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    let checked = check(&expressions);
+    let told = String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        checked.status.success() && told.contains(&format!("{} rules found", expressions.len())),
+        "{checked:?}"
+    );
+    assert!(!check(&["sum(rate(latchkey_gateway_answers_total[5m])"]).status.success(), "the control");
 }
 
 #[tokio::test]
