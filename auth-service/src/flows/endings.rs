@@ -80,7 +80,7 @@ impl Auth {
         }
     }
 
-    /// Whether an access token that verifies is void all the same.
+    /// Whether what is valid by itself, a token that verifies or a login in the store, is void all the same.
     pub(super) async fn is_void(&self, credential: &Credential) -> Result<bool, Failure> {
         match self.feed.judge(credential).await {
             Answer::Verdict(Verdict::Live | Verdict::RolesOutdated { .. }) => Ok(false),

@@ -71,7 +71,7 @@ async fn refresh_token(
     now: OffsetDateTime,
 ) -> Result<Option<Active>, Failure> {
     let standing = auth.store.standing(&token.digest()).await?;
-    // Also what there is not: a database that was deposed may not have it.
+    // A database that was deposed has it as it was before it ended.
     let credential =
         standing.as_ref().map_or_else(Credential::default, |standing| of_family(&standing.family));
     if auth.is_void(&credential).await? {

@@ -100,7 +100,7 @@ impl Keys {
         }
     }
 
-    /// The keys that [`Keys::advance`] found last.
+    /// The keys that were found last.
     pub fn ring(&self) -> Result<Arc<Ring>, KeysError> {
         self.current.load_full().ok_or(KeysError::NoneActive)
     }

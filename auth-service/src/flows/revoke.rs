@@ -12,6 +12,7 @@ use super::{
 use crate::{
     domain::{
         client::Client,
+        refresh::Standing,
         secret::{Secret, SecretKind},
     },
     store::FamilyEnd,
@@ -42,12 +43,13 @@ pub async fn revoke(
         return revoke_access_token(auth, origin, &client, token, now).await;
     };
     let digest = presented.digest();
-    let standing = match auth.store.standing(&digest).await.map_err(Failure::from)? {
-        // That there is nothing to end is said to hold everywhere, too.
-        None => auth.store.standing_for_certain(&digest).await.map_err(Failure::from)?,
+    let his = |standing: &Standing| standing.family.client == client.id;
+    let standing = match auth.store.standing(&digest).await.map_err(Failure::from)?.filter(his) {
+        // That there is nothing of his is said to hold everywhere, too.
+        None => auth.store.standing_for_certain(&digest).await.map_err(Failure::from)?.filter(his),
         found => found,
     };
-    let Some(standing) = standing.filter(|standing| standing.family.client == client.id) else {
+    let Some(standing) = standing else {
         return nothing_of_his(auth).await;
     };
     let family = &standing.family;

@@ -241,8 +241,10 @@ impl Replica {
             (Purpose::Answer(question), LogReply::Read(read)) => self.answer_read(question, read),
             (Purpose::Append(batch), LogReply::Appended(placed)) => self.appended(batch, placed, now),
             (Purpose::Head(request), LogReply::Read(read)) => self.head_read(request, read, now),
-            (Purpose::Members(request), LogReply::Members(members)) => {
-                self.members_read(request, members, now);
+            (Purpose::Members(requests), LogReply::Members(members)) => {
+                for request in requests {
+                    self.members_read(request, members.clone(), now);
+                }
             }
             (Purpose::EarlyMembers, LogReply::Members(members)) => self.early_members_read(members),
             (Purpose::Remove, LogReply::Done) => self.removed(),
@@ -258,7 +260,10 @@ impl Replica {
             Purpose::Hello(stream) => self.close(stream),
             Purpose::Answer(question) => self.unavailable(&question),
             Purpose::Append(batch) => self.append_failed(batch),
-            Purpose::Head(request) | Purpose::Members(request) => self.not_confirmed(request),
+            Purpose::Head(request) => self.not_confirmed(request),
+            Purpose::Members(requests) => {
+                requests.into_iter().for_each(|request| self.not_confirmed(request));
+            }
             Purpose::EarlyMembers => self.early_members_failed(),
             Purpose::Remove => self.removed(),
         }

@@ -151,6 +151,10 @@ async fn drive(draining: &CancellationToken, mut poll: impl FnMut(&mut Context<'
         }
         let ending = !told && draining.is_cancelled();
         told |= ending;
+        // What has come on a connection that was idle comes first, too.
+        if ending && poll(cx, false).is_ready() {
+            return Poll::Ready(());
+        }
         poll(cx, ending)
     })
     .await;

@@ -126,8 +126,9 @@ pub(super) async fn set_status(
     .bind(id.as_str())
     .fetch_optional(&mut *transaction)
     .await?;
-    if let Some(entry) = entry {
-        append_within(&mut transaction, &[entry]).await?;
+    match entry {
+        Some(entry) => drop(append_within(&mut transaction, &[entry]).await?),
+        None => families::write(&mut transaction).await?,
     }
     transaction.commit().await?;
     row.map(Client::try_from).transpose()

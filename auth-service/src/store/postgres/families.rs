@@ -120,8 +120,8 @@ pub(super) async fn standing_for_certain(
     Ok(standing)
 }
 
-/// A little that is committed only where writes are.
-async fn write(connection: &mut PgConnection) -> Result<(), StoreError> {
+/// A little that is committed only where writes are: with what changed nothing, and is answered all the same.
+pub(super) async fn write(connection: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query("SELECT pg_logical_emit_message(true, 'latchkey', '')").execute(connection).await?;
     Ok(())
 }

@@ -107,8 +107,9 @@ pub(super) async fn set_status(
         }
     }
     let user = read(&mut transaction, id).await?;
-    if let Some(entry) = entry {
-        append_within(&mut transaction, &[entry]).await?;
+    match entry {
+        Some(entry) => drop(append_within(&mut transaction, &[entry]).await?),
+        None => families::write(&mut transaction).await?,
     }
     transaction.commit().await?;
     Ok(user)

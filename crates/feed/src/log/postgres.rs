@@ -2,8 +2,7 @@
 //!
 //! Connections have `synchronous_commit = on` and READ COMMITTED. Whatever an answer rests on also writes a little into the server's
 //! own log: a standby refuses that, and a primary that was deposed while a synchronous standby took its place cannot commit it.
-//! The members alone are plainly read, after such a commit: who is missing because another server took over since then
-//! registered there, and has read what was committed.
+//! Also the members, although they are read after a commit: that may have been on another connection, to another server.
 
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};

@@ -21,7 +21,8 @@ pub(super) enum Purpose {
     Append(Batch),
     /// Nothing to end: everything up to the head must hold everywhere.
     Head(RequestId),
-    Members(RequestId),
+    /// After one commit, for all that it ended.
+    Members(Vec<RequestId>),
     /// Only a broken variant reads members before it appends.
     EarlyMembers,
     Remove,

@@ -152,9 +152,9 @@ impl Replica {
         if let Some(after) = placed.after {
             self.learn(&batch.tail(after));
         }
-        for (request, mode) in batch.requests {
-            self.committed(request, placed.last, mode, now);
-        }
+        let mut waiting = batch.requests;
+        waiting.retain(|(request, mode)| self.begins_to_wait(*request, placed.last, *mode, now));
+        self.read_members(waiting.into_iter().map(|(request, _)| request).collect(), now);
         self.ender.early_members = None;
         self.append();
     }
@@ -181,16 +181,22 @@ impl Replica {
         }
     }
 
-    /// Rule E3. Who were members a moment ago are asked at once: what they confirm after the commit counts, whenever it is
-    /// known that they are still members.
     pub(super) fn committed(&mut self, request: RequestId, position: Position, mode: Mode, now: Now) {
+        if self.begins_to_wait(request, position, mode, now) {
+            self.read_members(vec![request], now);
+        }
+    }
+
+    /// Whether there is anything to wait for.
+    fn begins_to_wait(&mut self, request: RequestId, position: Position, mode: Mode, now: Now) -> bool {
         if self.settings.variant.is(Broken::AckAfterCommit) {
-            return self.everywhere(request, position);
+            self.everywhere(request, position);
+            return false;
         }
         if mode == Mode::Durable {
             let outcome = Outcome::Done { position, everywhere: false };
             self.actions.push(Action::Ended { request, outcome });
-            return;
+            return false;
         }
         let give_up = now.moment + waited_out(self.settings.lease) + GRACE;
         let wait = Wait {
@@ -204,12 +210,23 @@ impl Replica {
             confirmed: BTreeSet::new(),
         };
         self.ender.waits.insert(request, wait);
-        if let Some(members) = self.ender.early_members.clone() {
-            return self.members_read(request, members, now);
+        true
+    }
+
+    /// Rule E3. Who were members a moment ago are asked at once: what they confirm after the commit counts, whenever it is
+    /// known that they are still members.
+    fn read_members(&mut self, requests: Vec<RequestId>, now: Now) {
+        if requests.is_empty() {
+            return;
         }
-        self.call_log(Purpose::Members(request), LogCall::Members);
+        if let Some(members) = self.ender.early_members.clone() {
+            return requests.into_iter().for_each(|request| self.members_read(request, members.clone(), now));
+        }
+        self.call_log(Purpose::Members(requests.clone()), LogCall::Members);
         for member in self.ender.known.clone() {
-            self.ask(request, member, now.moment);
+            for request in &requests {
+                self.ask(*request, member.clone(), now.moment);
+            }
         }
     }
 
@@ -309,7 +326,7 @@ impl Replica {
         // Reading them again would mend the broken rule.
         let early = self.settings.variant.is(Broken::MembersBeforeCommit);
         if wait.counted && !early && !std::mem::replace(&mut wait.counted_again, true) {
-            self.call_log(Purpose::Members(request), LogCall::Members);
+            self.call_log(Purpose::Members(vec![request]), LogCall::Members);
         }
     }
 

@@ -181,7 +181,6 @@ async fn remove(
     let disabled = done(own.peers.auth.set_client_status(asker, &id, Standing::Disabled).await)?;
     own.peers.policy.forget_subject(asker, Subject::client(id.clone())).await.map_err(not_removed)?;
     disabled.map_err(not_removed)?;
-    // It may have been enabled in between, and something begun.
     done(own.peers.auth.delete_client(asker, &id).await)?.map_err(removed)?;
     Ok(StatusCode::NO_CONTENT)
 }

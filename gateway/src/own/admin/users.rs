@@ -167,7 +167,8 @@ async fn set_password(
 }
 
 /// Disabled first and removed last, when all that was taken holds everywhere: whatever fails before, the account lets nobody in, can
-/// still be named, and the same request goes on from there. Removing then takes nothing from anybody.
+/// still be named, and the same request goes on from there. Removing then takes what was begun
+/// in between, if somebody enabled it.
 async fn remove(
     State(own): State<Own>,
     admin: Admin<Users>,
@@ -181,7 +182,6 @@ async fn remove(
     own.peers.sessions.end_subject(asker, &id).await?;
     own.peers.policy.forget_subject(asker, Subject::user(id.clone())).await.map_err(not_removed)?;
     disabled.map_err(not_removed)?;
-    // It may have been enabled in between, and something begun.
     done(own.peers.auth.delete_user(asker, &id).await)?.map_err(removed)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -219,7 +219,9 @@ pub(super) fn not_removed(failure: Failure) -> Problem {
 }
 
 pub(super) fn removed(failure: Failure) -> Problem {
-    Problem::from(failure).detail("it is removed; what it had may be accepted for as long as a lease")
+    Problem::from(failure).detail(
+        "it is removed, which need not be repeated; what it had may be accepted for as long as a lease",
+    )
 }
 
 /// 201 with where the new thing is.

@@ -30,7 +30,7 @@ pub(super) async fn put_role(
     match list::role(&mut tx, &role.name).await? {
         Some(stored) if stored.built_in => return Ok(RolePut::BuiltIn),
         Some(stored) if stored.permissions == role.permissions => {
-            return Ok(RolePut::Put(current(&mut tx).await?));
+            return Ok(RolePut::Put(unchanged(tx).await?));
         }
         Some(_) | None => {}
     }
@@ -107,7 +107,7 @@ pub(super) async fn create_grant(
     .fetch_optional(&mut *tx)
     .await?;
     if let Some(held) = held {
-        let revision = current(&mut tx).await?;
+        let revision = unchanged(tx).await?;
         return Ok(GrantCreated::Held(At { value: Grant::try_from(held)?, revision }));
     }
     let exists = role_exists(&mut tx, &grant.role).await?;
@@ -205,7 +205,7 @@ pub(super) async fn add_group_member(
         return Ok(MemberAdded::GroupNotFound(inner.clone()));
     }
     if is_member(&mut tx, group, member).await? {
-        return Ok(MemberAdded::Member(current(&mut tx).await?));
+        return Ok(MemberAdded::Member(unchanged(tx).await?));
     }
     Ok(MemberAdded::Cycle)
 }
@@ -238,11 +238,7 @@ pub(super) async fn forget(
     principal: &Principal,
 ) -> Result<Revision, StoreError> {
     let removed = leave_no_trace(&mut tx, row::principal_kind(principal), principal.id()).await?;
-    if removed > 0 {
-        raise(tx, entries, Whose::of_principal(principal)).await
-    } else {
-        current(&mut tx).await
-    }
+    if removed > 0 { raise(tx, entries, Whose::of_principal(principal)).await } else { unchanged(tx).await }
 }
 
 /// Removes the grants and memberships of a subject, and answers how many there were.
@@ -276,8 +272,11 @@ async fn raise(mut tx: Transaction, entries: &Entries, whose: Whose<'_>) -> Resu
     Ok(revision)
 }
 
-async fn current(connection: &mut PgConnection) -> Result<Revision, StoreError> {
-    let number: i64 = sqlx::query_scalar("SELECT number FROM revision").fetch_one(&mut *connection).await?;
+/// For what is as it was to be. Committed all the same: the lock on the revision makes that a write, which a database that was
+/// deposed cannot commit.
+async fn unchanged(mut tx: Transaction) -> Result<Revision, StoreError> {
+    let number: i64 = sqlx::query_scalar("SELECT number FROM revision").fetch_one(&mut *tx).await?;
+    tx.commit().await?;
     row::revision(number)
 }
 
