@@ -309,4 +309,10 @@ async fn that_there_is_nothing_to_end_is_committed_as_a_write() {
     assert!(it.store.standing(&digest(1)).await.unwrap().is_some());
     assert_eq!(writes(), before + 2, "the control: this only reads");
     assert!(it.store.standing_for_certain(&digest(1)).await.unwrap().is_some());
+    for status in [Status::Disabled, Status::Active] {
+        it.store.set_user_status(&user_id(1), status, ending(T0)).await.unwrap().unwrap();
+        let before = writes();
+        it.store.set_user_status(&user_id(1), status, ending(T0)).await.unwrap().unwrap();
+        assert_eq!(writes(), before + 1, "{status:?} already");
+    }
 }
