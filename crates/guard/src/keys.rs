@@ -51,6 +51,8 @@ pub(crate) struct Keys {
 /// A key set and the lives of its keys.
 pub(crate) struct Snapshot {
     pub(crate) set: KeySet,
+    /// Which of our fetches brought it, from 1 on.
+    pub(crate) fetch: u64,
     lives: HashMap<KeyId, Arc<KeyLife>>,
     /// When another may be asked for.
     interval: Duration,
@@ -149,7 +151,7 @@ impl Keys {
     pub(crate) async fn fetch(&self) -> Result<Duration, SourceUnavailable> {
         let _one_at_a_time = self.fetching.lock().await;
         let began = Instant::now();
-        self.fetches.fetch_add(1, Ordering::Relaxed);
+        let number = self.fetches.fetch_add(1, Ordering::Relaxed) + 1;
         let fetched = match timeout(self.fetch_timeout, self.source.fetch()).await {
             Ok(Ok(fetched)) => KeySet::from_json(&fetched.jwks)
                 .map(|set| (set, fetched.max_age))
@@ -158,7 +160,7 @@ impl Keys {
             Err(elapsed) => Err(SourceUnavailable::new(elapsed)),
         };
         let outcome = fetched.map(|(set, max_age)| {
-            self.install(set, self.interval_for(max_age));
+            self.install(set, number, self.interval_for(max_age));
             max_age
         });
         if outcome.is_err() {
@@ -230,6 +232,7 @@ impl Keys {
         }
     }
 
+    /// How many have begun.
     pub(crate) fn fetches(&self) -> u64 {
         self.fetches.load(Ordering::Relaxed)
     }
@@ -243,7 +246,7 @@ impl Keys {
     }
 
     /// Called under `fetching`, so there is one writer.
-    fn install(&self, set: KeySet, interval: Duration) {
+    fn install(&self, set: KeySet, fetch: u64, interval: Duration) {
         let before = self.current.load_full();
         let kept = |kid: &KeyId| {
             // The same id with other key material is another key.
@@ -259,7 +262,7 @@ impl Keys {
             .filter(|(kid, life)| !lives.get(*kid).is_some_and(|kept| Arc::ptr_eq(kept, life)))
             .map(|(_, life)| Arc::clone(life))
             .collect();
-        self.current.store(Some(Arc::new(Snapshot { set, lives, interval })));
+        self.current.store(Some(Arc::new(Snapshot { set, fetch, lives, interval })));
         // After the store: who finds a life ended also finds the set without it, and can verify anew.
         for life in withdrawn {
             life.withdraw();

@@ -249,8 +249,8 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
 
     /// Judges by the keys that are known, and by newer ones should the token's not be among them.
     async fn by_keys<R>(&self, judge: impl Fn(&Snapshot) -> Result<R, Refusal>) -> Result<R, Refusal> {
+        let fetches_before = self.keys.fetches();
         let mut known = self.keys.current();
-        let mut has_asked = false;
         for _ in 0..ROUNDS {
             if let Some(snapshot) = known.as_ref().filter(|snapshot| !snapshot.set.is_empty()) {
                 match self.turn(|| judge(snapshot)).await {
@@ -264,17 +264,19 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
             }
             let is_outdated = known.as_ref().is_some_and(|snapshot| self.holds_an_ended_key(snapshot));
             known = match self.keys.newer_than(known.as_ref(), is_outdated).await? {
-                Newer::Set(newer) => {
-                    has_asked = true;
-                    Some(newer)
-                }
+                Newer::Set(newer) => Some(newer),
                 // An issuer that has no key yet cannot be the judge of one (its first key may sign at once).
                 Newer::None if !self.has_keys() => return Err(Unavailable::NoKeys.into()),
-                // Without a lease a key may have been ended unheard, and its successor sign: a set of now would have it.
-                Newer::None if !has_asked && self.endings.judge(&Credential::default()).is_none() => {
-                    return Err(Unavailable::IssuerUnreachable.into());
+                Newer::None => {
+                    // Without a lease a key may have been ended unheard, and its successor sign: a set that was asked for since then
+                    // has it. One that was on its way need not.
+                    let is_of_now = known.is_some_and(|known| known.fetch > fetches_before);
+                    let has_lease = self.endings.judge(&Credential::default()).is_some();
+                    return Err(match is_of_now || has_lease {
+                        true => Refused::KeyUnknown.into(),
+                        false => Unavailable::IssuerUnreachable.into(),
+                    });
                 }
-                Newer::None => return Err(Refused::KeyUnknown.into()),
             };
         }
         Err(Unavailable::IssuerUnreachable.into())

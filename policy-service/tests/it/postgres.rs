@@ -12,7 +12,7 @@ use proto::policy::v1 as wire;
 use servers::{Postgres, Sync};
 use tokio::task::JoinSet;
 
-use crate::conformance::{allowed, held, migrated, put, revision, schema_on};
+use crate::conformance::{allowed, grouped, held, joined, migrated, put, revision, schema_on};
 use crate::names::user;
 use crate::process::{Service, refused};
 use crate::stack::{Client, Stack, call, check, create_grant, put_role};
@@ -49,6 +49,36 @@ async fn what_was_answered_survives_the_kill_of_the_server() {
         assert_eq!(revision(&store).await, Revision(1 + 2 * u64::from(round)));
         assert!(allowed(&store, user(round), "document:write", None).await);
     }
+}
+
+/// A database that was deposed may still answer what it read; what it read does not hold everywhere.
+#[tokio::test]
+async fn what_is_as_it_was_to_be_is_committed_as_a_write() {
+    let server = Postgres::start(Sync::Off);
+    let store = migrated(&schema_on(&server)).await;
+    put(&store, "editor", &["document:write"]).await;
+    held(&store, 1, user(1), "editor", None).await;
+    grouped(&store, &["staff"]).await;
+    joined(&store, "staff", user(1)).await;
+    let settled = revision(&store).await;
+    // The number that the next transaction that writes will have, and what became of one.
+    let next = || server.psql("SELECT pg_snapshot_xmax(pg_current_snapshot())").parse::<u64>().unwrap();
+    let is_committed = |number: u64| {
+        server.psql(&format!("SELECT pg_xact_status('{number}')")) == "committed" && next() == number + 1
+    };
+
+    let first = next();
+    assert!(allowed(&store, user(1), "document:write", None).await);
+    assert_eq!(next(), first, "the control: this only reads");
+    assert_eq!(put(&store, "editor", &["document:write"]).await, settled);
+    assert!(is_committed(first), "the role");
+    held(&store, 2, user(1), "editor", None).await;
+    assert!(is_committed(first + 1), "the grant");
+    joined(&store, "staff", user(1)).await;
+    assert!(is_committed(first + 2), "the member");
+    assert_eq!(store.forget(&user(2)).await.unwrap(), settled);
+    assert!(is_committed(first + 3), "who left no trace");
+    assert_eq!(revision(&store).await, settled);
 }
 
 #[tokio::test]

@@ -8,9 +8,15 @@ use std::{
     time::Duration,
 };
 
-use latchkey_guard::{Refusal, Unavailable};
+use async_trait::async_trait;
+use latchkey_guard::{FetchedKeys, KeySource, Refusal, SourceUnavailable, TokenGuard, Unavailable};
 use token::Refused;
-use tokio::time::sleep;
+use tokio::{
+    join,
+    sync::Semaphore,
+    task::yield_now,
+    time::{advance, sleep},
+};
 
 use crate::issuer::*;
 
@@ -127,6 +133,87 @@ async fn without_a_lease_a_key_that_is_not_known_is_not_judged() {
         assert_eq!(guard.verify(&stranger, NOW).await.unwrap_err(), unavailable);
         *feed.judged.lock().unwrap() = Some(feed::Verdict::Live);
         assert_eq!(guard.verify(&stranger, NOW).await.unwrap_err(), unknown);
+    })
+    .await;
+}
+
+/// The set that it has may be older than an ending that it has not heard of. One that it asks for in that very call is not.
+#[tokio::test(start_paused = true)]
+async fn without_a_lease_a_key_is_unknown_only_to_a_set_that_was_asked_for_then() {
+    let cannot_tell = Refusal::Unavailable(Unavailable::IssuerUnreachable);
+    let stranger = token(&SECOND, "j1");
+    for away in [Answer::Fails, Answer::Hangs, Answer::Keys("{}".to_owned())] {
+        let (issuer, feed) = (Issuer::with(&[&FIRST]), Arc::new(Feed::default()));
+        let guard = guard_that_hears(&issuer, Arc::clone(&feed), settings());
+        *feed.judged.lock().unwrap() = None;
+        *feed.asked.lock().unwrap() = Some(feed::Verdict::Live);
+        beside_its_loop(&guard, async {
+            guard.until_there_are_keys().await;
+            for asked in 1..4 {
+                assert_eq!(guard.verify(&stranger, NOW).await.unwrap_err(), cannot_tell);
+                assert_eq!(issuer.asked(), asked, "it is too soon to ask");
+                advance(Duration::from_secs(6)).await;
+                let refusal = guard.verify(&stranger, NOW).await.unwrap_err();
+                assert_eq!(refusal, Refusal::Invalid(Refused::KeyUnknown));
+                assert_eq!(issuer.asked(), asked + 1);
+            }
+            issuer.now_answers(away);
+            advance(Duration::from_secs(6)).await;
+            for _ in 0..2 {
+                assert_eq!(guard.verify(&stranger, NOW).await.unwrap_err(), cannot_tell);
+                assert_eq!(issuer.asked(), 5, "it was asked, and gave no set");
+            }
+            // Nobody was told that it is bad: it is the successor's.
+            issuer.now_answers(answer(&[&SECOND]));
+            advance(Duration::from_secs(6)).await;
+            assert!(guard.verify(&stranger, NOW).await.is_ok());
+        })
+        .await;
+    }
+}
+
+/// What the issuer answers is on its way until somebody lets it arrive.
+struct FarAway(Arc<Issuer>, Semaphore);
+
+#[async_trait]
+impl KeySource for FarAway {
+    async fn fetch(&self) -> Result<FetchedKeys, SourceUnavailable> {
+        let answer = self.0.fetch().await;
+        self.1.acquire().await.unwrap().forget();
+        answer
+    }
+}
+
+/// A set that was asked for earlier may be older than the key of a token that comes while it is on its way.
+#[tokio::test(start_paused = true)]
+async fn without_a_lease_a_set_that_was_on_its_way_does_not_judge() {
+    let (issuer, feed) = (Issuer::with(&[&FIRST]), Arc::new(Feed::default()));
+    let source = Arc::new(FarAway(Arc::clone(&issuer), Semaphore::new(1)));
+    let guard: Guard =
+        TokenGuard::new(settings(), Arc::<FarAway>::clone(&source), Arc::<Feed>::clone(&feed), |_| {
+            String::new()
+        });
+    *feed.judged.lock().unwrap() = None;
+    *feed.asked.lock().unwrap() = Some(feed::Verdict::Live);
+    beside_its_loop(&guard, async {
+        guard.until_there_are_keys().await;
+        advance(Duration::from_secs(6)).await;
+        let successor = token(&SECOND, "j1");
+        let comes_meanwhile = async {
+            while issuer.asked() < 2 {
+                yield_now().await;
+            }
+            issuer.now_answers(answer(&[&FIRST, &SECOND]));
+            advance(Duration::from_secs(1)).await;
+            let arrives = async { source.1.add_permits(1) };
+            join!(guard.verify(&successor, NOW), arrives).0
+        };
+        let (fetched, judged) = join!(guard.refresh_keys(), comes_meanwhile);
+        fetched.unwrap();
+        assert_eq!(judged.unwrap_err(), Refusal::Unavailable(Unavailable::IssuerUnreachable));
+        source.1.add_permits(1);
+        advance(Duration::from_secs(6)).await;
+        assert!(guard.verify(&successor, NOW).await.is_ok());
     })
     .await;
 }
