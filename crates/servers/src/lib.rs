@@ -19,5 +19,5 @@ mod redis;
 
 pub use collector::{Collected, Collector};
 pub use port::free_port;
-pub use postgres::{Postgres, Sync};
+pub use postgres::{Held, Postgres, Sync};
 pub use redis::Redis;

@@ -1,9 +1,10 @@
 //! PostgreSQL, one cluster a test.
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
@@ -219,14 +220,44 @@ impl Postgres {
         self.run_psql(&["-f", &file.path().display().to_string()])
     }
 
-    fn run_psql(&self, what: &[&str]) -> String {
-        let ran = Command::new(binaries().join("psql"))
-            .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url()])
-            .args(what)
-            .output()
+    /// A transaction that has run one statement and stays open: what it locked, it holds.
+    pub fn hold(&self, sql: &str) -> Held {
+        let mut session = self
+            .psql_with(&[])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
+        let says = session.stdin.as_mut().unwrap();
+        write!(says, "BEGIN;\n{sql};\n\\warn held\n").unwrap();
+        let mut said = String::new();
+        BufReader::new(session.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "held\n");
+        Held(session)
+    }
+
+    fn run_psql(&self, what: &[&str]) -> String {
+        let ran = self.psql_with(what).output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         String::from_utf8(ran.stdout).unwrap().trim_end().to_owned()
+    }
+
+    fn psql_with(&self, what: &[&str]) -> Command {
+        let mut command = Command::new(binaries().join("psql"));
+        command.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url()]).args(what);
+        command
+    }
+}
+
+/// A transaction that is rolled back when this is dropped.
+pub struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // It ends with what it is told.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

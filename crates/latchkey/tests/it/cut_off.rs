@@ -21,7 +21,7 @@ use crate::stack::{Builder, PASSWORD, Stack, Tokens, client, eventually};
 use crate::taken_back::{SHORT, acknowledged, begin, by_token, ended, log_out};
 
 /// gateway-0 knows auth-0 only, gateway-1 auth-1.
-async fn apart(stack: &mut Stack) {
+pub async fn apart(stack: &mut Stack) {
     for replica in 0..2 {
         stack
             .reconfigure(&format!("gateway-{replica}"), |table| {
@@ -36,7 +36,7 @@ async fn apart(stack: &mut Stack) {
 }
 
 /// Each of these gateways lets it in on either route.
-async fn is_let_in(gateways: &[String], tokens: &Tokens) {
+pub async fn is_let_in(gateways: &[String], tokens: &Tokens) {
     for gateway in gateways {
         becomes(gateway, EXACT, tokens, 200).await;
         becomes(gateway, AVAILABLE, tokens, 200).await;
@@ -44,7 +44,7 @@ async fn is_let_in(gateways: &[String], tokens: &Tokens) {
 }
 
 /// A login, at a gateway whose auth-service may have to be found again.
-async fn surely_token(gateway: &str) -> Tokens {
+pub async fn surely_token(gateway: &str) -> Tokens {
     let body = json!({ "identifier": "alice", "password": PASSWORD, "mode": "token" });
     eventually("a login", async || {
         let answer = client().post(format!("{gateway}/v1/login")).json(&body).send().await.ok()?;
@@ -54,7 +54,7 @@ async fn surely_token(gateway: &str) -> Tokens {
 }
 
 /// So many times that it would be seen if it happened now and then. Together: each may wait for somebody who says nothing.
-async fn never_lets_in(gateway: &str, tokens: &Tokens) {
+pub async fn never_lets_in(gateway: &str, tokens: &Tokens) {
     let mut asked = JoinSet::new();
     for _ in 0..20 {
         let request = client().get(format!("{gateway}{EXACT}")).bearer_auth(&tokens.access_token);

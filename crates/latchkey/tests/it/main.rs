@@ -28,6 +28,7 @@ mod routes_change;
 mod rpc;
 mod schemas;
 mod stack;
+mod standstill;
 mod stories;
 mod taken_back;
 mod threat_model;

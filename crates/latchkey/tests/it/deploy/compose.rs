@@ -117,6 +117,7 @@ fn every_container_of_compose_starts_as_it_is_described() {
         }
         if container.is_service() {
             services += 1;
+            assert!(!container.listens().is_empty(), "{}", container.name);
             assert_eq!(spec["deploy"]["replicas"], 2, "{}", container.name);
             let (settle, drain) = container.shutdown();
             let grace = humantime::parse_duration(word(&spec["stop_grace_period"])).unwrap();

@@ -1,5 +1,5 @@
-//! A container in the words of either format, started here by `latchkey serve`, which runs what the image's own binary runs, with
-//! what it would get, paths in a temporary folder.
+//! A container in the words of either format: the program that its image starts, started here with what it would get, paths in
+//! a temporary folder.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -12,6 +12,7 @@ use regex::Regex;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::images::entrypoint;
 use super::tools::*;
 use crate::stack::{SOON, program, text};
 
@@ -63,13 +64,10 @@ impl Container {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = program();
-        match self.image.strip_prefix("latchkey-") {
-            Some("gateway") => command.args(["serve", "gateway"]),
-            Some(service) => command.args(["serve", service.strip_suffix("-service").unwrap()]),
-            None => &mut command,
-        };
-        command.args(self.arguments.iter().map(|argument| self.here(argument)));
+        let mut command =
+            Command::new(entrypoint(self.image.strip_prefix("latchkey-").unwrap_or(&self.image)));
+        // No manifest says any variable for what is ours.
+        command.env_clear().args(self.arguments.iter().map(|argument| self.here(argument)));
         command
     }
 
@@ -136,9 +134,9 @@ impl Container {
     fn check_echo(&self) {
         assert_eq!(self.arguments[1], "echo");
         let here = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut command = program();
+        let mut command = Command::new(entrypoint(&self.image));
         let there = self.echo_listens();
-        command.args(self.arguments.iter().map(|one| one.replace(there, &here.to_string())));
+        command.env_clear().args(self.arguments.iter().map(|one| one.replace(there, &here.to_string())));
         let mut echo = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let until = Instant::now() + SOON;
         let mut is_there = TcpStream::connect(here).is_ok();
