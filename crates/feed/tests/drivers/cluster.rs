@@ -25,6 +25,7 @@ use latchkey_feed::{
     log::{Appended, Beat, Log, LogUnavailable, MemoryLog, Placed, Read, Snapshot},
     watcher::{Remember, Settings},
 };
+use tokio::sync::watch;
 
 pub const LEASE: Duration = Duration::from_secs(1);
 
@@ -81,13 +82,24 @@ pub struct Cluster {
 impl Cluster {
     pub async fn start(count: usize) -> Self {
         let read = clock(SystemClock::shared());
-        let log =
-            Arc::new(Away { log: MemoryLog::new(move || read.now().wall), is_away: AtomicBool::new(false) });
-        let mut replicas = Vec::new();
-        for _ in 0..count {
-            replicas.push(replica(&log).await);
+        let log = Arc::new(Away {
+            log: MemoryLog::new(move || read.now().wall),
+            is_away: AtomicBool::new(false),
+            answers_beats: watch::Sender::new(true),
+            beats: AtomicU64::new(0),
+        });
+        let mut cluster = Self { log, replicas: Vec::new(), lifecycle: Lifecycle::new(quick()) };
+        for number in 0..count {
+            cluster.begin().await;
+            let ready = cluster.replica(number).lifecycle.clone();
+            until("it is ready", move || ready.is_ready()).await;
         }
-        Self { log, replicas, lifecycle: Lifecycle::new(quick()) }
+        cluster
+    }
+
+    /// One replica more, which is not waited for.
+    pub async fn begin(&mut self) {
+        self.replicas.push(replica(&self.log).await);
     }
 
     pub fn replica(&self, number: usize) -> &Replica {
@@ -166,15 +178,15 @@ async fn replica(log: &Arc<Away>) -> Replica {
         open_log: Box::new(move || Box::pin(async move { log as Arc<dyn Log> })),
     };
     let serving = start(membership, listener, &lifecycle).await.unwrap();
-    let ready = lifecycle.clone();
-    until("it is ready", move || ready.is_ready()).await;
     Replica { address, serving, lifecycle }
 }
 
-/// A log that can be out of reach.
+/// A log that can be out of reach, or answer everything but beats.
 pub struct Away {
     log: MemoryLog,
     is_away: AtomicBool,
+    answers_beats: watch::Sender<bool>,
+    beats: AtomicU64,
 }
 
 impl Away {
@@ -184,6 +196,16 @@ impl Away {
 
     pub fn give_back(&self) {
         self.is_away.store(false, Ordering::SeqCst);
+    }
+
+    /// Each is held back, and answered once they are to be answered again.
+    pub fn answer_beats(&self, answers: bool) {
+        self.answers_beats.send_replace(answers);
+    }
+
+    /// How many have arrived.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Ordering::SeqCst)
     }
 
     pub async fn members(&self) -> Vec<Member> {
@@ -213,7 +235,11 @@ impl Log for Away {
     }
 
     async fn beat(&self, member: MemberId, after: Position) -> Result<Beat, LogUnavailable> {
-        self.here()?.beat(member, after).await
+        let beat = self.here()?.beat(member, after).await;
+        self.beats.fetch_add(1, Ordering::SeqCst);
+        // INVARIANT: the sender lives as long as `self`.
+        let _ = self.answers_beats.subscribe().wait_for(|answers| *answers).await;
+        beat
     }
 
     async fn register(&self, member: &Member) -> Result<(), LogUnavailable> {

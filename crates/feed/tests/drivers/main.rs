@@ -69,6 +69,38 @@ async fn a_guard_permits_nothing_before_its_first_lease_and_after_its_last() {
     assert!(!guard.may_serve_stale(Duration::ZERO));
 }
 
+/// It has registered and read the log. But only a beat says that its row was still there: whoever ends something might not know
+/// of it, and not wait for what it grants.
+#[tokio::test]
+async fn a_replica_whose_first_beat_is_not_answered_grants_nothing() {
+    let mut cluster = Cluster::start(0).await;
+    cluster.log.answer_beats(false);
+    cluster.begin().await;
+    until("it beats", || cluster.log.beats() > 0).await;
+    // A guard would not turn to one that is not ready.
+    let serving = &cluster.replica(0).serving;
+    let mut stream = serving.open("gateway");
+    serving.received(stream.id, FromWatcher::Hello { watcher: WatcherId(7), position: None }).await;
+    assert_eq!(stream.messages.recv().await, Some(ToWatcher::Reset));
+    let Some(ToWatcher::CaughtUp(acked)) = stream.messages.recv().await else {
+        panic!("it has not caught up")
+    };
+    // For two leases.
+    for sequence in 0..100 {
+        serving.received(stream.id, FromWatcher::Renew { sequence, acked }).await;
+        tokio::time::sleep(LEASE / 50).await;
+        assert!(stream.messages.try_recv().is_err(), "{sequence}");
+        assert_eq!(serving.view().leases, 0);
+    }
+    assert!(!serving.view().is_ready && !serving.has_right() && !cluster.replica(0).lifecycle.is_ready());
+    assert_eq!(serving.judge_from_memory(&cluster::token(1)), None);
+
+    cluster.log.answer_beats(true);
+    let granted = stream.messages.recv().await;
+    assert!(matches!(granted, Some(ToWatcher::Grant { .. })), "{granted:?}");
+    until("it is ready", || cluster.replica(0).lifecycle.is_ready()).await;
+}
+
 #[tokio::test]
 async fn a_guard_that_stops_is_gone_and_so_is_its_lease() {
     let cluster = Cluster::start(1).await;
