@@ -1,76 +1,75 @@
 //! The least that a tonic server can do: the answers that session-service and auth-service give, out of its memory. Mutual TLS
-//! with the same certificates, and nothing around the call: no access table, no deadline, no metrics.
+//! with the same certificates, and nothing around the call: no access table, no deadline, no metrics. tonic and its codec are as they
+//! come.
 
-use std::{net::SocketAddr, path::Path};
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+use std::{net::SocketAddr, path::Path, sync::Arc, task};
 
-use proto::auth::v1 as auth;
-use proto::auth::v1::token_read_service_server::{TokenReadService, TokenReadServiceServer};
+use futures_util::future::BoxFuture;
+use proto::auth::v1::{IntrospectRequest, IntrospectResponse, token_read_service_server as tokens};
 use proto::session::v1 as wire;
-use proto::session::v1::session_service_server::{SessionService, SessionServiceServer};
+use proto::session::v1::{ResolveSessionRequest, ResolveSessionResponse, session_service_server as sessions};
 use tonic::{
     Request, Response, Status,
+    body::Body,
+    server::{Grpc, NamedService, UnaryService},
     transport::{Certificate, Identity, ServerTlsConfig},
 };
+use tonic_prost::ProstCodec;
+use tower::Service;
 
 use crate::process::{Server, free_address};
 
-struct Bare(wire::Session);
+/// A service that answers `A` to every `Q`.
+struct Bare<Q, A>(Arc<A>, PhantomData<fn(Q)>);
 
-#[tonic::async_trait]
-impl SessionService for Bare {
-    async fn resolve_session(
-        &self,
-        _: Request<wire::ResolveSessionRequest>,
-    ) -> Result<Response<wire::ResolveSessionResponse>, Status> {
-        let session = Some(self.0.clone());
-        Ok(Response::new(wire::ResolveSessionResponse { session, current_secret: String::new() }))
-    }
-
-    async fn create_session(
-        &self,
-        _: Request<wire::CreateSessionRequest>,
-    ) -> Result<Response<wire::CreateSessionResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn rotate_session(
-        &self,
-        _: Request<wire::RotateSessionRequest>,
-    ) -> Result<Response<wire::RotateSessionResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn end_session(
-        &self,
-        _: Request<wire::EndSessionRequest>,
-    ) -> Result<Response<wire::EndSessionResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn end_other_sessions(
-        &self,
-        _: Request<wire::EndOtherSessionsRequest>,
-    ) -> Result<Response<wire::EndOtherSessionsResponse>, Status> {
-        Err(Status::unimplemented(""))
+impl<Q, A> Bare<Q, A> {
+    fn new(answer: A) -> Self {
+        Self(Arc::new(answer), PhantomData)
     }
 }
 
-struct BareTokens(auth::IntrospectResponse);
+impl<Q, A> Clone for Bare<Q, A> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0), PhantomData)
+    }
+}
 
-#[tonic::async_trait]
-impl TokenReadService for BareTokens {
-    async fn introspect(
-        &self,
-        _: Request<auth::IntrospectRequest>,
-    ) -> Result<Response<auth::IntrospectResponse>, Status> {
-        Ok(Response::new(self.0.clone()))
+impl NamedService for Bare<ResolveSessionRequest, ResolveSessionResponse> {
+    const NAME: &'static str = sessions::SERVICE_NAME;
+}
+
+impl NamedService for Bare<IntrospectRequest, IntrospectResponse> {
+    const NAME: &'static str = tokens::SERVICE_NAME;
+}
+
+impl<Q, A: Clone> UnaryService<Q> for Bare<Q, A> {
+    type Response = A;
+    type Future = Ready<Result<Response<A>, Status>>;
+
+    fn call(&mut self, _: Request<Q>) -> Self::Future {
+        ready(Ok(Response::new((*self.0).clone())))
+    }
+}
+
+impl<Q, A> Service<http::Request<Body>> for Bare<Q, A>
+where
+    Q: prost::Message + Default + 'static,
+    A: prost::Message + Clone + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), Infallible>> {
+        task::Poll::Ready(Ok(()))
     }
 
-    async fn get_key_set(
-        &self,
-        _: Request<auth::GetKeySetRequest>,
-    ) -> Result<Response<auth::GetKeySetResponse>, Status> {
-        Err(Status::unimplemented(""))
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = self.clone();
+        Box::pin(async move { Ok(Grpc::new(ProstCodec::<A, Q>::default()).unary(method, request).await) })
     }
 }
 
@@ -105,7 +104,7 @@ pub fn serve(listen: SocketAddr, certificates: &Path) -> anyhow::Result<()> {
         client_address: "192.0.2.1".into(),
         ..wire::Session::default()
     };
-    let active = auth::IntrospectResponse {
+    let active = IntrospectResponse {
         active: true,
         subject: format!("cli_{}", "a".repeat(26)),
         client_id: format!("cli_{}", "a".repeat(26)),
@@ -115,13 +114,16 @@ pub fn serve(listen: SocketAddr, certificates: &Path) -> anyhow::Result<()> {
         jti: format!("tok_{}", "a".repeat(26)),
         expires_at: Some(now),
         issued_at: Some(now),
-        ..auth::IntrospectResponse::default()
+        ..IntrospectResponse::default()
     };
     // As the services have it.
     let runtime = chassis::process::runtime()?;
     let server = tonic::transport::Server::builder()
         .tls_config(tls)?
-        .add_service(SessionServiceServer::new(Bare(session)))
-        .add_service(TokenReadServiceServer::new(BareTokens(active)));
+        .add_service(Bare::new(ResolveSessionResponse {
+            session: Some(session),
+            current_secret: String::new(),
+        }))
+        .add_service(Bare::new(active));
     Ok(runtime.block_on(server.serve(listen))?)
 }

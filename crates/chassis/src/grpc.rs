@@ -10,4 +10,4 @@ pub(crate) use access::is_taken;
 pub use access::{ADMITTED, AccessTable, unlisted};
 pub use call::Call;
 use context::INCARNATION;
-pub use context::{Caller, Deadline, actor, caller, request_id, traceparent};
+pub use context::{actor, caller, request_id, traceparent};

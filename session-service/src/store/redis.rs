@@ -79,7 +79,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn find(&self, secret: SecretDigest, now: OffsetDateTime) -> Result<Option<Found>, StoreError> {
-        self.link.run("find", |mut to| async move { self.lookups.find(&mut to, secret, now).await }).await
+        self.lookups.find(secret, now).await
     }
 
     async fn get(&self, id: &SessionId, now: OffsetDateTime) -> Result<Option<Session>, StoreError> {

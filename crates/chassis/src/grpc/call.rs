@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
-use super::context::{self, Deadline};
+use super::context;
 
 /// How long to wait where nobody has said so.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ impl Call {
         Call {
             request_id: context::request_id(request).to_owned(),
             actor: None,
-            timeout: request.extensions().get::<Deadline>().map_or(DEFAULT_TIMEOUT, Deadline::remaining),
+            timeout: context::remaining(request).unwrap_or(DEFAULT_TIMEOUT),
             traceparent: context::traceparent(request).map(str::to_owned),
         }
     }
@@ -77,8 +77,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_continued_call_has_what_is_left_of_the_deadline() {
         let mut incoming = Request::new(());
-        incoming.extensions_mut().insert(Deadline(tokio::time::Instant::now() + Duration::from_secs(3)));
-        incoming.extensions_mut().insert(context::RequestId("req_1".into()));
+        incoming.extensions_mut().insert(context::Known {
+            caller: "gateway".into(),
+            request_id: "req_1".into(),
+            deadline: tokio::time::Instant::now() + Duration::from_secs(3),
+        });
         incoming.metadata_mut().insert(context::TRACEPARENT, "00-1-2-01".parse().unwrap());
         incoming.metadata_mut().insert(context::ACTOR, "usr_1".parse().unwrap());
         tokio::time::advance(Duration::from_secs(1)).await;

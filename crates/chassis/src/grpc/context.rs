@@ -17,35 +17,38 @@ pub const TRACEPARENT: &str = "traceparent";
 /// this is.
 pub(crate) const INCARNATION: &str = "latchkey-incarnation";
 
-/// The calling process, by the name in its certificate (`gateway`), or `mesh` behind a mesh. In the extensions of
-/// every request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller(pub Arc<str>);
+/// What a server knows of each call besides its message: in the extensions of its request, as one, since each that is put there
+/// is allocated and hashed.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// The calling process, by the name in its certificate (`gateway`), or `mesh` behind a mesh.
+    pub(super) caller: Arc<str>,
+    /// The id of the request that the call belongs to; the server makes one when the caller sent none.
+    pub(super) request_id: Arc<str>,
+    /// Until when the caller waits for an answer.
+    pub(super) deadline: tokio::time::Instant,
+}
 
-/// Until when the caller waits for an answer. In the extensions of every request.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline(pub tokio::time::Instant);
-
-impl Deadline {
-    /// What is left of it; zero when it has passed.
-    pub fn remaining(&self) -> Duration {
-        self.0.saturating_duration_since(tokio::time::Instant::now())
+impl Known {
+    fn of<T>(request: &Request<T>) -> Option<&Known> {
+        request.extensions().get()
     }
 }
 
-/// The id of the request that a call belongs to. In the extensions of every request; the server makes one when the
-/// caller sent none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(pub Arc<str>);
-
 /// The calling process; empty outside [`super::server::Server`].
 pub fn caller<T>(request: &Request<T>) -> &str {
-    request.extensions().get::<Caller>().map_or("", |caller| &*caller.0)
+    Known::of(request).map_or("", |known| &*known.caller)
 }
 
 /// The request's id; empty outside [`super::server::Server`].
 pub fn request_id<T>(request: &Request<T>) -> &str {
-    request.extensions().get::<RequestId>().map_or("", |id| &*id.0)
+    Known::of(request).map_or("", |known| &*known.request_id)
+}
+
+/// What is left of the time that the caller waits, nothing once that has passed. `None` outside [`super::server::Server`].
+pub(super) fn remaining<T>(request: &Request<T>) -> Option<Duration> {
+    let left = |known: &Known| known.deadline.saturating_duration_since(tokio::time::Instant::now());
+    Known::of(request).map(left)
 }
 
 /// The principal that acts, when the caller named one.

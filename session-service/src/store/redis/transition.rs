@@ -39,7 +39,7 @@ pub(super) async fn create(
         .arg(milliseconds(new.idle_since))
         .arg(here.as_ref().map_or_else(Default::default, SecretDigest::as_bytes))
         .arg(new.secret.as_bytes())
-        .arg(record::text(session, attributes)?)
+        .arg(record::of(session, attributes))
         .arg(milliseconds(session.created_at))
         .arg(milliseconds(session.last_active_at))
         .arg(milliseconds(session.absolute_expires_at))

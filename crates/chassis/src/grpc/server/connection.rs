@@ -20,7 +20,6 @@ use super::door::Door;
 use crate::config;
 use crate::entropy::{Entropy as _, SystemEntropy};
 use crate::grpc::access::MESH;
-use crate::grpc::context::Caller;
 use crate::lifecycle::Lifecycle;
 use crate::tls::Identity;
 
@@ -58,7 +57,7 @@ impl Connections {
         // Small messages: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = &self.acceptor else {
-            return self.serve(stream, Some(Caller(MESH.into()))).await;
+            return self.serve(stream, Some(MESH.into())).await;
         };
         let handshake = tokio::select! {
             handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)) => handshake,
@@ -74,21 +73,17 @@ impl Connections {
                 if name.is_none() {
                     tracing::info!(%peer, "the certificate names no process of ours: every call will be refused");
                 }
-                self.serve(stream, name.map(|name| Caller(name.into()))).await;
+                self.serve(stream, name.map(Into::into)).await;
             }
         }
     }
 
-    async fn serve<I>(&self, io: I, caller: Option<Caller>)
+    async fn serve<I>(&self, io: I, caller: Option<Arc<str>>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.accepted.add(1, &[]);
-        let service = service_fn(|request| {
-            let (door, caller) = (self.door.clone(), caller.clone());
-            // Some kilobytes, which would be moved each time that somebody takes it over.
-            Box::pin(async move { door.answer(request, caller).await })
-        });
+        let service = service_fn(|request| self.door.answer(request, caller.clone()));
         let mut connection = pin!(
             http2::Builder::new(Streams(self.lifecycle.clone()))
                 .timer(TokioTimer::new())

@@ -20,10 +20,10 @@ use tracing::{Instrument as _, Span};
 
 use super::figures::Figures;
 use super::limit::MessageLimit;
-use super::methods::{HEALTH_CHECK, Handler, Method, Methods};
+use super::methods::{Answer, HEALTH_CHECK, Methods};
 use crate::config;
 use crate::entropy::{self, SystemEntropy};
-use crate::grpc::context::{self, Caller, Deadline, RequestId};
+use crate::grpc::context::{self, Known};
 use crate::status;
 use crate::telemetry::{Around, traces};
 
@@ -56,94 +56,103 @@ impl Door {
     }
 
     /// Answers one call. Never fails: what goes wrong is a status.
-    pub(super) async fn answer(
-        &self,
+    // Not `async`: what needs no waiting is done before, since all that such a future keeps is allocated and moved with each call.
+    pub(super) fn answer(
+        self: &Arc<Self>,
         mut request: Request<Incoming>,
-        caller: Option<Caller>,
-    ) -> Result<Response<Body>, Infallible> {
+        caller: Option<Arc<str>>,
+    ) -> Answer {
         let began = tokio::time::Instant::now();
         let id = take_request_id(&mut request);
-        let name = caller.as_ref().map(|caller| &*caller.0);
-        let allowed = name.and_then(|name| self.methods.allowed(request.uri().path(), name));
-        let Some(Method { name: method, handler, figures }) = allowed else {
-            // The path is the caller's own words: neither a trace's nor a label.
-            let method = request.uri().path().to_owned();
-            around(method, &id, &caller, None).scope(|| {
-                tracing::info!("refused: the access table does not list this caller for this method")
-            });
-            let message = match name {
-                Some(name) => format!("{name} is not listed for this method"),
-                None => "a certificate without a name of this domain is not listed for any method".to_owned(),
-            };
-            let status = status::refusal(Code::PermissionDenied, "CALLER_NOT_LISTED", message);
-            self.unlisted.record(Code::PermissionDenied, began.elapsed());
-            Box::pin(drain(request.into_body(), self.max_message_bytes)).await;
-            return Ok(status.into_http());
+        let allowed = caller.as_ref().and_then(|caller| {
+            Some((Arc::clone(self.methods.allowed(request.uri().path(), caller)?), Arc::clone(caller)))
+        });
+        let Some((method, caller)) = allowed else {
+            return Box::pin(Arc::clone(self).refuse(request, id, caller, began));
         };
         // A health check is nobody's work.
-        let trace = match *method {
+        let trace = match method.name {
             HEALTH_CHECK => Span::none(),
-            method => traces::answering(method.trim_start_matches('/'), request.headers()),
+            name => traces::answering(name.trim_start_matches('/'), request.headers()),
         };
-        let around = around(*method, &id, &caller, traces::id(&trace));
+        let around = around(method.name, &id, Some(&caller), traces::id(&trace));
         let sent = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = sent.and_then(context::parse_timeout).unwrap_or(self.default_deadline);
         // `Instant + Duration` panics on what a caller may send (99,999,999 hours is fine, but let it not depend on it).
         let deadline = began.checked_add(timeout).unwrap_or(began + self.default_deadline);
-        if let Some(caller) = caller {
-            request.extensions_mut().insert(caller);
-        }
-        request.extensions_mut().insert(Deadline(deadline));
-        request.extensions_mut().insert(id);
+        request.extensions_mut().insert(Known { caller, request_id: id, deadline });
+        let request = request.map(|body| Body::new(MessageLimit::new(body, self.max_message_bytes)));
 
-        let call = around.future(self.call(handler, request, deadline)).instrument(trace.clone());
-        let mut response = call.await.unwrap_or_else(Status::into_http);
-        if let Some(incarnation) = self.incarnation.as_ref().filter(|_| *method == HEALTH_CHECK) {
-            response.headers_mut().insert(context::INCARNATION, incarnation.clone());
-        }
-        let code =
-            response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
-        if matches!(code, Code::Unknown | Code::Internal | Code::DataLoss | Code::Unavailable) {
-            trace.record("otel.status_code", "ERROR");
-        }
-        if let Some(figures) = figures {
-            figures.record(code, began.elapsed());
-        }
-        Ok(response)
+        // What it does before its first wait is done when it is first polled.
+        let call = within(deadline, (method.handler)(request));
+        let call = around.future(call).instrument(trace.clone());
+        let incarnation = (method.name == HEALTH_CHECK).then(|| self.incarnation.clone()).flatten();
+        Box::pin(async move {
+            let mut response = call.await.unwrap_or_else(Status::into_http);
+            if let Some(incarnation) = incarnation {
+                response.headers_mut().insert(context::INCARNATION, incarnation);
+            }
+            let code = response
+                .headers()
+                .get("grpc-status")
+                .map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+            if matches!(code, Code::Unknown | Code::Internal | Code::DataLoss | Code::Unavailable) {
+                trace.record("otel.status_code", "ERROR");
+            }
+            if let Some(figures) = &method.figures {
+                figures.record(code, began.elapsed());
+            }
+            Ok(response)
+        })
     }
 
-    async fn call(
-        &self,
-        handler: &Handler,
+    /// Answers a caller that the access table does not list for what it calls.
+    async fn refuse(
+        self: Arc<Self>,
         request: Request<Incoming>,
-        deadline: tokio::time::Instant,
-    ) -> Result<Response<Body>, Status> {
-        let request = request.map(|body| Body::new(MessageLimit::new(body, self.max_message_bytes)));
-        // The call too: what a service does before its first wait is done there.
-        let answer = AssertUnwindSafe(async { handler(request).await }).catch_unwind();
-        match tokio::time::timeout_at(deadline, answer).await {
-            Ok(Ok(Ok(response))) => Ok(response),
-            Ok(Ok(Err(never))) => match never {},
-            Ok(Err(_panic)) => {
-                // The hook has logged where. What it carried may quote the request, and goes nowhere.
-                tracing::error!("a handler panicked");
-                Err(status::refusal(Code::Internal, "INTERNAL", "internal error"))
-            }
-            Err(_elapsed) => {
-                tracing::info!("the deadline passed before the answer");
-                Err(status::refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline has passed"))
-            }
+        id: Arc<str>,
+        caller: Option<Arc<str>>,
+        began: tokio::time::Instant,
+    ) -> Result<Response<Body>, Infallible> {
+        // The path is the caller's own words: neither a trace's nor a label.
+        let method = request.uri().path().to_owned();
+        around(method, &id, caller.as_ref(), None)
+            .scope(|| tracing::info!("refused: the access table does not list this caller for this method"));
+        let message = match caller {
+            Some(name) => format!("{name} is not listed for this method"),
+            None => "a certificate without a name of this domain is not listed for any method".to_owned(),
+        };
+        let status = status::refusal(Code::PermissionDenied, "CALLER_NOT_LISTED", message);
+        self.unlisted.record(Code::PermissionDenied, began.elapsed());
+        drain(request.into_body(), self.max_message_bytes).await;
+        Ok(status.into_http())
+    }
+}
+
+/// The answer, unless it panics or does not come in time.
+async fn within(deadline: tokio::time::Instant, answer: Answer) -> Result<Response<Body>, Status> {
+    match tokio::time::timeout_at(deadline, AssertUnwindSafe(answer).catch_unwind()).await {
+        Ok(Ok(Ok(response))) => Ok(response),
+        Ok(Ok(Err(never))) => match never {},
+        Ok(Err(_panic)) => {
+            // The hook has logged where. What it carried may quote the request, and goes nowhere.
+            tracing::error!("a handler panicked");
+            Err(status::refusal(Code::Internal, "INTERNAL", "internal error"))
+        }
+        Err(_elapsed) => {
+            tracing::info!("the deadline passed before the answer");
+            Err(status::refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline has passed"))
         }
     }
 }
 
 fn around(
     method: impl Into<Cow<'static, str>>,
-    id: &RequestId,
-    caller: &Option<Caller>,
+    request_id: &Arc<str>,
+    caller: Option<&Arc<str>>,
     trace_id: Option<String>,
 ) -> Around {
-    let (request_id, caller) = (Arc::clone(&id.0), caller.as_ref().map(|caller| Arc::clone(&caller.0)));
+    let (request_id, caller) = (Arc::clone(request_id), caller.map(Arc::clone));
     Around { method: Some(method.into()), request_id, caller, trace_id }
 }
 
@@ -164,16 +173,16 @@ async fn drain(body: Incoming, limit: usize) {
 }
 
 /// The caller's id for the request if it sent a usable one, else a new one; put where handlers find it either way.
-fn take_request_id(request: &mut Request<Incoming>) -> RequestId {
+fn take_request_id(request: &mut Request<Incoming>) -> Arc<str> {
     let sent = request.headers().get(context::REQUEST_ID).and_then(|value| value.to_str().ok());
     match sent.filter(|id| context::is_request_id(id)) {
-        Some(id) => RequestId(id.into()),
+        Some(id) => id.into(),
         None => {
             let id = entropy::id(&SystemEntropy, "req_");
             if let Ok(value) = HeaderValue::from_str(&id) {
                 request.headers_mut().insert(context::REQUEST_ID, value);
             }
-            RequestId(id.into())
+            id.into()
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Methods {
 
 struct Listed {
     callers: &'static [&'static str],
-    method: Method,
+    method: Arc<Method>,
 }
 
 pub(super) struct Method {
@@ -82,13 +82,19 @@ impl Methods {
     ) -> Methods {
         let listed = access::rows(table).map(|(name, callers)| {
             let figures = (name != HEALTH_CHECK).then(|| instruments.of(name));
-            (name, Listed { callers, method: Method { name, handler: services.handler(name), figures } })
+            (
+                name,
+                Listed {
+                    callers,
+                    method: Arc::new(Method { name, handler: services.handler(name), figures }),
+                },
+            )
         });
         Methods { listed: listed.collect(), admitted }
     }
 
     /// The method with this path, if `caller` may call it.
-    pub(super) fn allowed(&self, path: &str, caller: &str) -> Option<&Method> {
+    pub(super) fn allowed(&self, path: &str, caller: &str) -> Option<&Arc<Method>> {
         let listed = self.listed.get(path)?;
         access::allows(listed.callers, &self.admitted, caller).then_some(&listed.method)
     }

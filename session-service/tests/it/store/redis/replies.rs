@@ -234,23 +234,32 @@ async fn keys_that_hold_what_cannot_be() {
     let corrupt =
         |said: Result<(), StoreError>| assert!(matches!(said, Err(StoreError::Corrupt(_))), "{said:?}");
     let mut to = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
-    let good: String = redis::cmd("GET").arg(&key).query_async(&mut to).await.unwrap();
+    let good: Vec<u8> = redis::cmd("GET").arg(&key).query_async(&mut to).await.unwrap();
     let set = redis::cmd("SET").arg(&key).clone();
-    let (head, beginning) = good.split_once('\n').unwrap();
+    let line = good.iter().position(|byte| *byte == b'\n').unwrap();
+    let (head, beginning) = (str::from_utf8(&good[..line]).unwrap(), &good[line + 1..]);
+    let with_head = |head: String| [head.as_bytes(), b"\n", beginning].concat();
+    let with_beginning = |beginning: &[u8]| [head.as_bytes(), b"\n", beginning].concat();
+    let subject = beginning.windows(5).position(|bytes| bytes == b"usr_1").unwrap();
+    // The last of what is kept is when it expires: its tag, and six bytes.
+    let (rest, expires_at) = beginning.split_at(beginning.len() - 7);
+    assert_eq!(expires_at[0], 9 << 3);
     let bad = [
-        String::new(),
-        "usr_1".to_owned(),
-        good[..id(1).as_str().len()].replace("ses_", "fam_"),
-        good[..good.len() - 1].to_owned(),
-        good[..40].to_owned(),
-        head.to_owned(),
-        format!("{head}\n{{}}"),
-        format!("{}\n{beginning}", head.replace(" {}", " []")),
-        format!("{}\n{beginning}", head.replace(" {}", "")),
-        format!("{}\n{beginning}", head.replace("0 {}", "-1 {}")),
-        format!("{}\n{beginning}", head.replace("00", "0x")),
-        good.replace("usr_1", ""),
-        good.replace("expires_at\":1", "expires_at\":1."),
+        Vec::new(),
+        b"usr_1".to_vec(),
+        head[..id(1).as_str().len()].replace("ses_", "fam_").into_bytes(),
+        good[..good.len() - 1].to_vec(),
+        good[..40].to_vec(),
+        head.as_bytes().to_vec(),
+        with_beginning(b""),
+        with_beginning(b"{}"),
+        with_beginning(rest),
+        with_beginning(&[rest, &[9 << 3], &[0xff; 9], &[1]].concat()),
+        with_beginning(&[&beginning[..subject], b"usr 1", &beginning[subject + 5..]].concat()),
+        with_head(head.replace(" {}", " []")),
+        with_head(head.replace(" {}", "")),
+        with_head(head.replace("0 {}", "-1 {}")),
+        with_head(head.replace("00", "0x")),
     ];
     for bad in bad {
         assert_ne!(bad, good);
@@ -258,8 +267,8 @@ async fn keys_that_hold_what_cannot_be() {
         corrupt(store.get(&id(1), at(1)).await.map(drop));
         corrupt(store.find(secret(1).digest(), at(1)).await.map(drop));
         let (): () = set.clone().arg(&good).query_async(&mut to).await.unwrap();
-        assert!(store.get(&id(1), at(1)).await.unwrap().is_some(), "{bad}");
-        assert_eq!(found(&store, 1, at(3)).await, Some(id(1)), "{bad}");
+        assert!(store.get(&id(1), at(1)).await.unwrap().is_some(), "{bad:?}");
+        assert_eq!(found(&store, 1, at(3)).await, Some(id(1)), "{bad:?}");
     }
     // What transitions decide by: nothing is done by halves.
     let session = format!("{shard}:session:{}", id(1));
