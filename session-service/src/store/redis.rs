@@ -2,8 +2,8 @@
 //! append-only file does.
 //!
 //! **Where things are.** A subject is in one of 16 shards, by its hash, and so is everything of its sessions: an id and the
-//! digest of a secret tell their shard ([`Shard`]). All keys of shard `n` begin with `latchkey:{sessions-n}`, and what is in
-//! braces decides a Cluster's slot: each script touches one shard, and so one node.
+//! digest of a secret tell their shard ([`Shard`]). All keys of shard `n` begin with `latchkey:2:{sessions-n}`, where 2 is
+//! the layout, and what is in braces decides a Cluster's slot: each script touches one shard, and so one node.
 //!
 //! | key | holds |
 //! |---|---|
@@ -79,7 +79,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn find(&self, secret: SecretDigest, now: OffsetDateTime) -> Result<Option<Found>, StoreError> {
-        self.lookups.find(secret, now).await
+        self.link.run("find", |mut to| async move { self.lookups.find(&mut to, secret, now).await }).await
     }
 
     async fn get(&self, id: &SessionId, now: OffsetDateTime) -> Result<Option<Session>, StoreError> {

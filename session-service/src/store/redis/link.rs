@@ -35,35 +35,26 @@ struct Inner {
     lost: Notify,
 }
 
-/// Calls under way. A caller who gives up before our own deadline has waited in vain all the same.
-pub(super) struct Waiting<'a> {
+/// A call under way. A caller who gives up before our own deadline has waited in vain all the same.
+struct Waiting<'a> {
     link: &'a Link,
     number: u64,
-    calls: u32,
     since: Instant,
     is_answered: bool,
 }
 
 impl Waiting<'_> {
-    fn answered(self, failure: Option<&Failure>) {
-        self.link.note(self.number, self.calls, failure);
-        self.over();
-    }
-
-    /// Whoever asked has noted what came of it.
-    pub(super) fn over(mut self) {
+    fn answered(mut self, failure: Option<&Failure>) {
         self.is_answered = true;
+        self.link.note(self.number, failure);
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.is_answered {
-            return;
-        }
         let waited = self.since.elapsed();
-        if waited >= self.link.0.timeout / LONG {
-            self.link.note(self.number, self.calls, Some(&Failure::Late(waited)));
+        if !self.is_answered && waited >= self.link.0.timeout / LONG {
+            self.link.note(self.number, Some(&Failure::Late(waited)));
         }
     }
 }
@@ -80,6 +71,11 @@ impl Link {
         Link(Arc::new(Inner { client, timeout, state, lost: Notify::new() }))
     }
 
+    /// How long an answer is waited for.
+    pub(super) fn timeout(&self) -> Duration {
+        self.0.timeout
+    }
+
     /// Does `work` until the deadline. `operation` is what traces call it.
     pub(super) fn run<T, F>(
         &self,
@@ -89,50 +85,33 @@ impl Link {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        traces::storing("redis", operation, async move { Ok(self.ask(1, work).await?) })
-    }
-
-    /// The same for so many calls at once.
-    pub(super) async fn ask<T, F>(
-        &self,
-        calls: u32,
-        work: impl FnOnce(MultiplexedConnection) -> F,
-    ) -> Result<T, Failure>
-    where
-        F: Future<Output = Result<T, Failure>>,
-    {
-        let (connection, _) = self.connection()?;
-        let (waiting, within) = (self.wait(calls)?, self.0.timeout);
-        let done = timeout(within, work(connection)).await.unwrap_or(Err(Failure::Late(within)));
-        waiting.answered(done.as_ref().err());
-        done
-    }
-
-    /// For what somebody asks.
-    pub(super) fn wait(&self, calls: u32) -> Result<Waiting<'_>, Failure> {
-        let number = match &*self.state() {
-            State::Up { number, .. } => *number,
-            State::Down { reason, .. } => return Err(Failure::Down(Arc::clone(reason))),
+        let done = async move {
+            let (connection, number) = self.connection()?;
+            let within = self.0.timeout;
+            let waiting = Waiting { link: self, number, since: Instant::now(), is_answered: false };
+            let done = timeout(within, work(connection)).await.unwrap_or(Err(Failure::Late(within)));
+            waiting.answered(done.as_ref().err());
+            Ok(done?)
         };
-        Ok(Waiting { link: self, number, calls, since: Instant::now(), is_answered: false })
+        traces::storing("redis", operation, done)
     }
 
-    fn connection(&self) -> Result<(MultiplexedConnection, u64), Failure> {
+    pub(super) fn connection(&self) -> Result<(MultiplexedConnection, u64), Failure> {
         match &*self.state() {
             State::Up { connection, number, .. } => Ok((connection.clone(), *number)),
             State::Down { reason, .. } => Err(Failure::Down(Arc::clone(reason))),
         }
     }
 
-    /// What came of calls on the connection of this number.
-    fn note(&self, of: u64, calls: u32, failure: Option<&Failure>) {
+    /// What came of a call on the connection of this number.
+    fn note(&self, of: u64, failure: Option<&Failure>) {
         let mut state = self.state();
         let State::Up { number, late, .. } = &mut *state else { return };
         if *number != of {
             return;
         }
         match failure {
-            Some(Failure::Late(_)) => *late = late.saturating_add(calls),
+            Some(Failure::Late(_)) => *late += 1,
             // Of a connection that is gone: it says nothing about this one.
             Some(Failure::Down(_)) => return,
             Some(failure) if failure.is_of_the_server() => {

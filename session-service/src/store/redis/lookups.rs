@@ -4,36 +4,30 @@
 //! One key is as exact as a script, since it is read as of one moment. That of a former secret leads to its session; what it
 //! still opens is left to the script.
 
-use chassis::telemetry::traces;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd, pipe};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::error::Failure;
 use super::keys::{secret_key, shard_key};
 use super::link::Link;
 use super::{record, reply, scripts};
 use crate::domain::{SecretDigest, SessionId};
+use crate::store::Found;
 use crate::store::row::milliseconds;
-use crate::store::{Found, StoreError};
 
 /// Lookups that go to Redis together at most, and that wait to.
 const MOST: usize = 256;
 
 /// Cloned freely.
 #[derive(Clone)]
-pub(super) struct Lookups {
-    link: Link,
-    asking: mpsc::Sender<Lookup>,
-}
+pub(super) struct Lookups(mpsc::Sender<Lookup>);
 
 /// What [`Lookups`] are answered by.
-pub(super) struct Answering {
-    link: Link,
-    asked: mpsc::Receiver<Lookup>,
-}
+pub(super) struct Answering(mpsc::Receiver<Lookup>);
 
 /// What is kept under a secret.
 type Kept = Result<Option<Vec<u8>>, Failure>;
@@ -43,40 +37,31 @@ struct Lookup {
     answer: oneshot::Sender<Kept>,
 }
 
-pub(super) fn lookups(link: &Link) -> (Lookups, Answering) {
+pub(super) fn lookups() -> (Lookups, Answering) {
     let (asking, asked) = mpsc::channel(MOST);
-    (Lookups { link: link.clone(), asking }, Answering { link: link.clone(), asked })
+    (Lookups(asking), Answering(asked))
 }
 
 impl Lookups {
-    /// Whom a secret finds, as [`crate::store::SessionStore::find`] says.
-    pub(super) fn find(
+    /// Under its caller's deadline.
+    pub(super) async fn find(
         &self,
+        to: &mut MultiplexedConnection,
         secret: SecretDigest,
         now: OffsetDateTime,
-    ) -> impl Future<Output = Result<Option<Found>, StoreError>> {
-        traces::storing("redis", "find", async move {
-            // Nobody's, or its session was ended.
-            let Some(text) = self.kept(secret).await? else { return Ok(None) };
-            if let Some(id) = record::former(&text)? {
-                // Rare, and some kilobytes that every lookup would carry along.
-                let former = |mut to| async move { by_former(&mut to, &id, &secret, now).await };
-                return Ok(Box::pin(self.link.ask(1, former)).await?);
-            }
-            let session = record::session(&text)?;
-            let is_over = now >= session.absolute_expires_at;
-            Ok((!is_over).then_some(Found { session, successors: Vec::new() }))
-        })
-    }
-
-    async fn kept(&self, secret: SecretDigest) -> Kept {
+    ) -> Result<Option<Found>, Failure> {
         let (answer, answered) = oneshot::channel();
         let gone = || Failure::Down("nobody looks sessions up any more".into());
-        let waiting = self.link.wait(1)?;
-        self.asking.send(Lookup { secret, answer }).await.map_err(|_| gone())?;
-        let kept = answered.await.map_err(|_| gone())?;
-        waiting.over();
-        kept
+        self.0.send(Lookup { secret, answer }).await.map_err(|_| gone())?;
+        // Nobody's, or its session was ended.
+        let Some(text) = answered.await.map_err(|_| gone())?? else { return Ok(None) };
+        if let Some(id) = record::former(&text)? {
+            // Rare, and some kilobytes that every lookup would carry along.
+            return Box::pin(by_former(to, &id, &secret, now)).await;
+        }
+        let session = record::session(&text)?;
+        let is_over = now >= session.absolute_expires_at;
+        Ok((!is_over).then_some(Found { session, successors: Vec::new() }))
     }
 }
 
@@ -94,44 +79,46 @@ async fn by_former(
 impl Answering {
     /// As long as the process lives. What is asked for while one command is under way goes together in the next: a command
     /// costs as much as some lookups.
-    pub(super) async fn keep(mut self) {
+    pub(super) async fn keep(mut self, link: Link) {
         let mut together = Vec::new();
-        while let Some(first) = self.asked.recv().await {
+        while let Some(first) = self.0.recv().await {
             together.push(first);
-            // What is there to be read on connections joins them: once around for who reads it, once for who then asks.
+            // What is there to be read on connections joins it: once around for who reads that, once for who then asks.
             for _ in 0..2 {
                 yield_now().await;
             }
             while together.len() < MOST
-                && let Ok(lookup) = self.asked.try_recv()
+                && let Ok(lookup) = self.0.try_recv()
             {
                 together.push(lookup);
             }
-            // Whoever does not wait any more is not asked for.
-            together.retain(|lookup| !lookup.answer.is_closed());
-            let calls = u32::try_from(together.len()).unwrap_or(u32::MAX);
-            match self.link.ask(calls, |to| read(to, &together)).await {
-                Ok(answers) => {
-                    for (lookup, kept) in together.drain(..).zip(answers) {
-                        // Whoever left in the meantime does not take it.
-                        let _ = lookup.answer.send(kept);
-                    }
-                }
-                Err(failure) => {
-                    // Who came meanwhile has waited for that as well.
-                    while matches!(failure, Failure::Late(_))
-                        && let Ok(lookup) = self.asked.try_recv()
-                    {
-                        together.push(lookup);
-                    }
-                    for lookup in together.drain(..) {
-                        let _ = lookup.answer.send(Err(failure.clone()));
-                    }
-                }
-            }
+            answer(&link, &mut together).await;
         }
         // The store is gone, and with it everybody who could ask.
         std::future::pending().await
+    }
+}
+
+/// Whoever does not wait any more is not asked for.
+async fn answer(link: &Link, lookups: &mut Vec<Lookup>) {
+    lookups.retain(|lookup| !lookup.answer.is_closed());
+    let within = link.timeout();
+    let answers = match link.connection() {
+        Ok((to, _)) => timeout(within, read(to, lookups)).await.unwrap_or(Err(Failure::Late(within))),
+        Err(down) => Err(down),
+    };
+    // Whoever left in the meantime does not take it.
+    match answers {
+        Ok(answers) => {
+            for (lookup, kept) in lookups.drain(..).zip(answers) {
+                let _ = lookup.answer.send(kept);
+            }
+        }
+        Err(failure) => {
+            for lookup in lookups.drain(..) {
+                let _ = lookup.answer.send(Err(failure.clone()));
+            }
+        }
     }
 }
 

@@ -56,8 +56,8 @@ impl RedisStore {
             sleep(ASK_EVERY).await;
         }
         lifecycle.spawn_support("redis", link.clone().keep(readiness));
-        let (lookups, answering) = lookups(&link);
-        lifecycle.spawn_support("redis lookups", answering.keep());
+        let (lookups, answering) = lookups();
+        lifecycle.spawn_support("redis lookups", answering.keep(link.clone()));
         Ok(RedisStore { link, lookups })
     }
 }

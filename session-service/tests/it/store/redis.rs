@@ -213,7 +213,7 @@ async fn every_key_has_a_time_to_live_and_a_sweep_leaves_none() {
         until
     };
     for (number, current) in [(1, 12), (ELSEWHERE, ELSEWHERE)] {
-        let shard = format!("latchkey:{{sessions-{}}}", id(number).shard().number());
+        let shard = format!("latchkey:2:{{sessions-{}}}", id(number).shard().number());
         let session = until(format!("{shard}:session:{}", id(number)).into_bytes()).await;
         let secret = [shard.as_bytes(), b":secret:", secret(current).digest().as_bytes()].concat();
         assert_eq!(until(secret).await, session);

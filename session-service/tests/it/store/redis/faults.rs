@@ -96,6 +96,32 @@ async fn f09_those_who_leave_before_the_deadline_have_waited_in_vain_too() {
     }
 }
 
+/// More than go together, on several threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f09_lookups_that_come_at_once_all_have_an_answer() {
+    let (server, life) = (Redis::start(), life());
+    let store = prompt_on(&server, &life).await;
+    create(&store, login(1, "usr_1", START)).await;
+    let many = async || {
+        all_at_once((0..600).map(|_| {
+            let store = store.clone();
+            async move { Read::BySecret.ask(&store).await }
+        }))
+        .await
+    };
+    for _ in 0..3 {
+        server.freeze();
+        let said = many().await;
+        assert!(said.iter().all(Result::is_err), "nobody hears of a session that it is not there");
+        let said = Read::BySecret.ask(&store).await.unwrap_err();
+        assert!(said.starts_with("not asked"), "{said}");
+        until(&life, Result::is_err).await.unwrap_err();
+        server.resume();
+        until(&life, Result::is_ok).await.unwrap();
+        assert!(many().await.iter().all(|said| *said == Ok(true)));
+    }
+}
+
 #[tokio::test]
 async fn f09_a_frozen_server_is_waited_for_by_few_and_not_for_long() {
     let (server, life) = (Redis::start(), life());

@@ -222,14 +222,30 @@ async fn rewritten(server: &Redis) {
 
 /// Where the session of secret `number` is kept.
 fn secret_key(number: u64) -> Vec<u8> {
-    [b"latchkey:{sessions-12}:secret:", secret(number).digest().as_bytes()].concat()
+    [b"latchkey:2:{sessions-12}:secret:", secret(number).digest().as_bytes()].concat()
+}
+
+/// Nobody of the version before is told that the store is damaged: they log in again.
+#[tokio::test]
+async fn what_another_layout_left_is_not_found() {
+    let (server, _life, store) = with_session_1(&[]).await;
+    let mut to = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let kept: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query_async(&mut to).await.unwrap();
+    for key in kept {
+        let layout_1 = [b"latchkey:", key.strip_prefix(b"latchkey:2:").unwrap()].concat();
+        let (): () = redis::cmd("RENAME").arg(key).arg(layout_1).query_async(&mut to).await.unwrap();
+    }
+    assert_eq!(found(&store, 1, at(1)).await, None);
+    assert!(store.get(&id(1), at(1)).await.unwrap().is_none());
+    create(&store, login(1, "usr_1", START)).await;
+    assert_eq!(found(&store, 1, at(1)).await, Some(id(1)));
 }
 
 /// What cannot be is no session and no "not found" either.
 #[tokio::test]
 async fn keys_that_hold_what_cannot_be() {
     let (server, _life, store) = with_session_1(&[]).await;
-    let shard = "latchkey:{sessions-12}";
+    let shard = "latchkey:2:{sessions-12}";
     let key = secret_key(1);
     let corrupt =
         |said: Result<(), StoreError>| assert!(matches!(said, Err(StoreError::Corrupt(_))), "{said:?}");
