@@ -10,6 +10,9 @@ use super::Settings;
 
 /// One that was idle for longer is asked whether it is alive before it is used. In constant use nothing is asked twice.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long one may be used. A server that was deposed may go on answering who still has a connection to it, and what it answers is
+/// refused where it is older than what is known: nobody stays with it for longer than this.
+const LIFETIME: Duration = Duration::from_secs(60);
 
 /// What every connection is told once: for how long the server waits for its own statement, for a transaction's next one, and for a
 /// peer that is gone without a word. A server, role or database that commits without waiting for its disk is not
@@ -29,7 +32,7 @@ pub(super) fn pool(settings: &Settings, server: PgConnectOptions) -> PgPool {
         .min_connections(0)
         .acquire_timeout(settings.timeout / 2)
         .idle_timeout(Duration::from_secs(600))
-        .max_lifetime(Duration::from_secs(1800))
+        .max_lifetime(LIFETIME)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {

@@ -25,6 +25,7 @@ pub const ACCESS: AccessTable = &[
     ("/test.v1.Echo/Say", &["gateway"]),
     ("/test.v1.Echo/Wait", &["gateway"]),
     ("/test.v1.Echo/Panic", &["gateway"]),
+    ("/test.v1.Echo/PanicAtOnce", &["gateway"]),
     ("/test.v1.Echo/Continue", &["gateway"]),
     ("/test.v1.Echo/Relay", &["gateway"]),
     ("/test.v1.EchoReadService/Say", &["gateway"]),
@@ -111,6 +112,7 @@ impl tower::Service<http::Request<Body>> for Echo {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let method = Method(self.clone(), request.uri().path().rsplit('/').next().unwrap().to_owned());
+        assert_ne!(method.1, "PanicAtOnce", "with {request:?}");
         Box::pin(async move {
             let codec = ProstCodec::<String, String>::default();
             Ok(tonic::server::Grpc::new(codec).unary(method, request).await)

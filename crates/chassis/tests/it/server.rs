@@ -28,11 +28,13 @@ async fn a_panic_is_internal_says_nothing_and_ends_nothing() {
     let authority = Authority::new();
     let server = start(&authority.identity("auth"));
     let channel = server.channel(&authority.identity("gateway"));
-    let request = call().request("hunter2".to_owned());
-    let status = send(channel.clone(), "/test.v1.Echo/Panic", request).await.unwrap_err();
-    assert_eq!(status.code(), Code::Internal);
-    assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
-    assert!(say(&channel).await.is_ok(), "the same connection goes on");
+    for method in ["/test.v1.Echo/Panic", "/test.v1.Echo/PanicAtOnce"] {
+        let request = call().request("hunter2".to_owned());
+        let status = send(channel.clone(), method, request).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::Internal, "internal error"));
+        assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
+        assert!(say(&channel).await.is_ok(), "the same connection goes on");
+    }
 }
 
 #[tokio::test]

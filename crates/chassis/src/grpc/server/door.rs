@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,8 +83,10 @@ impl Door {
         request.extensions_mut().insert(Known { caller, request_id: id, deadline });
         let request = request.map(|body| Body::new(MessageLimit::new(body, self.max_message_bytes)));
 
-        // What it does before its first wait is done when it is first polled.
-        let call = within(deadline, (method.handler)(request));
+        // This is on the connection's own task, whose panic would be that of all its calls.
+        let answer = catch_unwind(AssertUnwindSafe(|| (method.handler)(request)));
+        let answer = answer.unwrap_or_else(|_panic| Box::pin(async { Ok(panicked().into_http()) }));
+        let call = within(deadline, answer);
         let call = around.future(call).instrument(trace.clone());
         let incarnation = (method.name == HEALTH_CHECK).then(|| self.incarnation.clone()).flatten();
         Box::pin(async move {
@@ -134,16 +136,18 @@ async fn within(deadline: tokio::time::Instant, answer: Answer) -> Result<Respon
     match tokio::time::timeout_at(deadline, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(Ok(response))) => Ok(response),
         Ok(Ok(Err(never))) => match never {},
-        Ok(Err(_panic)) => {
-            // The hook has logged where. What it carried may quote the request, and goes nowhere.
-            tracing::error!("a handler panicked");
-            Err(status::refusal(Code::Internal, "INTERNAL", "internal error"))
-        }
+        Ok(Err(_panic)) => Err(panicked()),
         Err(_elapsed) => {
             tracing::info!("the deadline passed before the answer");
             Err(status::refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline has passed"))
         }
     }
+}
+
+/// The hook has logged where. What it carried may quote the request, and goes nowhere.
+fn panicked() -> Status {
+    tracing::error!("a handler panicked");
+    status::refusal(Code::Internal, "INTERNAL", "internal error")
 }
 
 fn around(
