@@ -222,6 +222,11 @@ impl<V: Clone> Watcher<V> {
         if self.settings.variant.is(Broken::ClockBack) { now.wall } else { self.clock.judging_time(now) }
     }
 
+    /// What the log's clock says now, as far as it was heard.
+    pub fn log_time(&self, now: Now) -> Option<Wall> {
+        self.clock.log_time(now)
+    }
+
     fn due(&mut self, now: Now) {
         #[cfg(feature = "simulation")]
         self.apply_overdue(now.moment);

@@ -169,6 +169,19 @@ fn expiry_is_judged_by_the_later_clock() {
 }
 
 #[test]
+fn a_clock_that_was_wrong_for_certain_does_not_count_once_it_is_right() {
+    let mut watcher = caught_up();
+    hear(&mut watcher, grant(now(500).wall), now(500));
+    let ahead = |minutes: u64, at| Now { wall: now(at).wall + Duration::from_secs(minutes * 60), ..now(at) };
+    watcher.on(watcher::Event::Tick, ahead(11, 600));
+    assert_eq!(watcher.judging_time(now(700)), now(700).wall);
+    watcher.on(watcher::Event::Tick, ahead(9, 800));
+    assert_eq!(watcher.judging_time(now(900)), ahead(9, 800).wall);
+    watcher.on(watcher::Event::Tick, ahead(11, 1_000));
+    assert_eq!(watcher.judging_time(now(1_100)), ahead(9, 800).wall, "what it said before still counts");
+}
+
+#[test]
 fn old_answers_are_given_only_by_who_had_a_lease_and_for_so_long() {
     let stale_for = Duration::from_secs(60);
     let mut watcher = caught_up();

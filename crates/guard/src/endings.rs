@@ -25,4 +25,9 @@ pub trait Endings: Send + Sync + 'static {
     fn ahead(&self, _now: Wall) -> Duration {
         Duration::ZERO
     }
+
+    /// Whether this process's clock, which says `now`, is so far ahead of the issuer's that it says nothing about expiry.
+    fn is_astray(&self, _now: Wall) -> bool {
+        false
+    }
 }

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use super::{Clock, sleep_until};
 use crate::{
     Credential, FromWatcher, Position, StreamId, Target, ToWatcher, Verdict, Wall, Watcher, WatcherId,
+    issuer::Bounds,
     watcher::{Action, Event, Fetch, Fetched, FlightId, Settings},
 };
 
@@ -50,6 +51,8 @@ pub struct Watching<V> {
     ahead: AtomicU64,
     /// By what time expiry was judged at the last message, in milliseconds.
     judged: AtomicU64,
+    /// What the log's clock said at the last message, in milliseconds; 0: it has said nothing yet.
+    log_time: AtomicU64,
 }
 
 /// How a watcher stands, for readiness and metrics.
@@ -71,7 +74,7 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
         let now = clock.now();
         let judged = AtomicU64::new(now.wall.unix_millis());
         let core = RwLock::new(Watcher::new(settings, id, now));
-        Arc::new(Self { core, clock, ahead: AtomicU64::new(0), judged })
+        Arc::new(Self { core, clock, ahead: AtomicU64::new(0), judged, log_time: AtomicU64::new(0) })
     }
 
     /// Whether a credential is void. `None`: there is no lease, so nobody here knows.
@@ -110,6 +113,14 @@ impl<V: Clone + Send + Sync + 'static> Watching<V> {
         let ahead = self.ahead.load(Ordering::Relaxed);
         let turned_back = self.judged.load(Ordering::Relaxed).saturating_sub(wall.unix_millis());
         Duration::from_millis(ahead.max(turned_back))
+    }
+
+    /// Whether this process's wall clock, which says `wall`, is further ahead of the log's than clocks may be apart. What has expired
+    /// by it alone may be good.
+    pub fn is_astray(&self, wall: Wall) -> bool {
+        let log_time = self.log_time.load(Ordering::Relaxed);
+        let apart = u64::try_from(Bounds::DEFAULT.clocks_apart.as_millis()).unwrap_or(u64::MAX);
+        log_time != 0 && wall.unix_millis() > log_time.saturating_add(apart)
     }
 
     /// What is remembered of a credential, lease or not: only for who may serve stale.
@@ -201,6 +212,8 @@ impl<V: Clone + Send + Sync + 'static> Worker<V> {
             let ahead = judged.saturating_sub(now.wall.unix_millis());
             self.watching.judged.store(judged, Ordering::Relaxed);
             self.watching.ahead.store(ahead, Ordering::Relaxed);
+            let log_time = core.log_time(now).map_or(0, Wall::unix_millis);
+            self.watching.log_time.store(log_time, Ordering::Relaxed);
             actions
         };
         for action in actions {

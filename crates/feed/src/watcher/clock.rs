@@ -20,7 +20,8 @@ impl JudgingClock {
     }
 
     pub(super) fn observe(&mut self, now: Now) {
-        self.latest = (self.judging_time(now), now.moment);
+        let seen = self.believed(now.wall, now).max(self.believed(self.latest.0, now));
+        self.latest = (self.log_time(now).map_or(seen, |log| seen.max(log)), now.moment);
     }
 
     /// Some if it changed whether the clocks are too far apart.
@@ -34,13 +35,23 @@ impl JudgingClock {
     }
 
     pub(super) fn judging_time(&self, now: Now) -> Wall {
-        let by_log = self.log.map(|(wall, at)| wall + now.moment.since(at));
-        now.wall.max(self.latest.0).max(by_log.unwrap_or(now.wall))
+        let latest = self.believed(self.latest.0, now);
+        now.wall.max(latest).max(self.log_time(now).unwrap_or(now.wall))
+    }
+
+    /// What a clock said that was wrong for certain does not count once it has been put right.
+    fn believed(&self, wall: Wall, now: Now) -> Wall {
+        let log = self.log_time(now);
+        log.filter(|log| wall > *log + Bounds::DEFAULT.clocks_apart).unwrap_or(wall)
+    }
+
+    /// What the log's clock says now, as far as it was heard.
+    pub(super) fn log_time(&self, now: Now) -> Option<Wall> {
+        self.log.map(|(wall, at)| wall + now.moment.since(at))
     }
 
     /// Memory forgets by the earlier clock, as credentials expire by the later one.
     pub(super) fn forgetting_time(&self, now: Now) -> Wall {
-        let by_log = self.log.map(|(wall, at)| wall + now.moment.since(at));
-        now.wall.min(by_log.unwrap_or(now.wall))
+        now.wall.min(self.log_time(now).unwrap_or(now.wall))
     }
 }

@@ -66,4 +66,8 @@ impl Endings for FeedEndings {
     fn ahead(&self, now: Wall) -> Duration {
         self.watching.ahead(now)
     }
+
+    fn is_astray(&self, now: Wall) -> bool {
+        self.watching.is_astray(now)
+    }
 }

@@ -87,11 +87,16 @@ async fn f21_a_clock_within_the_leeway_changes_nothing_and_one_that_is_minutes_o
     gateway.is("+0");
     until(gateway.operations, 200, HAS_LEASE).await;
     gateway.lets_in_somebody(&stack).await;
-    // What has been later is not believed to be earlier: from here on its tokens have expired, until the time has come.
+    // Nobody is told that what was issued now has expired, while it says so nor once it has been put right.
     gateway.is("+660");
     until(gateway.operations, 200, "not ok: auth's feed").await;
+    for _ in 0..3 {
+        let tokens = stack.token("alice", PASSWORD).await;
+        assert_eq!(by_token(&gateway.url, "/app/token/x", &tokens).await.status(), 503);
+    }
     gateway.is("+0");
     until(gateway.operations, 200, HAS_LEASE).await;
+    gateway.lets_in_somebody(&stack).await;
 }
 
 /// Beside it one with a leeway, which lets it in for that much longer.
