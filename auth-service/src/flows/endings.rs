@@ -29,7 +29,7 @@ pub struct FeedUnavailable;
 
 impl Auth {
     /// What goes into the log with the rows that change at `now`. Also a login's stays for as long as the longest life: its tokens
-    /// may have been issued under a longer `token.access_lifetime` than this replica has.
+    /// may have been issued under a longer `token.access_lifetime` than this replica has, as far as that was no longer than a session.
     pub(super) fn ending(&self, now: OffsetDateTime) -> NewEnding {
         let mut tag = [0; 8];
         self.entropy.fill(&mut tag);

@@ -1,11 +1,15 @@
 //! Removing what has expired, and wiping what only the grace window needed.
 
+use std::time::Duration;
+
 use feed::issuer::Bounds;
 use time::OffsetDateTime;
 
 use super::{Auth, Failure};
 use crate::store::Swept;
 
+/// The longest that a token may be good by any setting.
+const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 60 * 60);
 /// More rounds than this wait for the next time.
 const MAX_ROUNDS: usize = 100;
 
@@ -13,9 +17,10 @@ const MAX_ROUNDS: usize = 100;
 pub async fn sweep(auth: &Auth, now: OffsetDateTime, batch: u32) -> Result<Swept, Failure> {
     let mut total = Swept::default();
     for _ in 0..MAX_ROUNDS {
-        // A family is what its access tokens are ended by: it stays until nobody believes the last of them any more.
+        // A family is what its access tokens are ended by: it stays until nobody believes the last of them any more, whatever
+        // `token.access_lifetime` was when that was issued.
         let Bounds { leeway, clocks_apart } = Bounds::DEFAULT;
-        let useless = now - auth.settings.access_lifetime - leeway - clocks_apart;
+        let useless = now - LONGEST_TOKEN - leeway - clocks_apart;
         let swept = auth.store.sweep(useless, now - auth.settings.refresh.grace, batch).await?;
         total.families += swept.families;
         total.successors += swept.successors;
