@@ -154,7 +154,14 @@ async fn measure(
         }
     }
     ensure!(!options.gate || read >= READ_GATE, "a read is {read:.2} of a bare answer: below {READ_GATE}");
-    ensure!(!options.gate || size >= SIZE_GATE, "size costs more than a fifth: {size:.2}");
+    ensure!(!options.gate || size >= SIZE_GATE, "size costs reads more than a fifth: {size:.2}");
+    if let [(began, ended), (began_large, ended_large)] = churned.as_slice() {
+        let (begin, end) = (began_large / began, ended_large / ended);
+        ensure!(
+            !options.gate || begin.min(end) >= SIZE_GATE,
+            "size costs more than a fifth: {begin:.2} begin, {end:.2} end"
+        );
+    }
     Ok(())
 }
 
