@@ -9,6 +9,7 @@
 //! 3. the positions that a watcher sees are strictly increasing and without gaps between resets.
 
 mod checks;
+mod demotion;
 mod driving;
 mod faults;
 mod guards;
@@ -17,6 +18,8 @@ mod machine;
 mod network;
 mod queue;
 mod replicas;
+mod roles;
+mod rows;
 mod scenario;
 mod store;
 mod taking_back;
@@ -54,6 +57,10 @@ pub struct Counts {
     pub refreshed: u64,
     /// Requests that were answered with other roles than the token carries.
     pub fresh_roles: u64,
+    /// Of those that had no lease, how many were told the roles of then.
+    pub asked_roles: u64,
+    /// Calls that a former primary could not commit.
+    pub hung: u64,
 }
 
 /// Every tenth history is free of faults, and every ending in it must be acknowledged.
@@ -96,6 +103,8 @@ impl std::ops::Add for Counts {
             issued,
             refreshed,
             fresh_roles,
+            asked_roles,
+            hung,
         } = other;
         Self {
             allowed: self.allowed + allowed,
@@ -108,6 +117,8 @@ impl std::ops::Add for Counts {
             issued: self.issued + issued,
             refreshed: self.refreshed + refreshed,
             fresh_roles: self.fresh_roles + fresh_roles,
+            asked_roles: self.asked_roles + asked_roles,
+            hung: self.hung + hung,
         }
     }
 }

@@ -70,6 +70,7 @@ fn much_happens() {
     assert!(sum.asked > 1_000 && sum.unavailable > 1_000 && sum.not_confirmed > 100, "{sum:?}");
     assert!(sum.resets > 300 && sum.diverged > 100 && sum.issued > 1_000, "{sum:?}");
     assert!(sum.refreshed > 500 && sum.fresh_roles > 1_000, "{sum:?}");
+    assert!(sum.asked_roles > 100 && sum.hung > 500, "{sum:?}");
 }
 
 #[test]

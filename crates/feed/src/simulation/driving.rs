@@ -23,10 +23,11 @@ impl World {
             }
             (Place::Log, Work::RowEnded { caller, request, key }) => self.row_ended(caller, request, key),
             (Place::Log, Work::Shown { entries, reply, to }) => {
-                entries.into_iter().for_each(|entry| self.store.ledger.show(entry));
+                entries.into_iter().for_each(|entry| self.store.rows.ledger.show(entry));
                 self.send_to_life(Place::Log, Place::Replica(to.replica), to.life, None, *reply);
             }
             (Place::Log, Work::Issue(step)) => self.issue_at_log(step),
+            (Place::Log, Work::Roles(step)) => self.roles_at_log(step),
             (Place::Replica(at), work) => self.at_replica(at, work),
             (Place::Guard(at), work) => self.at_guard(at, work),
             _ => {}
@@ -34,12 +35,19 @@ impl World {
     }
 
     fn log_called(&mut self, caller: Caller, call: CallId, log_call: &LogCall) {
+        if *log_call == LogCall::Snapshot {
+            let server = self.reached(caller);
+            let snapshot = self.store.rows_at(server).ledger.snapshot();
+            return self.answer_log_call(caller, call, LogReply::Snapshot(snapshot));
+        }
+        // Everything else writes: that the log is as it was, is answered by a commit.
+        if !self.commits(caller) {
+            return;
+        }
         let time = self.log.now(self.now).wall;
         let LogCall::Append(changes) = log_call else {
             let reply = self.store.call(log_call, time, self.now, &mut self.random);
-            let event = replica::Event::LogReplied { call, reply };
-            let to = Place::Replica(caller.replica);
-            return self.send_to_life(Place::Log, to, caller.life, None, Work::Replica(event));
+            return self.answer_log_call(caller, call, reply);
         };
         let committed = self.store.append(changes, self.now);
         let reply = LogReply::Appended(committed.placed);
@@ -47,9 +55,19 @@ impl World {
         self.answer_commit(caller, committed, Work::Replica(event));
     }
 
+    fn answer_log_call(&mut self, caller: Caller, call: CallId, reply: LogReply) {
+        let event = replica::Event::LogReplied { call, reply };
+        let to = Place::Replica(caller.replica);
+        self.send_to_life(Place::Log, to, caller.life, None, Work::Replica(event));
+    }
+
+    /// A write, also if it had ended before.
     fn row_ended(&mut self, caller: Caller, request: RequestId, key: usize) {
+        if !self.commits(caller) {
+            return;
+        }
         let mode = Mode::Everywhere;
-        if !self.store.ended.insert(key) {
+        if !self.store.rows.ended.insert(key) {
             let event = replica::Event::End { request, changes: Vec::new(), mode };
             let to = Place::Replica(caller.replica);
             return self.send_to_life(Place::Log, to, caller.life, None, Work::Replica(event));

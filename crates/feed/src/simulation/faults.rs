@@ -1,5 +1,7 @@
 //! What goes wrong, at random and on purpose, and what clients do meanwhile.
 
+use std::time::Duration;
+
 use super::{
     issuing::Step,
     machine::Instant,
@@ -32,6 +34,10 @@ pub(super) enum Fault {
     Start(Place),
     /// SIGTERM, and a new life after the hand-over.
     Drain(usize),
+    /// Another length of leases: each replica has it from its next life on, and they are drained in turn.
+    RollOut {
+        lease: Duration,
+    },
     /// The network.
     Slow(f64),
     /// One process: everything waits for what it does before.
@@ -60,6 +66,8 @@ pub(super) enum Fault {
         newcomer: usize,
     },
     MoveGuards,
+    /// A standby takes the primary's place.
+    Promote,
     LoseTail,
     LoseMembers,
     AppendShortLived,
@@ -142,6 +150,7 @@ impl World {
             Fault::Start(Place::Guard(at)) => self.start_guard(at),
             Fault::Start(_) => {}
             Fault::Drain(replica) => self.drain(replica),
+            Fault::RollOut { lease } => self.roll_out(lease),
             Fault::Slow(slowness) => self.network.slowness = slowness,
             Fault::Overload { place, each, lasts } => {
                 let until = self.now + lasts;
@@ -168,17 +177,18 @@ impl World {
                     self.at(self.now, Place::Guard(guard), Work::Guard(watcher::Event::GiveUp));
                 }
             }
+            Fault::Promote => self.store.promote(self.now, &mut self.random),
             Fault::LoseTail => self.lose_tail(),
-            Fault::LoseMembers => self.store.ledger.lose_members(),
+            Fault::LoseMembers => self.store.rows.ledger.lose_members(),
             Fault::AppendShortLived => {
-                let until = self.log.now(self.now).wall + std::time::Duration::from_secs(1);
+                let until = self.log.now(self.now).wall + Duration::from_secs(1);
                 let target = Target::new(What::Token, format!("short{}", self.now));
                 let change = Change { target, min: None, except: None, until };
                 self.store.append_one(change, self.now, &mut self.random);
             }
             Fault::Trim => {
                 let wall = self.log.now(self.now).wall;
-                self.store.ledger.trim(wall);
+                self.store.rows.ledger.trim(wall);
             }
             Fault::End { replica, key } => {
                 let repeat = self.random.bool();
@@ -229,6 +239,16 @@ impl World {
 
     fn drain(&mut self, replica: usize) {
         self.at(self.now, Place::Replica(replica), Work::Replica(replica::Event::Terminate));
+    }
+
+    /// One that crashes before its turn comes back with the new settings all the same.
+    fn roll_out(&mut self, lease: Duration) {
+        let mut turn = self.now;
+        self.replicas.iter_mut().for_each(|process| process.configure(lease));
+        for replica in 0..REPLICAS {
+            self.at(turn, Place::World, Work::Fault(Fault::Drain(replica)));
+            turn += self.random.u64(100..3_000) * MILLI;
+        }
     }
 
     /// It has handed over, and nobody waits for it any more.
@@ -288,7 +308,7 @@ impl World {
         for key in 0..KEYS {
             if lost.iter().any(|entry| entry.change.target == change_of(key, entry.change.until).target) {
                 self.excuse(key);
-                self.store.ended.remove(&key);
+                self.store.rows.ended.remove(&key);
             }
         }
         for _ in 0..self.random.usize(1..4) {

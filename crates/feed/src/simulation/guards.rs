@@ -86,6 +86,7 @@ impl World {
             Work::Requested(key) => self.requested(at, key),
             Work::Looked(request) => self.look(at, request),
             Work::Answered { question, answer } => self.answered(at, question, answer),
+            Work::Roles(step) => self.roles_at_guard(at, step),
             Work::Filled { flight, fill } => self.filled(at, flight, fill),
             _ => {}
         }

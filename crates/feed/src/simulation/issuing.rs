@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{
     machine::WALL_SPREAD_MILLIS,
     network::{MILLI, Place},
+    rows::Rows,
     scenario::KEYS,
     taking_back::{Party, TakenBack, Taking},
     world::{Caller, GUARDS, Work, World},
@@ -26,13 +27,12 @@ pub(super) const BOUNDS: Bounds =
 
 #[derive(Debug, Default)]
 pub(super) struct Issuing {
-    pub(super) families: Vec<Family>,
     pub(super) tokens: Vec<Token>,
     pub(super) taken_back: Vec<TakenBack>,
 }
 
 /// A login, as its row has it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Family {
     pub(super) subject: usize,
     generations: Generations,
@@ -73,6 +73,8 @@ pub(super) struct Draft {
     issue: Issue,
     authorised: u64,
     generations: Generations,
+    /// As [`World::roles_at_least`] when it was begun.
+    roles_at_least: Option<u64>,
     roles: RolesRead,
 }
 
@@ -116,15 +118,21 @@ impl World {
             issue,
             authorised: 0,
             generations: Generations::default(),
+            roles_at_least: self.roles_at_least(at),
             roles: RolesRead::default(),
         };
         match step {
             Step::Login { subject } => self.call_database(at, Step::Authorise(begun(subject, None))),
             Step::Refresh { family } => {
-                let Some(Family { subject, .. }) = self.issuing.families.get(family) else { return };
+                let Some(Family { subject, .. }) = self.store.rows.families.get(family) else { return };
                 let draft = begun(*subject, Some(family));
                 self.call_database(at, Step::Authorise(draft));
             }
+            // The roles are policy-service's answer: a database that was deposed does not give it.
+            Step::Authorised(draft)
+                if !draft
+                    .roles_at_least
+                    .is_some_and(|at_least| self.may_give_out(at, at_least, draft.roles.at)) => {}
             Step::Authorised(draft) => {
                 let takes = *self.random.choice(&[0, 5, 300]).unwrap_or(&0);
                 self.at(self.now + takes * MILLI, place, Work::Issue(Step::Write(draft)));
@@ -147,9 +155,17 @@ impl World {
 
     pub(super) fn issue_at_log(&mut self, step: Step) {
         let (reply, caller) = match step {
-            Step::Authorise(draft) => (self.authorised(draft).map(Step::Authorised), draft.caller),
-            Step::Write(draft) => (self.written(draft).map(Step::Written), draft.caller),
-            Step::Commit { caller, at, request } => return self.commit_taking(caller, at, request),
+            Step::Authorise(draft) => {
+                let server = self.reached(draft.caller);
+                let authorised = self.authorised(self.store.rows_at(server), draft);
+                (authorised.map(Step::Authorised), draft.caller)
+            }
+            Step::Write(draft) if self.commits(draft.caller) => {
+                (self.written(draft).map(Step::Written), draft.caller)
+            }
+            Step::Commit { caller, at, request } if self.commits(caller) => {
+                return self.commit_taking(caller, at, request);
+            }
             _ => return,
         };
         if let Some(reply) = reply {
@@ -159,16 +175,16 @@ impl World {
     }
 
     /// `None`: refused.
-    fn authorised(&mut self, mut draft: Draft) -> Option<Draft> {
-        draft.authorised = self.store.head();
+    fn authorised(&self, rows: &Rows, mut draft: Draft) -> Option<Draft> {
+        draft.authorised = rows.head();
         draft.roles = RolesRead { at: draft.authorised, version: draft.authorised };
-        draft.generations = self.stamped(draft.subject);
+        draft.generations = self.stamped(rows, draft.subject);
         if let Some(family) = draft.family {
-            if !self.may_be_refreshed(family) {
+            if !self.may_be_refreshed(rows, family) {
                 return None;
             }
             if !self.is(Broken::GenerationAtRefresh) {
-                draft.generations = self.issuing.families.get(family)?.generations;
+                draft.generations = rows.families.get(family)?.generations;
             }
         }
         Some(draft)
@@ -176,49 +192,44 @@ impl World {
 
     fn written(&mut self, mut draft: Draft) -> Option<Draft> {
         if self.is(Broken::VersionOfAnotherAnswer) {
-            draft.roles.version = self.store.head();
+            draft.roles.version = self.store.rows.head();
         }
         if let Some(family) = draft.family {
-            let refreshed = self.may_be_refreshed(family);
+            let refreshed = self.may_be_refreshed(&self.store.rows, family);
             self.counts.refreshed += u64::from(refreshed);
             return refreshed.then_some(draft);
         }
         if self.is(Broken::GenerationReadLate) {
-            draft.generations = self.stamped(draft.subject);
+            draft.generations = self.stamped(&self.store.rows, draft.subject);
         }
-        if !self.is_current(draft.subject, draft.generations) {
+        if !is_current(&self.store.rows, draft.subject, draft.generations) {
             return None;
         }
         let Draft { subject, generations, authorised, .. } = draft;
-        let family = self.issuing.families.len();
-        self.issuing.families.push(Family { subject, generations, authorised, ended: false });
+        let family = self.store.rows.families.len();
+        self.store.rows.families.push(Family { subject, generations, authorised, ended: false });
         self.set_up_family(family);
         Some(Draft { family: Some(family), ..draft })
     }
 
     /// What its row and those of its subject and client say now: entries leave the memory, rows stay.
-    fn may_be_refreshed(&self, family: usize) -> bool {
-        let Some(Family { subject, generations, ended, .. }) = self.issuing.families.get(family) else {
+    fn may_be_refreshed(&self, rows: &Rows, family: usize) -> bool {
+        let Some(Family { subject, generations, ended, .. }) = rows.families.get(family) else {
             return false;
         };
         match self.broken {
             Some(Broken::RefreshUnchecked) => true,
             Some(Broken::GenerationAtRefresh) => !ended,
-            _ => !ended && self.is_current(*subject, *generations),
+            _ => !ended && is_current(rows, *subject, *generations),
         }
     }
 
     /// What is issued now is stamped with.
-    fn stamped(&self, subject: usize) -> Generations {
+    fn stamped(&self, rows: &Rows, subject: usize) -> Generations {
         let of = |party| {
-            if self.is(Broken::GenerationInSeconds) { self.second() } else { self.store.generation(party) }
+            if self.is(Broken::GenerationInSeconds) { self.second() } else { rows.generation(party) }
         };
         Generations { subject: of(Party::Subject(subject)), client: of(Party::Client) }
-    }
-
-    fn is_current(&self, subject: usize, Generations { subject: of_subject, client }: Generations) -> bool {
-        of_subject >= self.store.generation(Party::Subject(subject))
-            && client >= self.store.generation(Party::Client)
     }
 
     fn sign(&mut self, Draft { family, generations, roles, issue, .. }: Draft) {
@@ -235,7 +246,7 @@ impl World {
 
     pub(super) fn issued(&self, key: usize) -> Option<(&Token, &Family)> {
         let token = self.issuing.tokens.get(key.checked_sub(KEYS)?)?;
-        Some((token, self.issuing.families.get(token.family)?))
+        Some((token, self.store.rows.families.get(token.family)?))
     }
 
     pub(super) fn issued_credential(&self, key: usize) -> Credential {
@@ -252,6 +263,11 @@ impl World {
             ..Credential::default()
         }
     }
+}
+
+fn is_current(rows: &Rows, subject: usize, generations: Generations) -> bool {
+    generations.subject >= rows.generation(Party::Subject(subject))
+        && generations.client >= rows.generation(Party::Client)
 }
 
 /// With an id as the services make them.

@@ -1,6 +1,6 @@
 //! The driver around a replica's core: it carries out actions, numbers requests, gives up on answers, and wakes the core.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use fastrand::Rng;
 
@@ -22,6 +22,7 @@ use crate::{
 };
 
 const CONFIRM_TIMEOUT: Instant = 1000 * MILLI;
+
 pub(super) struct ReplicaProcess {
     pub(super) machine: Machine,
     pub(super) core: Replica,
@@ -47,6 +48,11 @@ impl ReplicaProcess {
         let settings = replica::Settings { lease, address: at.to_string(), variant };
         let core = Replica::new(settings.clone(), Life(random.u128(..)), machine.now(0));
         Self { machine, core, settings, requests: HashMap::new(), wake_at: None }
+    }
+
+    /// From its next life on: the present one has read its settings.
+    pub(super) fn configure(&mut self, lease: Duration) {
+        self.settings.lease = lease;
     }
 }
 
@@ -76,6 +82,7 @@ impl World {
             }
             Work::EndAsked { key, repeat } => self.end_asked(at, key, repeat),
             Work::Issue(step) => self.issue_at_replica(at, step),
+            Work::Roles(step) => self.roles_at_replica(at, step),
             _ => {}
         }
     }

@@ -7,6 +7,7 @@ use fastrand::Rng;
 use super::{
     faults::Fault,
     issuing::Step,
+    machine::Instant,
     network::{MILLI, Place, millis},
     taking_back::{Party, Taking},
     world::{GUARDS, REPLICAS, Work, World},
@@ -20,13 +21,19 @@ use crate::{
 /// Things that end, and that requests present. Half of them are sessions, which guards fetch and cache.
 pub(super) const KEYS: usize = 14;
 
+const LONGEST_LEASE: Duration = Duration::from_secs(4);
+
 #[derive(Debug)]
 pub(super) struct Scenario {
     pub(super) calm: bool,
-    /// Of each replica; a roll-out may be under way.
+    /// Of each replica at first.
     pub(super) leases: Vec<Duration>,
+    /// When the replicas are given another length, and which.
+    pub(super) roll_outs: Vec<(Instant, Duration)>,
     /// What each guard expects before its first grant.
     pub(super) expected_lease: Duration,
+    /// When a standby takes the place of the log's primary.
+    pub(super) promoted: Option<Instant>,
     pub(super) remember: Remember,
     pub(super) log_timeout: u64,
     pub(super) issues: bool,
@@ -44,19 +51,41 @@ impl Scenario {
             *lease = Duration::from_secs(if random.bool() { 1 } else { 4 });
         }
         let loses_tail = !calm && random.f64() < 0.15;
+        // Apart, so that a history without it is what it was.
+        let mut apart = Rng::with_seed(!seed);
+        let roll_outs = if !calm && apart.f64() < 0.2 {
+            (0..apart.usize(1..=2)).map(|_| roll_out(&mut apart)).collect()
+        } else {
+            Vec::new()
+        };
+        let promoted = (!calm && apart.f64() < 0.2).then(|| apart.u64(2_000..11_000) * MILLI);
         Self {
             calm,
             leases,
+            roll_outs,
+            promoted,
             expected_lease: Duration::from_secs(*random.choice(&[1, 2, 2, 4]).unwrap_or(&2)),
             remember: if random.f64() < 0.7 { Remember::AllButSessions } else { Remember::Everything },
             log_timeout: if random.f64() < 0.7 { 500 * MILLI } else { 1500 * MILLI },
             // A log that loses rows loses generations too, and then nothing can be said of what is issued.
             issues: !loses_tail && random.f64() < 0.3,
             loses_tail,
-            // With a sequence that has gaps every position may be one that was trimmed.
-            trims: random.f64() < 0.15 && broken != Some(Broken::BareSequence),
+            // With a sequence that has gaps every position may be one that was trimmed. And a replica that starts once a change of
+            // roles was trimmed has not heard of it: a former primary must be out of reach by then.
+            trims: random.f64() < 0.15 && broken != Some(Broken::BareSequence) && promoted.is_none(),
         }
     }
+
+    /// For how long after a commit an issuer that reaches a former primary may begin to issue with the roles of before: as long as
+    /// its right lasts. Outside of here the bounds are many leases long.
+    pub(super) fn unheard(&self) -> Duration {
+        if self.promoted.is_some() { LONGEST_LEASE } else { Duration::ZERO }
+    }
+}
+
+fn roll_out(random: &mut Rng) -> (Instant, Duration) {
+    let lease = *random.choice(&[1, 2, 4]).unwrap_or(&2);
+    (random.u64(1_000..10_000) * MILLI, Duration::from_secs(lease))
 }
 
 impl World {
@@ -78,6 +107,12 @@ impl World {
                 let at = self.between(2_000.0, 12_000.0);
                 self.at(at, Place::World, Work::Fault(Fault::LoseTail));
             }
+        }
+        for (at, lease) in self.scenario.roll_outs.clone() {
+            self.at(at, Place::World, Work::Fault(Fault::RollOut { lease }));
+        }
+        if let Some(at) = self.scenario.promoted {
+            self.at(at, Place::World, Work::Fault(Fault::Promote));
         }
         if self.scenario.trims {
             for _ in 0..20 {
@@ -129,7 +164,11 @@ impl World {
     fn set_up_issuing(&mut self) {
         for subject in 0..2 {
             let raised = self.between(3_000.0, 11_000.0);
-            let changed = self.between(3_000.0, 11_000.0);
+            // Aimed at what a former primary still says of it.
+            let changed = match self.scenario.promoted {
+                Some(promoted) => promoted + self.between(0.0, 3_000.0),
+                None => self.between(3_000.0, 11_000.0),
+            };
             self.issue_at(raised, Step::TakeBack(Taking::Raise(Party::Subject(subject))));
             self.issue_at(changed, Step::TakeBack(Taking::Roles(Some(subject))));
             for login in 0..8 {

@@ -1,24 +1,25 @@
-//! The service's database: the log, and the rows that an ending changes in the same transaction.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! The service's database: the server that changes are written to, and the one that was it before, if a standby took its place.
 
 use fastrand::Rng;
 
-use super::{machine::Instant, scenario::change_of, taking_back::Party};
+use super::{
+    demotion::{Former, Server},
+    machine::Instant,
+    rows::Rows,
+    scenario::change_of,
+};
 use crate::{
     broken::Broken,
     change::{Change, Entry, Position},
-    log::{Appended, Beat, Ledger, LogCall, LogReply, Placed, Read},
+    log::{Appended, Beat, LogCall, LogReply, Placed, Read},
     time::Wall,
 };
 
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) ledger: Ledger,
+    pub(super) rows: Rows,
+    pub(super) former: Option<Former>,
     broken: Option<Broken>,
-    /// Keys whose row says that they have ended.
-    pub(super) ended: BTreeSet<usize>,
-    pub(super) generations: BTreeMap<Party, u64>,
     /// Numbers that a bare sequence has given away.
     sequence: u64,
     /// What the head was, and since when.
@@ -33,19 +34,12 @@ pub(super) struct Committed {
 
 impl Store {
     pub(super) fn new(broken: Option<Broken>) -> Self {
-        Self {
-            ledger: Ledger::default(),
-            broken,
-            ended: BTreeSet::new(),
-            generations: BTreeMap::new(),
-            sequence: 0,
-            heads: vec![(0, Position::START)],
-        }
+        Self { rows: Rows::default(), former: None, broken, sequence: 0, heads: vec![(0, Position::START)] }
     }
 
     pub(super) fn append(&mut self, changes: &[Appended], now: Instant) -> Committed {
         if self.broken != Some(Broken::BareSequence) {
-            let placed = self.ledger.append(changes);
+            let placed = self.rows.ledger.append(changes);
             self.heads.push((now, placed.last));
             return Committed { placed, shown_later: Vec::new() };
         }
@@ -63,13 +57,16 @@ impl Store {
         self.append(&[Appended { tag: crate::change::Tag(random.u64(..)), change }], now)
     }
 
-    /// The number of the newest entry.
-    pub(super) fn head(&self) -> u64 {
-        self.ledger.head().number
+    /// A standby that has everything that was committed takes the primary's place.
+    pub(super) fn promote(&mut self, now: Instant, random: &mut Rng) {
+        self.former = Some(Former::begin(self.rows.clone(), now, random));
     }
 
-    pub(super) fn generation(&self, party: Party) -> u64 {
-        self.generations.get(&party).copied().unwrap_or(1)
+    pub(super) fn rows_at(&self, server: Server) -> &Rows {
+        match (server, &self.former) {
+            (Server::Former, Some(former)) => &former.rows,
+            _ => &self.rows,
+        }
     }
 
     /// Every call but an append.
@@ -80,7 +77,7 @@ impl Store {
         {
             self.guess_tag(after);
         }
-        let mut reply = self.ledger.call(&call, time);
+        let mut reply = self.rows.ledger.call(&call, time);
         if self.broken == Some(Broken::StaleHead)
             && let LogReply::Beat(Beat::Current { head, entries, .. }) = &mut reply
             && random.f64() < 0.3
@@ -96,24 +93,24 @@ impl Store {
 
     /// Loses its last entries and what was written with them.
     pub(super) fn lose_tail(&mut self, count: usize, now: Instant) -> Vec<Entry> {
-        let lost = self.ledger.lose_tail(count);
-        self.heads.push((now, self.ledger.head()));
+        let lost = self.rows.ledger.lose_tail(count);
+        self.heads.push((now, self.rows.ledger.head()));
         lost
     }
 
     pub(super) fn holds(&self, position: Position) -> bool {
-        self.broken == Some(Broken::BareSequence) || self.ledger.read(position) != Read::Diverged
+        self.broken == Some(Broken::BareSequence) || self.rows.ledger.read(position) != Read::Diverged
     }
 
     pub(super) fn holds_ending(&self, key: usize) -> bool {
-        let entries = self.ledger.snapshot().entries;
+        let entries = self.rows.ledger.snapshot().entries;
         entries.iter().any(|entry| entry.change.target == change_of(key, entry.change.until).target)
     }
 
     /// A log without tags takes the number for the whole position.
     fn guess_tag(&self, position: &mut Position) {
         let before = Position { number: position.number, ..*position };
-        let entries = self.ledger.snapshot().entries;
+        let entries = self.rows.ledger.snapshot().entries;
         if let Some(entry) = entries.iter().find(|entry| entry.position.number == before.number) {
             *position = entry.position;
         }

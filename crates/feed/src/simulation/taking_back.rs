@@ -85,9 +85,9 @@ impl World {
         let (target, min) = match *taking {
             Taking::Raise(party) => (party.target(), Some(self.raised(party))),
             Taking::EndFamily(family) => {
-                let Some(row) = self.issuing.families.get_mut(family) else { return };
+                let Some(row) = self.store.rows.families.get_mut(family) else { return };
                 if std::mem::replace(&mut row.ended, true) {
-                    self.committed_at(at, self.store.head());
+                    self.committed_at(at, self.store.rows.head());
                     let event = replica::Event::End { request, changes: Vec::new(), mode };
                     let to = Place::Replica(caller.replica);
                     return self.send_to_life(Place::Log, to, caller.life, None, Work::Replica(event));
@@ -101,7 +101,7 @@ impl World {
         let until = if self.is(Broken::ForgetEarly) {
             wall + Duration::from_millis(100)
         } else {
-            BOUNDS.until(wall, LIFE)
+            BOUNDS.until(wall, LIFE) + self.scenario.unheard()
         };
         let change = Change { target, min, except: None, until };
         let committed = self.store.append_one(change, self.now, &mut self.random);
@@ -121,9 +121,9 @@ impl World {
         let raised = if self.is(Broken::GenerationInSeconds) {
             self.second()
         } else {
-            self.store.generation(party) + 1
+            self.store.rows.generation(party) + 1
         };
-        self.store.generations.insert(party, raised);
+        self.store.rows.generations.insert(party, raised);
         raised
     }
 

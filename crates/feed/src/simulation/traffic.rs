@@ -175,9 +175,12 @@ impl World {
         let Some((key, began)) = process.questions.remove(&question) else { return };
         let said = match answer {
             Answer::Unavailable | Answer::Verdict(Verdict::Forgotten) => Said::Unavailable,
+            // The replica has judged the roles as well. Where they come by a feed of their own, they are asked for.
+            Answer::Verdict(Verdict::Live) if key >= KEYS && self.random.bool() => {
+                return self.ask_for_roles(guard, key, began);
+            }
             Answer::Verdict(Verdict::Live) => self.allowed(key),
-            // Without a lease nothing is fetched: a gateway asks policy-service, whose answer is no business of the feed.
-            Answer::Verdict(Verdict::RolesOutdated { .. }) => Said::Unavailable,
+            Answer::Verdict(Verdict::RolesOutdated { .. }) => return self.ask_for_roles(guard, key, began),
             Answer::Verdict(Verdict::Ended(_)) => Said::Denied,
         };
         self.say(guard, key, began, said);

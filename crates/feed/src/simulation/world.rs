@@ -132,6 +132,7 @@ pub(super) enum Work {
     Requested(usize),
     Looked(Request),
     Issue(super::issuing::Step),
+    Roles(super::roles::Step),
     Fault(Fault),
 }
 
