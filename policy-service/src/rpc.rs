@@ -37,9 +37,11 @@ pub struct Behind {
 
 impl Behind {
     /// Of what revision an answer must be at least, asked before it is read: also of what was heard of. Whoever confirms a change
-    /// that another replica wrote does not give out what it was before, from a database that was deposed and has not heard.
-    fn at_least(&self, asked: u64) -> Revision {
-        Revision(asked.max(self.feed.view().roles_version))
+    /// that another replica wrote does not give out what it was before, from a database that was deposed and has not heard. Who has
+    /// no right may not have heard of what was acknowledged, and may be given the right by the time that it has read.
+    fn at_least(&self, asked: u64) -> Result<Revision, Status> {
+        self.must_have_right()?;
+        Ok(Revision(asked.max(self.feed.view().roles_version)))
     }
 
     /// For an answer that has been read: a database that was deposed answers too, with what it last knew.

@@ -17,21 +17,20 @@ pub struct Checks(pub Behind);
 
 impl Checks {
     async fn decide(&self, questions: &[Question], at_least: u64) -> Result<At<Vec<Decision>>, Status> {
-        let at_least = self.0.at_least(at_least);
-        match flows::check::check(self.0.store.as_ref(), questions, at_least).await {
-            Ok(decided) => {
-                if let Err(no_right) = self.0.must_have_right() {
-                    self.0.counts.unavailable(questions.len());
-                    return Err(no_right);
-                }
-                self.0.counts.decided(&decided.value);
-                Ok(decided)
-            }
-            Err(error) => {
-                self.0.counts.unavailable(questions.len());
-                Err(status::of_read(&error))
-            }
+        let decided = self.decided(questions, at_least).await;
+        match &decided {
+            Ok(decided) => self.0.counts.decided(&decided.value),
+            Err(_) => self.0.counts.unavailable(questions.len()),
         }
+        decided
+    }
+
+    async fn decided(&self, questions: &[Question], at_least: u64) -> Result<At<Vec<Decision>>, Status> {
+        let at_least = self.0.at_least(at_least)?;
+        let decided = flows::check::check(self.0.store.as_ref(), questions, at_least).await;
+        let decided = decided.map_err(|error| status::of_read(&error))?;
+        self.0.must_have_right()?;
+        Ok(decided)
     }
 }
 

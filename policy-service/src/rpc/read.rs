@@ -20,8 +20,9 @@ impl PolicyReadService for Reads {
     ) -> Result<Response<wire::GetSubjectRolesResponse>, Status> {
         let wire::GetSubjectRolesRequest { subject, at_least } = request.into_inner();
         let principal = message::principal("subject", subject)?;
+        let at_least = self.0.at_least(at_least)?;
         let At { value: SubjectRoles { roles, permissions, within }, revision } =
-            flows::subject_roles::subject_roles(self.0.store.as_ref(), &principal, self.0.at_least(at_least))
+            flows::subject_roles::subject_roles(self.0.store.as_ref(), &principal, at_least)
                 .await
                 .map_err(|error| status::of_read(&error))?;
         self.0.must_have_right()?;
