@@ -103,6 +103,35 @@ pub fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What all cores together have done and could have done since the machine started, in ticks (`/proc/stat`).
+#[derive(Clone, Copy)]
+pub struct Machine {
+    idle: u64,
+    all: u64,
+}
+
+impl Machine {
+    pub fn now() -> anyhow::Result<Machine> {
+        let text = fs::read_to_string("/proc/stat")?;
+        let line = text.lines().next().and_then(|line| line.strip_prefix("cpu ")).context("/proc/stat")?;
+        // user, nice, system, idle, iowait, irq, softirq, steal; what guests had is in the first two.
+        let ticks: Vec<u64> = line
+            .split_whitespace()
+            .take(8)
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .context("/proc/stat")?;
+        let idle = ticks.iter().skip(3).take(2).sum();
+        Ok(Machine { idle, all: ticks.iter().sum() })
+    }
+
+    /// Which share of the time the cores were busy since then.
+    pub fn busy_since(self, then: Machine) -> f64 {
+        let (idle, all) = (self.idle.saturating_sub(then.idle), self.all.saturating_sub(then.all));
+        1.0 - idle as f64 / all.max(1) as f64
+    }
+}
+
 /// Resident memory in bytes (`/proc/<pid>/status`, VmRSS).
 pub fn resident(pid: u32) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

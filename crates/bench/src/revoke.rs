@@ -33,12 +33,14 @@ use crate::{
     floor::{self, Commits, Flushes, Spread},
     gateway::ours::Stack,
     neighbour::Neighbours,
-    process,
+    process::{self, Machine},
     report::percentile,
 };
 
 /// The median of an ending, in units of one commit and two echoes.
 const GATE: f64 = 3.0;
+/// A machine with more to do than this share of its time says little about who waits.
+const MOST_BUSY: f64 = 0.6;
 /// What the stack is given; the default too.
 const LEASE: Duration = Duration::from_secs(5);
 /// What the slowest may take besides a lease: the margin of the specification, and what the answer takes.
@@ -94,12 +96,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let echo_in_a_row = floor::in_a_row(async || floor::echo(&auth).await).await?;
         let flushes = Flushes::at(folder.path())?;
         let mut floor = Floor { flushes, commits, auth };
-        let pids: Vec<u32> = stack.processes()?.into_iter().map(|(_, pid)| pid).collect();
-        let (cpu, began) = (cpu_of(&pids)?, Instant::now());
+        let before = Machine::now()?;
 
         let all = revoke(&application, &mut floor, &gateways, &gateways, options.revocations).await?;
         let Beside { flush, commit, echo } = all.beside.spread();
-        let busy = (cpu_of(&pids)?.saturating_sub(cpu)).as_secs_f64() / began.elapsed().as_secs_f64();
+        let busy = Machine::now()?.busy_since(before);
 
         let pid = |number: usize| stack.process(&format!("gateway-{number}"));
         let (last, other) = (gateways.len() - 1, gateways.len() - 2);
@@ -130,7 +131,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                     "in_a_row": { "flush_ms": ms(disk.p50), "commit_ms": ms(commit_in_a_row.p50), "echo_ms": ms(echo_in_a_row.p50) },
                     "flush_p99_ms": ms(flush.p99), "commit_p99_ms": ms(commit.p99), "echo_p99_ms": ms(echo.p99),
                     "revocations": all.took.len(), "accepted_afterwards": all.accepted, "p50_ms": ms(p50), "p95_ms": ms(p95), "p99_ms": ms(p99),
-                    "ratio": ratio, "cores_busy": busy,
+                    "ratio": ratio, "machine_busy": busy,
                     "stopped": stopped.json(),
                     "suspended": suspended.as_ref().map_or_else(|why| json!({ "not_measured": why }), Without::json),
                     "background": { "answered": answered, "failed": failed },
@@ -153,7 +154,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 ms(p95),
                 ms(p99)
             );
-            println!("meanwhile {} a second at each gateway: {answered} answered, {failed} not; {busy:.2} cores busy", options.rate);
+            println!("meanwhile {} a second at each gateway: {answered} answered, {failed} not; the machine was {:.0} % busy", options.rate, busy * 100.0);
             println!("one gateway stopped by a signal: {stopped}");
             match &suspended {
                 Ok(suspended) => println!("one gateway suspended by its control group: {suspended}"),
@@ -163,6 +164,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let accepted = all.accepted + stopped.accepted() + suspended.as_ref().map_or(0, Without::accepted);
         ensure!(accepted == 0, "something was accepted after its ending was acknowledged");
         if options.gate {
+            ensure!(failed == 0, "{failed} other requests had no answer");
+            ensure!(busy < MOST_BUSY, "the machine was {:.0} % busy: nothing was shown", busy * 100.0);
             stopped.is_bounded().context("one gateway stopped")?;
             match &suspended {
                 Ok(suspended) => suspended.is_bounded().context("one gateway suspended")?,
@@ -361,10 +364,6 @@ impl Background {
         self.over.store(true, Ordering::Relaxed);
         (self.answered.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
     }
-}
-
-fn cpu_of(pids: &[u32]) -> anyhow::Result<Duration> {
-    pids.iter().map(|pid| Ok(process::times(*pid)?.cpu)).sum()
 }
 
 #[cfg(test)]
