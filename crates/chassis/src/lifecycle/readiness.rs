@@ -49,10 +49,12 @@ impl Readiness {
     }
 
     /// Whether the process has become ready, whatever was lost since.
+    #[cfg(feature = "sql")]
     pub(crate) fn has_been_ready(&self) -> bool {
         self.lifecycle.inner.conditions.lock().unwrap_or_else(PoisonError::into_inner).was_ready
     }
 
+    #[cfg(feature = "sql")]
     pub(crate) fn lifecycle(&self) -> &Lifecycle {
         &self.lifecycle
     }
