@@ -11,6 +11,8 @@ use auth_service::{
     store::Rotation,
 };
 use chassis::entropy::TestEntropy;
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::Barrier;
 
 use super::*;
 
@@ -42,6 +44,27 @@ async fn of_rotations_that_race_on_replicas_one_wins() {
     })
     .await;
     assert_eq!(rotated.iter().filter(|won| **won).count(), 1);
+
+    // The control: who reads, and writes by what was read, makes a successor each.
+    let pool = PgPoolOptions::new().max_connections(8).connect(&server.url()).await.unwrap();
+    let have_read = Arc::new(Barrier::new(8));
+    let rotated = at_once(8, |number| {
+        let (pool, have_read) = (pool.clone(), Arc::clone(&have_read));
+        let successor = [100 + u8::try_from(number).unwrap(); 32].to_vec();
+        async move {
+            let unspent = "SELECT digest, family FROM auth.refresh_tokens WHERE spent_at IS NULL";
+            let read = sqlx::query_as::<_, (Vec<u8>, String)>(unspent).fetch_optional(&pool).await;
+            have_read.wait().await;
+            let Some((spent, family)) = read.unwrap() else { return false };
+            let spend = "UPDATE auth.refresh_tokens SET spent_at = 1 WHERE digest = $1";
+            sqlx::query(spend).bind(&spent).execute(&pool).await.unwrap();
+            let issue = "INSERT INTO auth.refresh_tokens (digest, family, expires_at) VALUES ($1, $2, 2)";
+            sqlx::query(issue).bind(&successor).bind(&family).execute(&pool).await.unwrap();
+            true
+        }
+    })
+    .await;
+    assert_eq!(rotated, [true; 8]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
