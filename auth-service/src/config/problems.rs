@@ -7,6 +7,7 @@ use chassis::config::{Validate, prefixed};
 use super::{
     Config, Endings, FirstParty, Hashing, Password, Refresh, Signing, Sweep, Throttle, Token, is_audience,
 };
+use crate::domain::claims::LONGEST_TOKEN;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// NIST SP 800-63B-4 §3.1.1.2, for a password that is the only factor.
@@ -109,7 +110,7 @@ impl Validate for FirstParty {
 impl Validate for Token {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.access_lifetime < Duration::from_secs(1) || self.access_lifetime > DAY {
+        if self.access_lifetime < Duration::from_secs(1) || self.access_lifetime > LONGEST_TOKEN {
             problems.push("access_lifetime: must be 1s to 1day".to_owned());
         }
         if self.proof_lifetime < Duration::from_secs(1) || self.proof_lifetime > Duration::from_secs(60) {

@@ -17,6 +17,9 @@ pub const AMR_PASSWORD: &str = "pwd";
 /// bytes and in a header it must still fit.
 pub const MAX_TOKEN_BYTES: usize = 4_000;
 
+/// The longest that an access token may be set to be good (`token.access_lifetime`).
+pub const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What every token of one issuing has in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Issue<'a> {

@@ -1,15 +1,12 @@
 //! Removing what has expired, and wiping what only the grace window needed.
 
-use std::time::Duration;
-
 use feed::issuer::Bounds;
 use time::OffsetDateTime;
 
 use super::{Auth, Failure};
+use crate::domain::claims::LONGEST_TOKEN;
 use crate::store::Swept;
 
-/// The longest that a token may be good by any setting.
-const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 60 * 60);
 /// More rounds than this wait for the next time.
 const MAX_ROUNDS: usize = 100;
 

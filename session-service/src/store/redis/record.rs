@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The id and the time have a fixed length, so that scripts write the time in its place. Attributes are JSON, which has no line
-//! breaks of its own; what never changes is a message of protobuf, which is read with every request and half as dear to read.
+//! breaks of its own; what never changes is a message of protobuf, since it is read with every request.
 
 use std::str::FromStr;
 
