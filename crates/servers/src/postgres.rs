@@ -90,7 +90,7 @@ impl Postgres {
         assert_eq!(self.psql("SELECT pg_promote()"), "t");
     }
 
-    /// Where it is. Not quite a constant: a restart keeps the port, unless somebody else has taken it.
+    /// Where it is, also after a restart.
     pub fn url(&self) -> String {
         format!("postgres://latchkey@127.0.0.1:{}/latchkey", self.port)
     }
@@ -107,8 +107,9 @@ impl Postgres {
     /// As [`Postgres::restart`], with settings such as `max_connections=10`.
     pub fn restart_with(&mut self, settings: &[&str]) {
         assert!(self.process.is_none(), "it is running");
-        for _ in 0..8 {
-            if self.port == 0 {
+        let before = self.port;
+        for _ in 0..20 {
+            if before == 0 {
                 self.port = free_port();
             }
             let mut process = self.launch(settings);
@@ -117,7 +118,8 @@ impl Postgres {
                 self.process = Some(process);
                 return;
             }
-            self.port = 0;
+            // Somebody's outgoing connection has its port for a moment, or what was killed still has its memory.
+            std::thread::sleep(std::time::Duration::from_millis(250));
         }
         panic!("PostgreSQL does not start: {}", fs::read_to_string(self.folder.path().join("log")).unwrap());
     }

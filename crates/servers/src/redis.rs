@@ -43,8 +43,9 @@ impl Redis {
     /// Starts it again after a [`Redis::kill`] or [`Redis::stop`], with what its file holds.
     pub fn restart(&mut self) {
         assert!(self.process.is_none(), "it is running");
-        for _ in 0..8 {
-            if self.port == 0 {
+        let before = self.port;
+        for _ in 0..20 {
+            if before == 0 {
                 self.port = free_port();
             }
             let configuration = format!(
@@ -64,7 +65,8 @@ impl Redis {
                 self.process = Some(process);
                 return;
             }
-            self.port = 0;
+            // Somebody's outgoing connection has its port for a moment.
+            std::thread::sleep(std::time::Duration::from_millis(250));
         }
         panic!(
             "Redis does not start (`cargo xtask setup` installs it): {}",
