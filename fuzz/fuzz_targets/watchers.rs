@@ -159,6 +159,11 @@ impl World {
                 let stream = StreamId(stream - HONEST);
                 self.to_honest.push_back(watcher::Event::Received { stream, message });
             }
+            Action::SendEverything { stream: StreamId(stream), everything } if stream >= HONEST => {
+                let stream = StreamId(stream - HONEST);
+                let received = everything.map(|message| watcher::Event::Received { stream, message });
+                self.to_honest.extend(received);
+            }
             Action::Close { stream: StreamId(stream) } if stream >= HONEST => {
                 self.to_honest.push_back(watcher::Event::StreamClosed { stream: StreamId(stream - HONEST) });
             }

@@ -15,6 +15,7 @@ pub enum Broken {
     RepeatEndAtOnce,
     OwnLeaseLength,
     SkipFencedAtOnce,
+    FailedAppendIsDone,
     // The serving replica.
     GrantWithoutBeat,
     BeatTimeAtReply,
@@ -77,12 +78,13 @@ impl Variant {
 
 #[cfg(feature = "simulation")]
 impl Broken {
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::AckAfterCommit,
         Self::MembersBeforeCommit,
         Self::RepeatEndAtOnce,
         Self::OwnLeaseLength,
         Self::SkipFencedAtOnce,
+        Self::FailedAppendIsDone,
         Self::GrantWithoutBeat,
         Self::BeatTimeAtReply,
         Self::StableReplicaId,

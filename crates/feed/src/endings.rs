@@ -3,11 +3,9 @@
 
 mod named;
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+
+use indexmap::IndexMap;
 
 use self::named::{Id, Named};
 use crate::{
@@ -38,7 +36,14 @@ pub struct Endings {
     by_age: BinaryHeap<Reverse<(Wall, What, Arc<str>)>>,
 }
 
-type Limits = HashMap<Arc<str>, Vec<Limit>>;
+type Limits = IndexMap<Arc<str>, Vec<Limit>>;
+
+/// Where [`Endings::part`] goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    what: usize,
+    at: usize,
+}
 
 /// One change as it is remembered. Two limits of one target differ in what they spare or in how long they stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +96,7 @@ impl Endings {
             if let Some(limits) = of.get_mut(&key) {
                 limits.retain(|limit| limit.until > wall);
                 if limits.is_empty() {
-                    of.remove(&key);
+                    of.swap_remove(&key);
                 }
             }
         }
@@ -147,26 +152,30 @@ impl Endings {
         limits.is_some_and(|limits| limits.iter().any(|limit| limit.min.is_none()))
     }
 
-    /// Everything remembered, in the order of the log, for somebody who starts from nothing.
-    pub fn live(&self) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = What::EVERY
-            .into_iter()
-            .flat_map(|what| self.of(what).iter().map(move |(key, limits)| (what, key, limits)))
-            .flat_map(|(what, key, limits)| limits.iter().map(move |limit| limit.entry(what, key)))
-            .collect();
-        for (what, (named, prefix)) in
-            What::EVERY.into_iter().filter_map(|what| Some((what, self.named(what)?)))
-        {
-            entries.extend(named.iter().map(|(id, until, position)| {
-                let target = Target::new(what, id.write(prefix));
-                Entry { position, change: Change { target, min: None, except: None, until } }
-            }));
+    /// Some `most` of what is remembered, in no order, and from where the rest follows: together everything, for somebody who
+    /// starts from nothing. A place means something only as long as nothing is remembered or forgotten.
+    pub fn part(&self, mut from: Place, most: usize) -> (Vec<Entry>, Option<Place>) {
+        let mut entries = Vec::new();
+        while let Some(what) = What::EVERY.get(from.what).copied() {
+            if entries.len() >= most {
+                return (entries, Some(from));
+            }
+            let named = self.named(what);
+            let slots = named.map_or(0, |(named, _)| named.slots());
+            if let Some((named, prefix)) = named.filter(|_| from.at < slots) {
+                entries.extend(named.get(from.at).map(|(id, until, position)| {
+                    let target = Target::new(what, id.write(prefix));
+                    Entry { position, change: Change { target, min: None, except: None, until } }
+                }));
+            } else if let Some((key, limits)) = self.of(what).get_index(from.at - slots) {
+                entries.extend(limits.iter().map(|limit| limit.entry(what, key)));
+            } else {
+                from = Place { what: from.what + 1, at: 0 };
+                continue;
+            }
+            from.at += 1;
         }
-        // Positions of two histories may share a number: the order must not depend on a hash.
-        entries.sort_by(|one, other| {
-            (one.position, &one.change.target).cmp(&(other.position, &other.change.target))
-        });
-        entries
+        (entries, None)
     }
 
     /// How many things are remembered.

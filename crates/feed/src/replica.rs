@@ -10,12 +10,14 @@ mod call;
 mod confirming;
 mod ending;
 mod event;
+mod everything;
 mod history;
 mod membership;
 mod streams;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,12 +26,14 @@ use self::{
     call::{Calls, Purpose},
     confirming::{Record, Strikes, Waiting},
     ending::Ender,
+    everything::Told,
     history::{History, Included},
     streams::Stream,
 };
 pub use self::{
     ending::{Mode, Outcome},
     event::{Action, Answer, CallId, Event, Fill, Misconduct, RequestId},
+    everything::Everything,
 };
 use crate::{
     broken::{Broken, Variant},
@@ -60,7 +64,9 @@ pub struct Replica {
     ids: BTreeSet<MemberId>,
     /// Those that it tried last and that may have become members. Nothing was ever granted by them.
     unanswered: VecDeque<MemberId>,
-    memory: Endings,
+    memory: Arc<Endings>,
+    /// While somebody is being told everything, or was a moment ago.
+    told: Option<Told>,
     /// The newest version of roles in the history that is followed: what a lost one outdated, the memory keeps, and no database has.
     roles_version: u64,
     history: History,
@@ -114,7 +120,8 @@ impl Replica {
             id,
             ids: BTreeSet::new(),
             unanswered: VecDeque::new(),
-            memory: Endings::default(),
+            memory: Arc::default(),
+            told: None,
             roles_version: 0,
             history: History::default(),
             right: None,
@@ -308,11 +315,12 @@ impl Replica {
 
     fn apply(&mut self, entries: &[Entry]) {
         let Some(new) = self.history.extend(entries, self.settings.variant) else { return };
+        let memory = self.memory_mut();
+        new.iter().for_each(|entry| memory.remember(entry));
         for entry in new {
-            self.memory.remember(entry);
             self.roles_version = self.roles_version.max(entry.roles_version().unwrap_or(0));
         }
-        let new: std::sync::Arc<[Entry]> = new.into();
-        self.push(&new);
+        self.tell_after(new);
+        self.push(&new.into());
     }
 }

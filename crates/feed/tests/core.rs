@@ -230,6 +230,12 @@ impl Served {
         said
     }
 
+    /// What is said to a watcher that begins, and has nothing.
+    fn begins(&mut self, stream: u64, now: Now) -> Vec<replica::Action> {
+        let hello = FromWatcher::Hello { watcher: WatcherId(u128::from(stream)), position: None };
+        self.receive(StreamId(stream), hello, now)
+    }
+
     fn receive(&mut self, stream: StreamId, message: FromWatcher, now: Now) -> Vec<replica::Action> {
         self.on(replica::Event::Received { stream, message }, now)
     }
@@ -246,8 +252,17 @@ impl Served {
 }
 
 fn sent(actions: &[replica::Action], wanted: impl Fn(&ToWatcher) -> bool) -> usize {
-    let is_wanted = |action: &&replica::Action| matches!(action, replica::Action::Send { message, .. } if wanted(message));
-    actions.iter().filter(is_wanted).count()
+    messages(actions).iter().filter(|message| wanted(message)).count()
+}
+
+/// In the order in which they are sent.
+fn messages(actions: &[replica::Action]) -> Vec<ToWatcher> {
+    let each = actions.iter().flat_map(|action| match action {
+        replica::Action::Send { message, .. } => vec![message.clone()],
+        replica::Action::SendEverything { everything, .. } => everything.clone().collect(),
+        _ => Vec::new(),
+    });
+    each.collect()
 }
 
 fn grants(actions: &[replica::Action]) -> usize {
@@ -629,6 +644,57 @@ fn appends_under_way_gather_what_comes_next() {
     }
     assert_eq!(appended, [1, 256, 43]);
     assert_eq!(ended, 300);
+}
+
+/// As somebody does who is told all this.
+fn learnt(actions: &[replica::Action]) -> (latchkey_feed::Endings, Option<Position>) {
+    let (mut endings, mut position) = (latchkey_feed::Endings::default(), None);
+    for message in messages(actions) {
+        match message {
+            ToWatcher::Live(entries) => entries.iter().for_each(|entry| endings.remember(entry)),
+            ToWatcher::CaughtUp(at) => position = Some(at),
+            ToWatcher::Changes { previous, entries, last } => {
+                assert_eq!(position.replace(last), Some(previous));
+                entries.iter().for_each(|entry| endings.remember(entry));
+            }
+            _ => {}
+        }
+    }
+    (endings, position)
+}
+
+/// However much it is, it is one action, whose messages are made when they are sent. Who comes while somebody is still told is told
+/// the same, and what changed since; afterwards nothing is kept.
+#[test]
+fn watchers_that_begin_together_are_told_out_of_one_memory() {
+    let mut served = Served::new(&[]);
+    for number in 1..=3_000 {
+        served.end(number, now(600));
+    }
+    let first = served.begins(20, now(700));
+    let [replica::Action::SendEverything { everything: told_first, .. }] = first.as_slice() else {
+        panic!("{first:?}")
+    };
+    assert_eq!(sent(&first, |message| matches!(message, ToWatcher::Live(_))), 3);
+    served.end(3_001, now(800));
+    let second = served.begins(21, now(900));
+    let [replica::Action::SendEverything { everything: told_second, .. }, replica::Action::Send { .. }] =
+        second.as_slice()
+    else {
+        panic!("{second:?}")
+    };
+    assert_eq!(told_first, told_second, "it has a memory of its own");
+    for (actions, last) in [(&first, 3_000), (&second, 3_001)] {
+        let (endings, at) = learnt(actions);
+        assert_eq!((endings.len(), at.map(|at| at.number)), (last as usize, Some(last)));
+        assert_eq!(endings.judge(&token(last)), Verdict::Ended(What::Token));
+        assert_eq!(endings.judge(&token(last + 1)), Verdict::Live);
+    }
+    drop((first, second));
+    served.end(3_002, now(1_000));
+    let third = served.begins(22, now(1_100));
+    assert!(matches!(third.as_slice(), [replica::Action::SendEverything { .. }]), "{third:?}");
+    assert_eq!(learnt(&third).0.len(), 3_002);
 }
 
 #[test]

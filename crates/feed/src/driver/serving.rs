@@ -21,10 +21,10 @@ use super::Clock;
 use crate::{
     Change, Credential, FromWatcher, Life, Log, Member, MemberId, Position, Replica, StreamId, Tail,
     ToWatcher, Verdict,
-    replica::{Answer, Event, Misconduct, Mode, Outcome, Settings},
+    replica::{Answer, Event, Everything, Misconduct, Mode, Outcome, Settings},
 };
 
-/// Messages that may wait for one watcher's connection; one that reads no faster loses it.
+/// Messages that may wait for one watcher's connection, everything at its beginning being one; one that reads no faster loses it.
 const QUEUE: usize = 8192;
 
 /// The other replicas of this service.
@@ -54,10 +54,39 @@ pub struct Serving {
 pub struct Stream {
     pub id: StreamId,
     /// What the watcher is to hear. Its end closes the connection.
-    pub messages: mpsc::Receiver<ToWatcher>,
+    pub messages: Messages,
     /// Resolves when the replica has closed the connection, whether or not the watcher has heard everything: what it says from
     /// then on is not listened to.
     pub closed: oneshot::Receiver<Infallible>,
+}
+
+/// In order, each when the connection takes it.
+pub struct Messages {
+    queue: mpsc::Receiver<Queued>,
+    /// Before the next of the queue.
+    everything: Option<Everything>,
+}
+
+enum Queued {
+    Message(ToWatcher),
+    Everything(Everything),
+}
+
+impl Messages {
+    /// `None` after the last one.
+    pub async fn recv(&mut self) -> Option<ToWatcher> {
+        loop {
+            if let Some(message) = self.everything.as_mut().and_then(Iterator::next) {
+                return Some(message);
+            }
+            // Its memory is not kept for whoever reads nothing more for a while.
+            self.everything = None;
+            match self.queue.recv().await? {
+                Queued::Message(message) => return Some(message),
+                Queued::Everything(everything) => self.everything = Some(everything),
+            }
+        }
+    }
 }
 
 /// What a replica works with.
@@ -119,12 +148,12 @@ impl Serving {
     /// A connection of a watcher in the process that is called `caller`. What it says is passed to [`Serving::received`].
     pub fn open(&self, caller: &str) -> Stream {
         let id = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
-        let (queue, messages) = mpsc::channel(QUEUE);
+        let (queue, queued) = mpsc::channel(QUEUE);
         let (close, closed) = oneshot::channel();
         let (caller, named) = (caller.to_owned(), BTreeSet::new());
         let open = Open { caller, watcher: None, named, queue, _closed: close };
         self.tell(Told::Opened { stream: id, open });
-        Stream { id, messages, closed }
+        Stream { id, messages: Messages { queue: queued, everything: None }, closed }
     }
 
     /// Resolves when that was taken in: until then nothing more of this stream is to be read, so that one that says much has no

@@ -134,9 +134,15 @@ impl Named {
         self.by_id.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, Wall, Position)> {
-        let slots = self.by_id.iter().filter_map(|at| self.slots.get(*at as usize));
-        slots.map(|slot| (slot.id, slot.until, slot.position))
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What is in a slot; a free one has nothing.
+    pub(super) fn get(&self, at: usize) -> Option<(Id, Wall, Position)> {
+        let slot = self.slots.get(at)?;
+        let in_use = self.find(slot.id).is_some_and(|used| used as usize == at);
+        in_use.then_some((slot.id, slot.until, slot.position))
     }
 
     fn find(&self, id: Id) -> Option<u32> {

@@ -162,6 +162,10 @@ impl Replica {
     pub(super) fn append_failed(&mut self, batch: Batch) {
         self.ender.appending = false;
         for (request, _) in batch.requests {
+            if self.settings.variant.is(Broken::FailedAppendIsDone) {
+                let outcome = Outcome::Done { position: self.applied(), everywhere: true };
+                self.actions.push(Action::Ended { request, outcome });
+            }
             self.not_confirmed(request);
         }
         self.ender.early_members = None;

@@ -1,6 +1,9 @@
 //! What a replica is told, and what it wants done.
 
-use super::ending::{Mode, Outcome};
+use super::{
+    ending::{Mode, Outcome},
+    everything::Everything,
+};
 use crate::{
     change::{Change, Position, Tail, Target},
     credential::{Credential, Verdict},
@@ -96,6 +99,11 @@ pub enum Action {
     Send {
         stream: StreamId,
         message: ToWatcher,
+    },
+    /// Message by message, before whatever is sent to the same stream later.
+    SendEverything {
+        stream: StreamId,
+        everything: Everything,
     },
     Close {
         stream: StreamId,

@@ -71,9 +71,10 @@ impl Replica {
         if self.phase != Phase::Reading {
             return;
         }
-        for entry in &entries {
-            self.memory.remember(entry);
-        }
+        let memory = self.memory_mut();
+        entries.iter().for_each(|entry| memory.remember(entry));
+        // It goes on from another history's position.
+        self.told = None;
         self.roles_version = entries.iter().filter_map(|entry| entry.roles_version()).max().unwrap_or(0);
         self.history.begin(position);
         self.was_read = true;
@@ -144,7 +145,7 @@ impl Replica {
                     self.log_clock = Some(LogClock::read(time, began.wall, now.wall));
                 }
                 self.clocks_apart = time.apart(now.wall) > Bounds::DEFAULT.clocks_apart;
-                self.memory.expire(time);
+                self.memory_mut().expire(time);
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::{
 /// How many batches a watcher may leave unacknowledged before its stream is closed.
 const MAX_UNACKNOWLEDGED: usize = 4096;
 /// So many entries in one message: with ids as long as they may be, a message stays under 1 MiB.
-const MAX_MESSAGE: usize = 1024;
+pub(super) const MAX_MESSAGE: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -162,34 +162,25 @@ impl Replica {
         self.reset(id);
     }
 
-    /// Everything remembered.
-    fn reset(&mut self, id: StreamId) {
-        let live: Arc<[Entry]> = self.memory.live().into();
-        self.reset_with(id, &live);
-    }
-
     pub(super) fn reset_all(&mut self) {
         // Positions of another history were acknowledged: no record is at or beyond anything of this one.
         self.records.values_mut().for_each(|record| record.acked = 0);
         let live: Vec<StreamId> =
             self.streams.iter().filter(|(_, stream)| stream.is_live()).map(|(id, _)| *id).collect();
-        if live.is_empty() {
-            return;
-        }
-        let entries: Arc<[Entry]> = self.memory.live().into();
         for id in live {
-            self.reset_with(id, &entries);
+            self.reset(id);
         }
     }
 
-    fn reset_with(&mut self, id: StreamId, live: &Arc<[Entry]>) {
+    /// Everything that is remembered.
+    fn reset(&mut self, id: StreamId) {
+        let (everything, since) = self.everything();
         let applied = self.applied();
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        stream.state = State::Live { sent: applied, acked: 0, unacked: VecDeque::from([applied]) };
-        let parts = live.chunks(MAX_MESSAGE).map(|part| ToWatcher::Live(part.into()));
-        for message in [ToWatcher::Reset].into_iter().chain(parts).chain([ToWatcher::CaughtUp(applied)]) {
-            self.actions.push(Action::Send { stream: id, message });
-        }
+        let position = everything.position();
+        stream.state = State::Live { sent: position, acked: 0, unacked: VecDeque::from([position]) };
+        self.actions.push(Action::SendEverything { stream: id, everything });
+        send_changes(&mut self.actions, id, stream, &since, applied);
         self.hasten_first_grant(id);
     }
 

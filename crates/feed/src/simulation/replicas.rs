@@ -29,6 +29,8 @@ pub(super) struct ReplicaProcess {
     settings: replica::Settings,
     requests: HashMap<RequestId, Requester>,
     wake_at: Option<Instant>,
+    /// What a connection is still taking.
+    telling: Option<replica::Everything>,
 }
 
 /// Who made a request to a replica.
@@ -47,7 +49,7 @@ impl ReplicaProcess {
         let lease = scenario.leases.get(at).copied().unwrap_or_default();
         let settings = replica::Settings { lease, address: at.to_string(), variant };
         let core = Replica::new(settings.clone(), Life(random.u128(..)), machine.now(0));
-        Self { machine, core, settings, requests: HashMap::new(), wake_at: None }
+        Self { machine, core, settings, requests: HashMap::new(), wake_at: None, telling: None }
     }
 
     /// From its next life on: the present one has read its settings.
@@ -134,19 +136,13 @@ impl World {
                 let timeout = self.now + self.scenario.log_timeout;
                 self.at(timeout, place, Work::Replica(Event::LogFailed { call }));
             }
-            Action::Send { stream: StreamId(id), message } => {
-                let Some(Connection { guard, guard_life, stream, .. }) = self.connections.get(&id).copied()
-                else {
-                    return;
-                };
-                if message == ToWatcher::Reset {
-                    self.counts.resets += 1;
+            Action::Send { stream, message } => self.tell_guard(at, stream, message),
+            Action::SendEverything { stream, everything } => {
+                // Some connections take long to take it: whoever comes meanwhile is told the same.
+                process.telling = (stream.0 % 2 == 0).then(|| everything.clone());
+                for message in everything {
+                    self.tell_guard(at, stream, message);
                 }
-                let overtakes =
-                    self.is(Broken::GrantOvertakesChanges) && matches!(message, ToWatcher::Grant { .. });
-                let lane = (!overtakes).then_some(Lane::ToGuard(id));
-                let work = Work::Guard(watcher::Event::Received { stream, message });
-                self.send_to_life(place, Place::Guard(guard), guard_life, lane, work);
             }
             Action::Close { stream: StreamId(id) } => self.tell_guard_closed(id),
             Action::Note { .. } => {}
@@ -191,6 +187,20 @@ impl World {
         }
     }
 
+    fn tell_guard(&mut self, at: usize, stream: StreamId, message: ToWatcher) {
+        let StreamId(id) = stream;
+        let Some(Connection { guard, guard_life, stream, .. }) = self.connections.get(&id).copied() else {
+            return;
+        };
+        if message == ToWatcher::Reset {
+            self.counts.resets += 1;
+        }
+        let overtakes = self.is(Broken::GrantOvertakesChanges) && matches!(message, ToWatcher::Grant { .. });
+        let lane = (!overtakes).then_some(Lane::ToGuard(id));
+        let work = Work::Guard(watcher::Event::Received { stream, message });
+        self.send_to_life(Place::Replica(at), Place::Guard(guard), guard_life, lane, work);
+    }
+
     fn end_asked(&mut self, at: usize, key: usize, repeat: bool) {
         self.checks.begun.insert(key);
         let request = self.request(at, Requester::Ending { key, began: self.now, repeat });
@@ -213,9 +223,10 @@ impl World {
 
     fn ended(&mut self, key: usize, began: Instant, repeat: bool, outcome: Outcome) {
         match outcome {
-            // Nothing is promised of what the log has lost since.
+            // Nothing is promised of what the log has lost since, in histories in which it loses something.
             Outcome::Done { everywhere: true, position }
-                if self.store.holds(position) && self.store.holds_ending(key) =>
+                if !self.scenario.loses_tail
+                    || (self.store.holds(position) && self.store.holds_ending(key)) =>
             {
                 self.acknowledge(key, began);
             }
@@ -243,6 +254,7 @@ impl World {
         process.core = Replica::new(process.settings.clone(), life, process.machine.now(self.now));
         process.requests.clear();
         process.wake_at = None;
+        process.telling = None;
         self.replica_event(at, replica::Event::Started);
     }
 }

@@ -6,7 +6,7 @@ use chassis::{
     grpc::client::{Channel, channel},
     lifecycle::Lifecycle,
 };
-use futures_util::{StreamExt as _, future::join_all, stream};
+use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream};
 use latchkey_feed::{
     FromWatcher, Position, Tag, ToWatcher, Verdict, WatcherId, What,
     replica::{Misconduct, Mode, Outcome},
@@ -248,7 +248,7 @@ async fn those_who_renew_without_end_hold_up_no_ending_and_no_lease() {
             serving.received(stream.id, hello).await;
             let mut acked = Position::START;
             for sequence in 0.. {
-                while let Ok(message) = stream.messages.try_recv() {
+                while let Some(Some(message)) = stream.messages.recv().now_or_never() {
                     if let ToWatcher::CaughtUp(position) | ToWatcher::Changes { last: position, .. } = message
                     {
                         acked = position;

@@ -14,10 +14,9 @@ use tokio::sync::{
     oneshot, watch,
 };
 
-use super::{NotConfirmed, Noted, Parts, View};
+use super::{NotConfirmed, Noted, Parts, Queued, View};
 use crate::{
-    Change, Credential, FromWatcher, LogCall, MemberId, Moment, Position, Replica, StreamId, Tail, ToWatcher,
-    WatcherId,
+    Change, Credential, FromWatcher, LogCall, MemberId, Moment, Position, Replica, StreamId, Tail, WatcherId,
     driver::sleep_until,
     replica::{Action, Answer, Event, Misconduct, Mode, Outcome, RequestId},
 };
@@ -43,7 +42,7 @@ pub(super) struct Open {
     pub(super) caller: String,
     pub(super) watcher: Option<WatcherId>,
     pub(super) named: BTreeSet<Misconduct>,
-    pub(super) queue: mpsc::Sender<ToWatcher>,
+    pub(super) queue: mpsc::Sender<Queued>,
     /// Dropped along: whoever hears the watcher stops.
     pub(super) _closed: oneshot::Sender<Infallible>,
 }
@@ -252,15 +251,9 @@ impl Worker {
                     .boxed(),
                 );
             }
-            Action::Send { stream, message } => {
-                let Some(open) = self.streams.get(&stream) else { return };
-                if let Err(refused) = open.queue.try_send(message) {
-                    if matches!(refused, TrySendError::Full(_)) {
-                        self.note(stream, Misconduct::TooSlow);
-                    }
-                    self.streams.remove(&stream);
-                    self.closed.push(stream);
-                }
+            Action::Send { stream, message } => self.send(stream, Queued::Message(message)),
+            Action::SendEverything { stream, everything } => {
+                self.send(stream, Queued::Everything(everything));
             }
             Action::Close { stream } => {
                 self.streams.remove(&stream);
@@ -287,6 +280,17 @@ impl Worker {
             }
             Action::AnswerFill { .. } => {}
             Action::Stopped => self.stopped = true,
+        }
+    }
+
+    fn send(&mut self, stream: StreamId, queued: Queued) {
+        let Some(open) = self.streams.get(&stream) else { return };
+        if let Err(refused) = open.queue.try_send(queued) {
+            if matches!(refused, TrySendError::Full(_)) {
+                self.note(stream, Misconduct::TooSlow);
+            }
+            self.streams.remove(&stream);
+            self.closed.push(stream);
         }
     }
 
