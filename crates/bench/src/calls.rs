@@ -1,19 +1,23 @@
 //! Callers of a gRPC server, each the next call as soon as it has an answer; and what they and the server made of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use chassis::grpc::client::{Call, Channel};
 use tokio::task::JoinSet;
 
 use crate::{neighbour::Neighbours, process, report::median};
 
-/// Where callers begin, and how far they jump: primes, so that they come by everything and not by each other's.
-const FAR: usize = 15_485_863;
-const STEP: usize = 7_919;
-
 pub struct Callers {
     channels: Vec<Channel>,
     in_flight: usize,
+    /// Calls that were begun, through all rounds.
+    calls: Arc<AtomicUsize>,
 }
 
 /// Of one server, a figure a round.
@@ -42,10 +46,10 @@ impl Callers {
         in_flight: usize,
     ) -> anyhow::Result<Callers> {
         let channels = (0..connections).map(|_| neighbours.channel(url, name));
-        Ok(Callers { channels: channels.collect::<Result<_, _>>()?, in_flight })
+        Ok(Callers { channels: channels.collect::<Result<_, _>>()?, in_flight, calls: Arc::default() })
     }
 
-    /// Calls for so long, and how many calls there were. `call` is told which thing it is about, by a number that jumps about.
+    /// Calls for so long, and how many calls there were. `call` is told how many there were before it.
     async fn run<F>(
         &self,
         time: Duration,
@@ -56,13 +60,12 @@ impl Callers {
     {
         let began = Instant::now();
         let mut callers = JoinSet::new();
-        for (number, channel) in self.channels.iter().cycle().take(self.in_flight).enumerate() {
-            let (channel, call) = (channel.clone(), call.clone());
+        for channel in self.channels.iter().cycle().take(self.in_flight) {
+            let (channel, call, begun) = (channel.clone(), call.clone(), Arc::clone(&self.calls));
             callers.spawn(async move {
-                let (mut calls, mut at) = (0_u64, number * FAR);
+                let mut calls = 0_u64;
                 while began.elapsed() < time {
-                    call(channel.clone(), at).await?;
-                    at += STEP;
+                    call(channel.clone(), begun.fetch_add(1, Relaxed)).await?;
                     calls += 1;
                 }
                 anyhow::Ok(calls)

@@ -16,7 +16,7 @@ local function keep(key, ttl)
 end
 
 local function read(id)
-  local fields = redis.call('HMGET', session_key(id), 'subject', 'secret', 'absolute_expires_at', 'last_active_at', 'ended_at')
+  local fields = redis.call('HMGET', session_key(id), 'subject', 'secret', 'absolute_expires_at', 'last_active_at', 'ended_at', 'rotation')
   if not fields[1] then return nil end
   if not (tonumber(fields[3]) and tonumber(fields[4])) then error('a session that cannot be') end
   return {
@@ -26,6 +26,7 @@ local function read(id)
     expires = tonumber(fields[3]),
     active = tonumber(fields[4]),
     ended = fields[5],
+    rotated = fields[6] ~= '0',
   }
 end
 
@@ -81,7 +82,7 @@ end
 -- The session becomes its own tombstone, under the time to live that it began with.
 local function finish(session, now, reason)
   redis.call('DEL', secret_key(session.secret))
-  close_windows(session.id)
+  if session.rotated then close_windows(session.id) end
   redis.call('HSET', session_key(session.id), 'ended_at', now, 'end_reason', reason)
   redis.call('HDEL', session_key(session.id), 'secret')
   redis.call('ZREM', subject_key(session.subject), session.id)
