@@ -23,6 +23,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::json;
 use servers::{Postgres, Sync};
+use tokio::time::MissedTickBehavior;
 
 use self::{
     beside::{Beside, Floor},
@@ -41,6 +42,11 @@ use crate::{
 const GATE: f64 = 3.0;
 /// A machine with more to do than this share of its time says little about who waits.
 const MOST_BUSY: f64 = 0.6;
+/// Tokens and gateways out of which a zero counts.
+const FEWEST: usize = 3_000;
+const FEWEST_GATEWAYS: usize = 3;
+/// From one revocation to the next, at least: what is measured is who waits for whom, not who has a core.
+const PACE: Duration = Duration::from_millis(20);
 /// What the stack is given; the default too.
 const LEASE: Duration = Duration::from_secs(5);
 /// What the slowest may take besides a lease: the margin of the specification, and what the answer takes.
@@ -74,6 +80,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(
         options.gateways >= 2 && options.revocations > 0,
         "--gateways: at least two; --revocations: at least one"
+    );
+    ensure!(
+        !options.gate || (options.gateways >= FEWEST_GATEWAYS && options.revocations >= FEWEST),
+        "--gate: at least {FEWEST_GATEWAYS} gateways and {FEWEST} revocations"
     );
     let folder = tempfile::tempdir()?;
     let postgres = Postgres::start(Sync::On);
@@ -130,7 +140,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                     "flush_ms": ms(flush.p50), "commit_ms": ms(commit.p50), "echo_ms": ms(echo.p50),
                     "in_a_row": { "flush_ms": ms(disk.p50), "commit_ms": ms(commit_in_a_row.p50), "echo_ms": ms(echo_in_a_row.p50) },
                     "flush_p99_ms": ms(flush.p99), "commit_p99_ms": ms(commit.p99), "echo_p99_ms": ms(echo.p99),
-                    "revocations": all.took.len(), "accepted_afterwards": all.accepted, "p50_ms": ms(p50), "p95_ms": ms(p95), "p99_ms": ms(p99),
+                    "revocations": all.took.len(), "accepted_afterwards": all.seen.accepted, "refused_afterwards": all.seen.refused, "p50_ms": ms(p50), "p95_ms": ms(p95), "p99_ms": ms(p99),
                     "ratio": ratio, "machine_busy": busy,
                     "stopped": stopped.json(),
                     "suspended": suspended.as_ref().map_or_else(|why| json!({ "not_measured": why }), Without::json),
@@ -143,10 +153,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 "the same with nothing in between: a flush {disk}, a commit {commit_in_a_row}, an echo {echo_in_a_row}"
             );
             println!(
-                "{} revocations, presented to {} gateways at once when answered: {} accepted",
+                "{} revocations, presented to {} gateways at once when answered: {} accepted, {} refused, {} told to come back",
                 all.took.len(),
                 gateways.len(),
-                all.accepted
+                all.seen.accepted,
+                all.seen.refused,
+                all.seen.undecided
             );
             println!(
                 "p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms; p50 is {ratio:.2} × (a commit and two echoes)",
@@ -161,9 +173,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 Err(why) => println!("one gateway suspended by its control group: not measured, {why}"),
             }
         }
-        let accepted = all.accepted + stopped.accepted() + suspended.as_ref().map_or(0, Without::accepted);
+        let accepted = all.seen.accepted + stopped.accepted() + suspended.as_ref().map_or(0, Without::accepted);
         ensure!(accepted == 0, "something was accepted after its ending was acknowledged");
         if options.gate {
+            ensure!(all.seen.refused >= FEWEST, "only {} were refused", all.seen.refused);
             ensure!(failed == 0, "{failed} other requests had no answer");
             ensure!(busy < MOST_BUSY, "the machine was {:.0} % busy: nothing was shown", busy * 100.0);
             stopped.is_bounded().context("one gateway stopped")?;
@@ -180,9 +193,28 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 struct Revoked {
     tokens: Vec<String>,
     took: Vec<Duration>,
-    /// Answers of 200 to what was presented after the acknowledgement.
-    accepted: usize,
+    seen: Seen,
     beside: Beside<Vec<Duration>>,
+}
+
+/// Answers to what was presented after the acknowledgement.
+#[derive(Default)]
+struct Seen {
+    accepted: usize,
+    refused: usize,
+    /// 503 says nothing about the token.
+    undecided: usize,
+}
+
+impl Seen {
+    fn add(&mut self, status: u16) {
+        match status {
+            401 => self.refused += 1,
+            503 => self.undecided += 1,
+            // Whatever else it is, it is no refusal.
+            _ => self.accepted += 1,
+        }
+    }
 }
 
 /// Written down rather than left to the default, which is another's to change.
@@ -197,7 +229,7 @@ fn give_leases(state: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One after another. Each token is known to every gateway before.
+/// One after another, none sooner than [`PACE`] after the one before. Each token is known to every gateway before.
 async fn revoke(
     application: &Application,
     floor: &mut Floor,
@@ -206,8 +238,11 @@ async fn revoke(
     count: usize,
 ) -> anyhow::Result<Revoked> {
     let mut revoked =
-        Revoked { tokens: Vec::new(), took: Vec::new(), accepted: 0, beside: Beside::default() };
+        Revoked { tokens: Vec::new(), took: Vec::new(), seen: Seen::default(), beside: Beside::default() };
+    let mut pace = tokio::time::interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 0..count {
+        pace.tick().await;
         let gateway = through.get(number % through.len()).context("no gateway")?;
         let token = application.token(gateway).await?;
         for one in at {
@@ -222,7 +257,7 @@ async fn revoke(
         while !application.revoke(gateway, &token).await? {}
         revoked.took.push(began.elapsed());
         for status in futures_util::future::join_all(at.iter().map(|one| one.call(&token))).await {
-            revoked.accepted += usize::from(status? == 200);
+            revoked.seen.add(status?);
         }
         if number % 2 == 1 {
             floor.take(&mut revoked.beside).await?;
@@ -235,8 +270,8 @@ async fn revoke(
 /// What was taken back while a gateway stood still.
 struct Without {
     revoked: Revoked,
-    /// What that gateway accepted of it when it went on.
-    revived: usize,
+    /// What that gateway said of it when it went on, and once more when it served again.
+    gone_on: Seen,
 }
 
 async fn without(
@@ -249,19 +284,28 @@ async fn without(
 ) -> anyhow::Result<Without> {
     let mut others = gateways.to_vec();
     let standing = others.remove(standing);
+    let live = application.token(others.first().context("no gateway")?).await?;
     let revoked = revoke(application, floor, &others, &others, count).await;
     go_on()?;
     let revoked = revoked?;
-    let mut revived = 0;
+    let mut gone_on = Seen::default();
     for token in &revoked.tokens {
-        revived += usize::from(standing.call(token).await? == 200);
+        gone_on.add(standing.call(token).await?);
     }
-    Ok(Without { revoked, revived })
+    let until = Instant::now() + 4 * LEASE;
+    while standing.call(&live).await? != 200 {
+        ensure!(Instant::now() < until, "a gateway that went on serves nobody");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for token in &revoked.tokens {
+        gone_on.add(standing.call(token).await?);
+    }
+    Ok(Without { revoked, gone_on })
 }
 
 impl Without {
     fn accepted(&self) -> usize {
-        self.revoked.accepted + self.revived
+        self.revoked.seen.accepted + self.gone_on.accepted
     }
 
     fn slow(&self) -> usize {
@@ -283,8 +327,8 @@ impl Without {
     }
 
     fn json(&self) -> serde_json::Value {
-        json!({ "revocations": self.revoked.took.len(), "accepted_afterwards": self.revoked.accepted,
-            "accepted_when_it_went_on": self.revived, "over_a_second": self.slow(), "most_ms": ms(self.most()),
+        json!({ "revocations": self.revoked.took.len(), "accepted_afterwards": self.revoked.seen.accepted,
+            "accepted_when_it_went_on": self.gone_on.accepted, "over_a_second": self.slow(), "most_ms": ms(self.most()),
             "p50_ms": ms(percentile(&self.revoked.took, 50)), "flush_ms": ms(self.revoked.beside.spread().flush.p50) })
     }
 }
@@ -295,11 +339,11 @@ impl fmt::Display for Without {
             f,
             "{} revocations, {} accepted, {} took over a second, the slowest {:.0} ms, p50 {:.2} ms; when it went on it accepted {} of these; beside them {}",
             self.revoked.took.len(),
-            self.revoked.accepted,
+            self.revoked.seen.accepted,
             self.slow(),
             ms(self.most()),
             ms(percentile(&self.revoked.took, 50)),
-            self.revived,
+            self.gone_on.accepted,
             self.revoked.beside
         )
     }
@@ -374,8 +418,9 @@ mod tests {
     fn an_ending_that_waits_for_longer_than_a_lease_is_over_the_bound() {
         let slowest = |took: Duration| {
             let took = vec![Duration::from_millis(2), took];
-            let revoked = Revoked { tokens: Vec::new(), took, accepted: 0, beside: Beside::default() };
-            Without { revoked, revived: 0 }.is_bounded().is_ok()
+            let revoked =
+                Revoked { tokens: Vec::new(), took, seen: Seen::default(), beside: Beside::default() };
+            Without { revoked, gone_on: Seen::default() }.is_bounded().is_ok()
         };
         assert!(slowest(LEASE + MARGIN) && slowest(Duration::ZERO));
         assert!(!slowest(LEASE + MARGIN + Duration::from_millis(1)) && !slowest(2 * LEASE));
