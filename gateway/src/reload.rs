@@ -29,6 +29,8 @@ struct Mark {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+    /// What nobody can take back: that a change kept the size and the time, or that a file may be read now, shows only here.
+    changed: (i64, i64),
 }
 
 impl Mark {
@@ -40,6 +42,7 @@ impl Mark {
             inode: found.ino(),
             size: found.size(),
             modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
         })
     }
 }
@@ -58,6 +61,10 @@ pub(crate) struct RouteFile {
     own_prefix: String,
     /// Of what was read last.
     mark: Option<Mark>,
+    /// Of the last look.
+    seen: Option<Mark>,
+    /// Why nothing could be read, when it was tried last.
+    unread: Option<String>,
     condition: Readiness,
     /// SIGHUP.
     reloads: watch::Receiver<()>,
@@ -83,35 +90,44 @@ impl RouteFile {
         });
         outcomes.show(&lifecycle.metrics().meter());
         let (path, own_prefix) = (path.to_owned(), own_prefix.to_owned());
-        Ok((Self { path, own_prefix, mark, condition, reloads, outcomes }, routes))
+        let (seen, unread) = (mark, None);
+        Ok((Self { path, own_prefix, mark, seen, unread, condition, reloads, outcomes }, routes))
     }
 
     /// Follows the file for ever. What is good is put in force.
     pub(crate) async fn follow(mut self, fleet: Fleet) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut before = self.mark;
         loop {
             let asked = tokio::select! {
                 _ = looks.tick() => false,
                 Ok(()) = self.reloads.changed() => true,
             };
-            let seen = Mark::of(&self.path);
-            let settled = seen == before;
-            before = seen;
-            if asked || (settled && seen != self.mark) {
-                self.mark = seen;
-                if let Some(routes) = self.read() {
-                    fleet.put_in_force(routes).await;
-                    self.outcomes.loaded.fetch_add(1, Ordering::Relaxed);
-                    self.outcomes.current.store(true, Ordering::Relaxed);
-                    self.condition.ready();
-                }
+            if let Some(routes) = self.look(asked, Mark::of(&self.path)) {
+                fleet.put_in_force(routes).await;
+                self.outcomes.loaded.fetch_add(1, Ordering::Relaxed);
+                self.outcomes.current.store(true, Ordering::Relaxed);
+                self.condition.ready();
             }
         }
     }
 
-    fn read(&self) -> Option<Routes> {
+    /// Reads the file if there is a reason to: it was asked for, or `seen` shows a change that has settled, or it could not
+    /// be read before. What is in the way of reading (a file system that is away) may go without a trace at the file.
+    fn look(&mut self, asked: bool, seen: Option<Mark>) -> Option<Routes> {
+        let settled = seen == self.seen;
+        self.seen = seen;
+        let is_new = asked || seen != self.mark;
+        if asked || (settled && (is_new || self.unread.is_some())) {
+            self.mark = seen;
+            return self.read(is_new);
+        }
+        None
+    }
+
+    /// That nothing can be read still, and for the reason that was told, is not told twice a second: only if it `is_new`.
+    fn read(&mut self, is_new: bool) -> Option<Routes> {
+        let before = self.unread.take();
         match load(&self.path, OwnPaths::new(&self.own_prefix)) {
             Ok(routes) => {
                 tracing::info!(
@@ -123,6 +139,12 @@ impl RouteFile {
             }
             Err(refused) => {
                 let problems = refused.to_string();
+                if matches!(refused, RouteFileError::Unreadable { .. }) {
+                    self.unread = Some(problems.clone());
+                    if !is_new && self.unread == before {
+                        return None;
+                    }
+                }
                 tracing::error!(problems, "route file refused: the routes stay as they were");
                 self.outcomes.refused.fetch_add(1, Ordering::Relaxed);
                 self.outcomes.current.store(false, Ordering::Relaxed);
@@ -159,7 +181,41 @@ impl Outcomes {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use chassis::config::Shutdown;
+
     use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_read_again_at_each_look_and_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes.toml");
+        std::fs::write(&path, "").unwrap();
+        let lifecycle = Lifecycle::new(Shutdown { settle: Duration::ZERO, drain: Duration::ZERO });
+        let (mut file, _) = RouteFile::open(&path, "", &lifecycle).unwrap();
+        let refused = |file: &RouteFile| file.outcomes.refused.load(Ordering::Relaxed);
+
+        std::fs::write(&path, "# changed\n").unwrap();
+        let seen = Mark::of(&path);
+        // What follows is what reading finds; `seen` never shows any of it.
+        std::fs::remove_file(&path).unwrap();
+        assert!(file.look(false, seen).is_none());
+        assert_eq!(refused(&file), 0, "it has not settled");
+        for _ in 0..3 {
+            assert!(file.look(false, seen).is_none());
+        }
+        assert_eq!(refused(&file), 1);
+        // Another reason is told.
+        std::fs::create_dir(&path).unwrap();
+        assert!(file.look(false, seen).is_none() && file.look(false, seen).is_none());
+        assert_eq!(refused(&file), 2);
+
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, "# changed\n").unwrap();
+        assert!(file.look(false, seen).is_some());
+        assert!(file.look(false, seen).is_none(), "it is read, and has not changed");
+    }
 
     #[test]
     fn every_way_to_change_a_file_leaves_another_mark() {
@@ -173,6 +229,16 @@ mod tests {
         // As an editor does it.
         std::fs::write(&other, "cd").unwrap();
         std::fs::rename(&other, &path).unwrap();
+        marks.push(Mark::of(&path));
+        // The kernel's own clock of files goes in steps of a few milliseconds.
+        std::thread::sleep(Duration::from_millis(20));
+        // As many bytes in place, and the time taken back.
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::write(&path, "dc").unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        marks.push(Mark::of(&path));
+        std::thread::sleep(Duration::from_millis(20));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         marks.push(Mark::of(&path));
         // As a ConfigMap does it: a link to a folder is exchanged.
         for version in ["one", "two"] {

@@ -64,7 +64,8 @@ pub struct Args {
         hide_env_values = true
     )]
     database: String,
-    /// Where sessions are kept: sqlite, memory, or postgres://ROLE@HOST/DATABASE. Without it: where --database says.
+    /// Where sessions are kept: sqlite, memory, postgres://ROLE@HOST/DATABASE, or redis://HOST:PORT/DB (rediss:// for TLS).
+    /// Without it: where --database says.
     #[arg(long, value_name = "URL", env = "LATCHKEY_SESSIONS", hide_env_values = true)]
     sessions: Option<String>,
 }

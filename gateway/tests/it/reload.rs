@@ -83,6 +83,17 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_told() {
 }
 
 #[tokio::test]
+async fn a_change_in_place_that_keeps_size_and_time_is_a_change() {
+    let gateway = Gateway::with_routes(&[APP, &rule("/one/*")].concat()).await;
+    let file = gateway.route_file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let modified = std::fs::metadata(&file).unwrap().modified().unwrap();
+    std::fs::write(&file, text.replace("/one/", "/two/")).unwrap();
+    std::fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+    until(&gateway, "/two/x", 200).await;
+}
+
+#[tokio::test]
 async fn a_link_that_is_exchanged_is_a_change() {
     let gateway = Gateway::with_routes(&[APP, &rule("/one/*")].concat()).await;
     let file = gateway.route_file();

@@ -1,6 +1,6 @@
 //! What a report must show. Pure: a test feeds it rows that do not hold.
 
-use super::row::{Row, is_asked};
+use super::row::{Row, SERVICES, is_asked};
 use super::{Kind, Report};
 
 /// With a limit on each process: how throughput must have grown over one of everything.
@@ -58,7 +58,21 @@ fn of_row(row: &Row) -> Vec<String> {
     if row.kind == Kind::Tokens && row.store_reads_per_request > 0.0 {
         found.push(format!("{:.4} reads of the store a request", row.store_reads_per_request));
     }
+    for service in SERVICES {
+        let of_service = |process: &&String| process.starts_with(&format!("{service}-"));
+        let killed = row.killed.processes.iter().filter(of_service).count();
+        if killed != 1 {
+            found.push(format!("{killed} of {service} were killed, and not one"));
+        }
+    }
+    if row.killed.requests == 0 {
+        found.push("nothing was requested while replicas were killed".to_owned());
+    } else if replicas > 1 && row.killed.requests_elsewhere == 0 {
+        found.push("nothing was requested of other gateways while one was killed".to_owned());
+    }
     let counts = [
+        (row.first_use.failed, "requests failed at a credential's first use"),
+        (row.first_use.wrong_refusals, "valid credentials were refused at their first use"),
         (row.failed, "requests failed with everything running"),
         (row.wrong_refusals, "valid credentials were refused with everything running"),
         (row.killed.wrong_refusals, "valid credentials were refused while replicas were killed"),

@@ -44,6 +44,8 @@ pub struct Row {
     /// 401 or 403 for a valid credential, with everything running.
     pub wrong_refusals: u64,
     pub credentials: usize,
+    /// The same of the first use of each credential at each gateway, before the load.
+    pub first_use: FirstUse,
     /// How many of credentials × gateways were answered; all must be.
     pub pairs_used: usize,
     /// By service: calls that it answered while the load went on. Without one it reads no store for a request.
@@ -64,6 +66,12 @@ pub struct Row {
 pub struct Looks {
     pub issue: usize,
     pub load: usize,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct FirstUse {
+    pub failed: u64,
+    pub wrong_refusals: u64,
 }
 
 /// One replica of each service killed under load.
@@ -129,7 +137,7 @@ pub async fn measure(kind: Kind, replicas: u16, seconds: u64, quota: Option<&Quo
     }
     let credentials = issued.credentials;
     // From here on everything is warm: each gateway has the keys, and has seen each credential.
-    load::once_everywhere(&client, &gateways, &credentials).await;
+    let first = load::once_everywhere(&client, &gateways, &credentials).await;
     let limited = quota.map(|quota| quota.hold(&stack.file)).transpose()?;
 
     let before = Metrics::read(&client, &stack.file).await?;
@@ -175,6 +183,7 @@ pub async fn measure(kind: Kind, replicas: u16, seconds: u64, quota: Option<&Quo
         p99_ms: seen.percentile(99),
         failed: seen.failed,
         wrong_refusals: seen.refused,
+        first_use: FirstUse { failed: first.failed, wrong_refusals: first.refused },
         credentials: credentials.len(),
         pairs_used: seen.pairs.len(),
         calls_per_request: per_request(calls.values().sum()),
@@ -213,9 +222,14 @@ fn rpcs(service: &str) -> String {
     }
 }
 
+/// Who is killed.
+pub fn first_of_each() -> Vec<String> {
+    SERVICES.iter().map(|service| format!("{service}-0")).collect()
+}
+
 async fn kill(client: &reqwest::Client, stack: &Stack, credentials: &[Credential]) -> Result<Killed> {
     let gateways = &stack.file.gateways;
-    let processes: Vec<String> = SERVICES.iter().map(|service| format!("{service}-0")).collect();
+    let processes = first_of_each();
     let all = async {
         for process in &processes {
             stack.kill(process)?;

@@ -4,20 +4,26 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::time::Instant;
 
 /// Between two looks at whether a process is ready: start-up time is felt.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// A readiness answer is a few lines. What is longer is somebody else's.
+const LONGEST_ANSWER_BYTES: u64 = 64 * 1024;
 /// A log file that has grown past this is moved aside at the next start.
 const LOG_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 const SHOWN_LINES: usize = 20;
+/// A process that has a core answers at once whether it is ready.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// How one sees that a process is ready.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +97,38 @@ impl Process {
         }
     }
 
+    /// As [`Process::ready`], for at most `within`. What it waits for meanwhile, in its own words, is given to `tell`: after
+    /// `tell_every`, and again whenever it has changed.
+    pub async fn ready_within(
+        &self,
+        running: &mut Running,
+        within: Duration,
+        tell_every: Duration,
+        mut tell: impl FnMut(String),
+    ) -> Result<()> {
+        let mut ready = pin!(self.ready(running));
+        let mut why = String::new();
+        let began = Instant::now();
+        loop {
+            let left = within.saturating_sub(began.elapsed());
+            if let Ok(ready) = tokio::time::timeout(tell_every.min(left), &mut ready).await {
+                return ready;
+            }
+            let now = self.probe.waits_for().await;
+            let is_news = !now.is_empty() && now != why;
+            if is_news {
+                why = now;
+            }
+            if began.elapsed() >= within {
+                let why = if why.is_empty() { "it does not say why" } else { &why };
+                bail!("{} was not ready within {within:?}: {why}; see {}", self.name, self.log.display());
+            }
+            if is_news {
+                tell(format!("{} is not ready yet: {why}", self.name));
+            }
+        }
+    }
+
     fn failure(&self, running: &Running, ended: ExitStatus) -> anyhow::Error {
         let said = said(&self.log, running.log_from);
         if said.is_empty() {
@@ -128,20 +166,33 @@ impl Probe {
         let asked = async {
             match self {
                 Probe::Accepts(address) => TcpStream::connect(address).await.is_ok(),
-                Probe::Readyz(address) => readyz(address).await.unwrap_or(false),
+                Probe::Readyz(address) => {
+                    readyz(address).await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+                }
             }
         };
-        tokio::time::timeout(Duration::from_secs(1), asked).await.unwrap_or(false)
+        tokio::time::timeout(ANSWERS_WITHIN, asked).await.unwrap_or(false)
+    }
+
+    /// What a process that is not ready waits for; empty: it does not say.
+    async fn waits_for(self) -> String {
+        let Probe::Readyz(address) = self else { return String::new() };
+        let Ok(Ok(answer)) = tokio::time::timeout(ANSWERS_WITHIN, readyz(address)).await else {
+            return String::new();
+        };
+        let reasons: Vec<&str> = answer.lines().filter_map(|line| line.strip_prefix("not ok: ")).collect();
+        reasons.join("; ")
     }
 }
 
-async fn readyz(address: SocketAddr) -> std::io::Result<bool> {
+/// The whole answer: not ready, it has a line for each condition that is missing.
+async fn readyz(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let mut status = [0; 12];
-    stream.read_exact(&mut status).await?;
-    Ok(status == *b"HTTP/1.1 200")
+    let mut answer = Vec::new();
+    stream.take(LONGEST_ANSWER_BYTES).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// The last lines of plain text in a log: what a process says when it cannot start. Its log records are JSON.
@@ -186,6 +237,36 @@ mod tests {
         let mut running = process.start(Path::new("/bin/sh")).unwrap();
         let error = process.ready(&mut running).await.unwrap_err().to_string();
         assert_eq!(error, "test-0 did not start:\n  server.listen: nonsense");
+    }
+
+    /// Answers every request as a process does that waits for its store.
+    async fn waiting_for_its_store(listener: tokio::net::TcpListener) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // Who looks by two connections at once may leave either of them silent for a while.
+            let _ = tokio::time::timeout(LOOK_EVERY, stream.read(&mut [0; 1024])).await;
+            let body = "not ready\nnot ok: store: waiting for it\nnot ok: keys: starting\n";
+            let answer = format!("HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n{body}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_process_waits_for_is_told_once_and_said_when_it_is_given_up() {
+        let temp = tempfile::tempdir().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let process = shell(temp.path(), "exec cat", Probe::Readyz(listener.local_addr().unwrap()));
+        let mut running = process.start(Path::new("/bin/sh")).unwrap();
+        let mut told = Vec::new();
+        let (within, every) = (Duration::from_secs(1), Duration::from_millis(50));
+        let error = tokio::select! {
+            ready = process.ready_within(&mut running, within, every, |line| told.push(line)) => ready.unwrap_err(),
+            () = waiting_for_its_store(listener) => unreachable!(),
+        };
+        let why = "store: waiting for it; keys: starting";
+        assert_eq!(told, [format!("test-0 is not ready yet: {why}")]);
+        let log = process.log.display();
+        assert_eq!(error.to_string(), format!("test-0 was not ready within 1s: {why}; see {log}"));
     }
 
     #[tokio::test]

@@ -1,6 +1,10 @@
 //! Where the services of a stack keep what they know: `--database` and `--sessions`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
+use auth_service::config as auth;
+use chassis::config::Validate;
+use serde::de::DeserializeOwned;
+use session_service::config as session;
 use toml::{Table, Value};
 use url::Url;
 
@@ -10,6 +14,14 @@ use crate::private_file;
 
 /// Where sessions are kept when nothing needs to survive.
 const MEMORY: &str = "memory";
+
+/// What an option takes, in words and as a URL begins.
+const DATABASE: (&str, &[&str]) =
+    ("sqlite, or postgres://ROLE@HOST/DATABASE", &["postgres://", "postgresql://"]);
+const SESSIONS: (&str, &[&str]) = (
+    "sqlite, memory, postgres://ROLE@HOST/DATABASE, or redis://HOST:PORT/DB (rediss:// for TLS)",
+    &["sqlite:", "postgres://", "postgresql://", "redis://", "rediss://"],
+);
 
 /// The choice, looked over. Passwords are in files, not in it.
 #[derive(Debug, Clone)]
@@ -32,12 +44,17 @@ impl Stores {
         sessions: Option<&str>,
         replicas: &Replicas,
     ) -> Result<Stores> {
-        let is_shared = ["postgres://", "postgresql://"].iter().any(|scheme| database.starts_with(scheme));
-        if database != "sqlite" && !is_shared {
-            bail!("--database {database}: must be sqlite, or postgres://ROLE@HOST/DATABASE");
+        let of_auth = |store: &Store| problem_of::<auth::Config>(auth::DEFAULTS, store);
+        let of_session = |store: &Store| problem_of::<session::Config>(session::DEFAULTS, store);
+        let database = Asked { option: "--database", text: database, takes: DATABASE };
+        let sessions = match sessions {
+            Some(text) => Asked { option: "--sessions", text, takes: SESSIONS },
+            None => database,
+        };
+        if database.text == MEMORY {
+            return Err(database.is_none_of_these());
         }
-        let sessions = sessions.unwrap_or(database);
-        if sessions == MEMORY && replicas.session > 1 {
+        if sessions.text == MEMORY && replicas.session > 1 {
             bail!(
                 "--sessions memory is for one session-service: {} would each know only their own sessions; take \
                  --replicas session=1, or a store that they share",
@@ -45,8 +62,8 @@ impl Stores {
             );
         }
         Ok(Stores {
-            database: store(layout, "--database", "database-password", database)?,
-            sessions: store(layout, "--sessions", "sessions-password", sessions)?,
+            database: database.store(layout, "database-password", of_auth)?,
+            sessions: sessions.store(layout, "sessions-password", of_session)?,
         })
     }
 
@@ -70,26 +87,68 @@ impl Stores {
     }
 }
 
-fn store(layout: &Layout, option: &str, file: &str, text: &str) -> Result<Store> {
-    if text == "sqlite" {
-        return Ok(Store::Sqlite);
+/// One of the options, as it was given.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    option: &'static str,
+    text: &'a str,
+    takes: (&'static str, &'static [&'static str]),
+}
+
+impl Asked<'_> {
+    /// What can be wrong with it is said before anything starts, and of the option: a service would speak of `store.url` in a file
+    /// that the user has never seen.
+    fn store(
+        self,
+        layout: &Layout,
+        password_file: &str,
+        problem_of: impl Fn(&Store) -> Option<String>,
+    ) -> Result<Store> {
+        if self.text == "sqlite" {
+            return Ok(Store::Sqlite);
+        }
+        let (_, schemes) = self.takes;
+        if self.text != MEMORY && !schemes.iter().any(|scheme| self.text.starts_with(scheme)) {
+            return Err(self.is_none_of_these());
+        }
+        let (url, password) = without_password(self.text);
+        if let Some(problem) = problem_of(&Store::Url { url: url.clone(), password_file: None }) {
+            bail!("{} {}: {problem}", self.option, shown(&url));
+        }
+        let Some(password) = password else { return Ok(Store::Url { url, password_file: None }) };
+        let path = layout.secret(password_file);
+        private_file::write(&path, password.as_bytes())?;
+        Ok(Store::Url { url, password_file: Some(path.to_string_lossy().into_owned()) })
     }
-    if text == MEMORY {
-        return Ok(Store::Url { url: text.to_owned(), password_file: None });
+
+    fn is_none_of_these(self) -> anyhow::Error {
+        let ((words, _), (url, _)) = (self.takes, without_password(self.text));
+        anyhow!("{} {}: must be {words}", self.option, shown(&url))
     }
-    let mut url = Url::parse(text).with_context(|| {
-        format!("{option} {text}: must be sqlite, or a URL such as postgres://ROLE@HOST/DATABASE")
-    })?;
-    let Some(password) = url.password().map(str::to_owned) else {
-        return Ok(Store::Url { url: text.to_owned(), password_file: None });
-    };
-    let password = percent_decoded(&password);
-    let path = layout.secret(file);
-    private_file::write(&path, password.as_bytes())?;
-    if url.set_password(None).is_err() {
-        bail!("{option}: a URL of this kind has no password");
+}
+
+/// What is wrong with the URL, in the words of the service whose configuration `T` is.
+fn problem_of<T: DeserializeOwned + Validate>(defaults: &str, store: &Store) -> Option<String> {
+    let Store::Url { url, .. } = store else { return None };
+    let mut config: Table = defaults.parse().ok()?;
+    config.get_mut("store")?.as_table_mut()?.insert("url".into(), url.clone().into());
+    let config: T = config.try_into().ok()?;
+    config.problems().iter().find_map(|problem| problem.strip_prefix("store.url: ").map(str::to_owned))
+}
+
+/// The URL, and the password that was in it.
+fn without_password(text: &str) -> (String, Option<String>) {
+    let Ok(mut url) = Url::parse(text) else { return (text.to_owned(), None) };
+    let Some(password) = url.password().map(percent_decoded) else { return (text.to_owned(), None) };
+    match url.set_password(None) {
+        Ok(()) => (url.into(), Some(password)),
+        Err(()) => (text.to_owned(), None),
     }
-    Ok(Store::Url { url: url.into(), password_file: Some(path.to_string_lossy().into_owned()) })
+}
+
+/// A URL's parameters may be secrets: PostgreSQL's clients know `?password=`.
+fn shown(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(before, _)| before)
 }
 
 /// As a URL's user part is written: `%XX`.
@@ -154,5 +213,28 @@ mod tests {
         assert!(refused("memory", None, "1").contains("--database memory"));
         assert!(refused("sqlite", Some("nonsense"), "1").contains("--sessions nonsense"));
         assert!(refused("sqlite", Some("memory"), "session=2").contains("one session-service"));
+        assert!(refused("sqlite", Some("mongodb://x/y"), "1").contains("redis://HOST:PORT/DB"));
+        assert!(refused("sqlite", Some("redis://"), "1").starts_with("--sessions redis://: "));
+        // Each in the words of the service, and of the option that it was said by.
+        let postgres = "postgres://localhost";
+        assert!(refused(postgres, None, "1").starts_with(&format!("--database {postgres}: names no role")));
+        assert!(
+            refused("sqlite", Some(postgres), "1")
+                .starts_with("--sessions postgres://localhost: names no role")
+        );
+    }
+
+    #[test]
+    fn what_is_refused_is_shown_without_its_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(&folder);
+        for url in [
+            "mongodb://me:very-secret@h/y",
+            "redis://me:very-secret@h/0#x",
+            "postgres://a@h/d?password=very-secret",
+        ] {
+            let error = Stores::choose(&layout, "sqlite", Some(url), &one()).unwrap_err().to_string();
+            assert!(error.starts_with("--sessions ") && !error.contains("very-secret"), "{error}");
+        }
     }
 }

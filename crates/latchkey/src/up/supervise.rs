@@ -2,12 +2,15 @@
 //! that call before the ones that are called.
 
 use std::cell::RefCell;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use chassis::process::say;
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::process::{Process, Running};
@@ -15,6 +18,8 @@ use crate::signals::Stop;
 
 /// A process that is not ready by then will not be.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Nearly every start is over by then. Who waits longer wants to know for what.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A process that ran this long has recovered: its next death is a first one.
@@ -35,6 +40,8 @@ struct Member {
     rank: Rank,
     process: Process,
     running: Running,
+    /// Whether what runs now was ever ready.
+    was_ready: bool,
 }
 
 /// The running processes. Dropping it kills them.
@@ -59,7 +66,7 @@ impl Members {
 
     pub fn start(&mut self, rank: Rank, process: Process) -> Result<()> {
         let running = process.start(&self.program)?;
-        self.members.push(Member { rank, process, running });
+        self.members.push(Member { rank, process, running, was_ready: false });
         Ok(())
     }
 
@@ -81,18 +88,13 @@ impl Members {
         let mut waiting: FuturesUnordered<_> = self
             .members
             .iter_mut()
-            .map(|Member { process, running, .. }| {
+            .map(|Member { process, running, was_ready, .. }| {
                 let (missing, awaited) = (&missing, &awaited);
                 async move {
-                    let name = &process.name;
-                    tokio::time::timeout(READY_WITHIN, process.ready(running)).await.with_context(
-                        || {
-                            let log = process.log.display();
-                            format!("{name} was not ready within {READY_WITHIN:?}: see {log}")
-                        },
-                    )??;
+                    process.ready_within(running, READY_WITHIN, TELL_EVERY, say).await?;
+                    *was_ready = true;
                     let mut missing = missing.borrow_mut();
-                    missing.retain(|other| other != name);
+                    missing.retain(|other| *other != process.name);
                     if missing.is_empty() {
                         awaited.notify_one();
                     }
@@ -117,7 +119,7 @@ impl Members {
     /// Starts again what dies, until dropped.
     pub async fn keep(&mut self, restarts: &impl Restarts) {
         let program = &self.program;
-        let kept = self.members.iter_mut().map(|Member { process, running, .. }| async move {
+        let kept = self.members.iter_mut().map(|Member { process, running, was_ready, .. }| async move {
             let mut pause = FIRST_PAUSE;
             let mut since = Instant::now();
             loop {
@@ -133,8 +135,9 @@ impl Members {
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 since = Instant::now();
                 let Ok(started) = process.start(program) else { continue };
-                *running = started;
+                (*running, *was_ready) = (started, false);
                 if process.ready(running).await.is_ok() {
+                    *was_ready = true;
                     restarts.replaced(&process.name, running.pid());
                 }
             }
@@ -164,9 +167,12 @@ impl Members {
             join_all(self.members.iter_mut().map(|member| member.running.kill())).await;
         }
         let mut not_well = Vec::new();
-        for Member { process, running, .. } in &mut self.members {
+        for Member { process, running, was_ready, .. } in &mut self.members {
             match running.ended().await {
                 Ok(status) if status.success() => {}
+                // Until it is ready it may not heed the signal that asks, and end by it; and why one could not start is told
+                // already. It is to blame only if it had to be killed.
+                Ok(status) if !*was_ready && status.signal() != Some(Signal::KILL.as_raw()) => {}
                 Ok(status) => not_well.push((process.name.clone(), status.to_string())),
                 Err(error) => not_well.push((process.name.clone(), error.to_string())),
             }

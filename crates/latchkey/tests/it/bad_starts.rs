@@ -258,12 +258,65 @@ async fn replicas_that_cannot_be_are_named() {
 
 #[tokio::test]
 async fn stores_that_cannot_be_are_named() {
-    for (option, url) in [("--database", "mysql://localhost/x"), ("--sessions", "somewhere")] {
-        Builder::new().fail(&["--port", "0", option, url]).await.assert_clean(&[option, url]);
+    let cases = [
+        ("--database", "mysql://localhost/x", "must be sqlite, or postgres://"),
+        ("--database", "postgres://localhost", "names no role"),
+        ("--database", "postgres://a@db.example.com/d", "sslmode=verify-full"),
+        ("--sessions", "somewhere", "must be sqlite, memory"),
+        ("--sessions", "mongodb://x/y", "redis://HOST:PORT/DB"),
+    ];
+    for (option, url, said) in cases {
+        let failed = Builder::new().fail(&["--port", "0", option, url]).await;
+        failed.assert_clean(&[&format!("{option} {url}: "), said]);
+        // One line, and nothing was started.
+        assert_eq!(failed.stderr.lines().count(), 1, "{}", failed.stderr);
+        assert!(!failed.state_dir.join("config/auth-0.toml").exists(), "{url}");
     }
     let port = servers::free_port();
     let url = format!("postgres://latchkey:very-secret@127.0.0.1:{port}/latchkey");
     let failed = Builder::new().fail(&["--port", "0", "--database", &url]).await;
     failed.assert_clean(&["auth cannot bring its schema up to date", &port.to_string()]);
     assert!(!failed.stderr.contains("very-secret"), "{}", failed.stderr);
+}
+
+#[tokio::test]
+async fn a_redis_that_is_away_is_named_while_it_is_waited_for() {
+    let port = servers::free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let said = folder.path().join("up.err");
+    let mut up = program_up()
+        .args(["--port", "0", "--sessions", &format!("redis://127.0.0.1:{port}"), "--state-dir"])
+        .arg(folder.path().join("state"))
+        .stderr(fs::File::create(&said).unwrap())
+        .spawn()
+        .unwrap();
+    let expected =
+        format!("session-0 is not ready yet: store: waiting for the Redis at 127.0.0.1:{port}, database 0: ");
+    crate::stack::eventually("it is told", async || {
+        fs::read_to_string(&said).unwrap().contains(&expected).then_some(())
+    })
+    .await;
+    rustix::process::kill_process(rustix::process::Pid::from_child(&up), rustix::process::Signal::TERM)
+        .unwrap();
+    assert!(!up.wait().unwrap().success());
+    let said = fs::read_to_string(&said).unwrap();
+    assert_eq!(said.matches(&expected).count(), 1, "{said}");
+    assert!(said.ends_with("stopped before everything was ready\n"), "{said}");
+    assert!(!said.contains("did not stop well"), "{said}");
+}
+
+#[tokio::test]
+async fn of_many_that_were_starting_only_the_one_that_could_not_is_spoken_of() {
+    let failed = Builder::new().settings("session", "unheard_of = 1\n").fail(&ANY_PORT).await;
+    failed.assert_clean(&["session-0 did not start"]);
+    assert!(!failed.stderr.contains("did not stop well"), "{}", failed.stderr);
+}
+
+#[test]
+fn the_help_names_every_store_that_sessions_can_be_in() {
+    let help = text(&program().args(["up", "--help"]).output().unwrap().stdout);
+    let (_, of_sessions) = help.split_once("--sessions").unwrap();
+    for store in ["sqlite", "memory", "postgres://ROLE@HOST/DATABASE", "redis://HOST:PORT/DB", "rediss://"] {
+        assert!(of_sessions.contains(store), "{store} is not in {help}");
+    }
 }

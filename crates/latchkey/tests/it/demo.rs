@@ -31,6 +31,7 @@ fn a_short_run_shows_both_ways_of_scaling_and_loses_nothing() {
         for count in ["failed", "wrong_refusals"] {
             assert_eq!(row[count], 0, "{count}: {row}");
         }
+        assert_eq!(row["first_use"], serde_json::json!({ "failed": 0, "wrong_refusals": 0 }), "{row}");
         assert_eq!(row["killed"]["wrong_refusals"], 0, "{row}");
         assert_eq!(row["killed"]["lost"], 0, "{row}");
         assert_eq!(row["killed"]["processes"].as_array().unwrap().len(), 4);

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::super::row::{Killed, Looks, SERVICES};
+use super::super::row::{FirstUse, Killed, Looks, first_of_each};
 use super::super::shares::Shares;
 use super::*;
 
@@ -20,6 +20,7 @@ pub fn good(kind: Kind, replicas: u16) -> Row {
         p99_ms: 2.0,
         failed: 0,
         wrong_refusals: 0,
+        first_use: FirstUse { failed: 0, wrong_refusals: 0 },
         credentials: 16,
         pairs_used: 16 * usize::from(replicas),
         calls: BTreeMap::from([("auth", 0), ("policy", 0), ("session", calls)]),
@@ -29,7 +30,7 @@ pub fn good(kind: Kind, replicas: u16) -> Row {
         shares: BTreeMap::from(shares),
         looks: Looks { issue: 1, load: 1 },
         killed: Killed {
-            processes: vec![],
+            processes: first_of_each(),
             requests: 10,
             failed: 3,
             requests_elsewhere: 5,
@@ -68,7 +69,19 @@ fn good_rows_have_no_problem_and_no_rows_are_one() {
 #[test]
 fn each_thing_that_does_not_hold_is_named_with_its_row() {
     type Spoil = fn(&mut Row);
-    let spoilt: [(Spoil, &str); 9] = [
+    let spoilt: [(Spoil, &str); 15] = [
+        (|row| row.first_use.failed = 1, "1 requests failed at a credential's first use"),
+        (|row| row.first_use.wrong_refusals = 2, "2 valid credentials were refused at their first use"),
+        (
+            |row| row.killed.processes.retain(|process| process != "session-0"),
+            "0 of session were killed, and not one",
+        ),
+        (|row| row.killed.processes.push("gateway-1".into()), "2 of gateway were killed, and not one"),
+        (|row| row.killed.requests = 0, "nothing was requested while replicas were killed"),
+        (
+            |row| row.killed.requests_elsewhere = 0,
+            "nothing was requested of other gateways while one was killed",
+        ),
         (|row| row.failed = 1, "1 requests failed with everything running"),
         (|row| row.wrong_refusals = 2, "2 valid credentials were refused with everything running"),
         (|row| row.killed.wrong_refusals = 3, "3 valid credentials were refused while replicas were killed"),
