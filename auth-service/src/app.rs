@@ -174,6 +174,9 @@ pub fn run(args: Args) -> ExitCode {
         if args.check_config {
             Identity::load(&config.tls)?;
             Files::read(&config)?;
+            if let Some(settings) = config.store.postgres() {
+                settings.read_files()?;
+            }
             println!("auth-service would listen on {} (gRPC)", config.server.listen);
             println!("auth-service would listen on {} (feed)", config.feed.listen);
             println!("auth-service would listen on {} (operations)", config.operations.listen);

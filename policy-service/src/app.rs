@@ -103,6 +103,9 @@ pub fn run(args: Args) -> ExitCode {
         telemetry::init(&config.log, NAME);
         if args.check_config {
             Identity::load(&config.tls)?;
+            if let Some(settings) = config.store.postgres() {
+                settings.read_files()?;
+            }
             println!("policy-service would listen on {} (gRPC)", config.server.listen);
             println!("policy-service would listen on {} (feed)", config.feed.listen);
             println!("policy-service would listen on {} (operations)", config.operations.listen);

@@ -101,6 +101,7 @@ pub fn run(args: Args) -> ExitCode {
         telemetry::init(&config.log, NAME);
         if args.check_config {
             Identity::load(&config.tls)?;
+            read_files(&config)?;
             println!("session-service would listen on {} (gRPC)", config.server.listen);
             println!("session-service would listen on {} (operations)", config.operations.listen);
             return Ok(ExitCode::SUCCESS);
@@ -114,6 +115,15 @@ pub fn run(args: Args) -> ExitCode {
             Ok(start(config, Injected::system(), &lifecycle, listener).await?)
         })
     })
+}
+
+/// Those that the store's settings name. The store itself is not asked.
+fn read_files(config: &Config) -> Result<(), StartError> {
+    match config.backend().ok_or(StartError::StoreUrl)? {
+        Backend::Memory | Backend::Sqlite(_) => Ok(()),
+        Backend::Postgres(settings) => Ok(settings.read_files()?),
+        Backend::Redis(settings) => Ok(settings.read_files()?),
+    }
 }
 
 /// Opens the store and serves on `listener` until the lifecycle drains.

@@ -81,6 +81,7 @@ pub fn schema_on(server: &Postgres) -> PostgresSettings {
     PostgresSettings {
         server: server.url().parse().unwrap(),
         password_file: None,
+        tls_files: Vec::new(),
         schema: "auth".to_owned(),
         connections: 8,
         timeout: 30 * SECOND,

@@ -33,11 +33,21 @@ pub struct Settings {
     pub server: PgConnectOptions,
     /// Read anew at each start.
     pub password_file: Option<PathBuf>,
+    /// What `server` names for TLS. The driver reads it with each connection, and would wait for a file that is not there as
+    /// for a server that is away: so each start looks first.
+    pub tls_files: Vec<PathBuf>,
     /// All tables are in it. [`Database::migrate`] makes it.
     pub schema: String,
     pub connections: u32,
     /// For one operation: waiting for a connection takes at most half of it.
     pub timeout: Duration,
+}
+
+impl Settings {
+    /// Reads every file that they name, as a start does, and asks nobody.
+    pub fn read_files(&self) -> Result<(), OpenError> {
+        open::server(self).map(drop)
+    }
 }
 
 /// A pool of connections. Cloned freely.

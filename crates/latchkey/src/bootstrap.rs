@@ -98,6 +98,10 @@ pub async fn run(neighbours: &Neighbours, request: &Request) -> Result<Bootstrap
         authority: neighbours.authority.clone(),
         domain: neighbours.domain.clone(),
     })?;
+    if let PasswordSource::File(_) = request.password {
+        // Told before anything is asked or removed, and not only by the run that needs it.
+        password(&request.password, false)?;
+    }
     let lifecycle = Lifecycle::new(Shutdown::default());
     let auth = channel(&neighbours.auth, &identity, "auth", &lifecycle)?;
     let policy = channel(&neighbours.policy, &identity, "policy", &lifecycle)?;

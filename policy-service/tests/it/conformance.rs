@@ -59,6 +59,7 @@ pub fn schema_on(server: &Postgres) -> PostgresSettings {
     PostgresSettings {
         server: server.url().parse().unwrap(),
         password_file: None,
+        tls_files: Vec::new(),
         schema: "policy".to_owned(),
         connections: 8,
         timeout: Duration::from_secs(30),

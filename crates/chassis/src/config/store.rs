@@ -55,6 +55,7 @@ impl Store {
         Some(postgres::Settings {
             server: self.url.parse().ok()?,
             password_file,
+            tls_files: tls_files(&self.url),
             schema: self.schema.clone(),
             connections: self.connections,
             timeout: self.timeout,
@@ -130,6 +131,17 @@ impl Store {
     }
 }
 
+/// The files of a `postgres://` URL, by all the names that its driver knows for them.
+fn tls_files(url: &str) -> Vec<PathBuf> {
+    const NAMES: [&str; 7] =
+        ["sslrootcert", "ssl-root-cert", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key"];
+    let named = |url: Url| {
+        let files = url.query_pairs().filter(|(key, _)| NAMES.contains(&key.as_ref()));
+        files.map(|(_, path)| PathBuf::from(path.into_owned())).collect()
+    };
+    Url::parse(url).map(named).unwrap_or_default()
+}
+
 /// Whether what is sent there stays on this machine.
 fn is_here(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
@@ -149,6 +161,8 @@ fn is_identifier(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn store(url: &str) -> Store {
@@ -222,6 +236,29 @@ mod tests {
         }
         let with = Store { password_file: "/run/secrets/db".into(), ..store("postgres://a@localhost/b") };
         assert_eq!(with.postgres().unwrap().password_file, Some(PathBuf::from("/run/secrets/db")));
+    }
+
+    #[test]
+    fn every_file_that_is_named_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        for name in ["password", "root", "certificate", "key"] {
+            std::fs::write(path(name), "x").unwrap();
+            std::fs::set_permissions(path(name), PermissionsExt::from_mode(0o600)).unwrap();
+        }
+        let tls =
+            format!("sslrootcert={}&sslcert={}&ssl-key={}", path("root"), path("certificate"), path("key"));
+        let url = format!("postgres://a@db.internal/b?sslmode=verify-full&{tls}");
+        let settings = Store { password_file: path("password").into(), ..store(&url) }.postgres().unwrap();
+        settings.read_files().unwrap();
+        for name in ["password", "root", "certificate", "key"] {
+            let aside = path("aside");
+            std::fs::rename(path(name), &aside).unwrap();
+            let said = settings.read_files().unwrap_err().to_string();
+            assert!(said.starts_with("store.") && said.contains(&path(name)), "{said}");
+            std::fs::rename(aside, path(name)).unwrap();
+        }
+        store("postgres://a@localhost/b").postgres().unwrap().read_files().unwrap();
     }
 
     #[test]

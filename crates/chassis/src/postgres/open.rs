@@ -1,5 +1,6 @@
 //! A start: what heals by waiting is waited for, and said; what does not heal stops the process with one clear line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -20,6 +21,12 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub enum OpenError {
     #[error("store.password_file: {0}")]
     Password(#[source] SecretError),
+    #[error("store.url: {} cannot be read: {source}", .path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     /// Who waits may find it answering; see [`Database::open`].
     #[error("the database {place} cannot be asked: {source}")]
     Unavailable {
@@ -104,8 +111,11 @@ pub fn apart(settings: &Settings) -> Result<impl FnOnce() -> PgPool + Send + use
     Ok(move || pool(&settings, server))
 }
 
-/// With the password, read now.
+/// With the password, read now, and not without the files that the driver will want.
 pub(super) fn server(settings: &Settings) -> Result<PgConnectOptions, OpenError> {
+    for path in &settings.tls_files {
+        std::fs::read(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
+    }
     let server = settings.server.clone();
     match &settings.password_file {
         None => Ok(server),

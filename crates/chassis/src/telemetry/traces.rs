@@ -72,12 +72,12 @@ impl Traces {
         let tally = Arc::new(Tally::default());
         let batches = BatchConfigBuilder::default()
             .with_max_queue_size(settings.queue)
-            .with_max_export_batch_size((settings.queue / 4).clamp(1, 512))
+            .with_max_export_batch_size(settings.batch())
             .build();
         let processor = BatchSpanProcessor::builder(Counted::new(exporter, tally.clone()))
             .with_batch_config(batches)
             .build();
-        // The SDK reads OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_TRACES_SAMPLER.
+        // What `settings` leaves to the SDK it reads itself: the resource, the sampler, limits, the delay; and the exporter headers.
         let resource = match settings.names_service {
             true => Resource::builder().build(),
             false => Resource::builder().with_service_name(format!("latchkey-{service}")).build(),

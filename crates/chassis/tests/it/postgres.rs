@@ -30,6 +30,7 @@ impl Place {
         let settings = Settings {
             server: server.url().parse().unwrap(),
             password_file: None,
+            tls_files: Vec::new(),
             schema: "things".to_owned(),
             connections: 4,
             // Patient: a loaded test machine is not what is tested.

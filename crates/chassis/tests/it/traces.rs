@@ -1,10 +1,14 @@
 //! Traces over real servers, to a collector that the test is.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Command;
 use std::time::Duration;
 
+use latchkey_chassis::config::{Log, Shutdown};
 use latchkey_chassis::grpc::Call;
 use latchkey_chassis::telemetry::traces::{Settings, Traces, answering, storing};
+use latchkey_chassis::{process, telemetry};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use servers::{Collected, Collector};
 use tokio::net::TcpListener;
@@ -15,6 +19,8 @@ use crate::authority::Authority;
 use crate::echo::{SAY, call, say, send, start};
 
 const LONG: Duration = Duration::from_secs(20);
+/// The spans of [`child_traces`].
+const SPANS: usize = 8;
 const RELAY: &str = "/test.v1.Echo/Relay";
 
 /// Exporting, for what runs on this thread.
@@ -128,5 +134,68 @@ async fn a_call_of_a_store_is_a_span_only_as_part_of_a_trace() {
         assert_eq!((&span.parent, span.kind, span.failed), (&by_name("route").id, SpanKind::Client, failed));
         assert_eq!(span.attributes["db.system.name"], "redis");
         assert_eq!(span.attributes["db.operation.name"], name);
+    }
+}
+
+#[test]
+#[ignore = "a child of another test"]
+fn child_traces() {
+    process::prepare();
+    telemetry::init(&Log::default(), "test");
+    let shutdown = Shutdown { settle: Duration::ZERO, ..Shutdown::default() };
+    process::serve(shutdown, |life| async move {
+        (0..SPANS).for_each(|_| drop(answering("route", &http::HeaderMap::new())));
+        life.trigger();
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// What the SDK reads by itself only a process of its own can be told. What that prints.
+async fn told(collector: &str, variables: &[(&str, &str)]) -> String {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--ignored", "--exact", "--nocapture", "traces::child_traces"]);
+    child.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector).envs(variables.iter().copied());
+    let output = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn the_sampler_of_the_environment_is_kept_and_one_that_is_not_there_is_said() {
+    for (sampler, ratio, expected) in [
+        ("always_on", "", SPANS),
+        ("always_off", "", 0),
+        ("traceidratio", "0", 0),
+        ("parentbased_traceidratio", "1", SPANS),
+    ] {
+        let collector = Collector::start().await;
+        let variables = [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", ratio)];
+        let said = told(&collector.endpoint(), &variables).await;
+        assert!(!said.contains("OTEL_"), "{said}");
+        assert_eq!(collector.spans().len(), expected, "{sampler} {ratio}");
+    }
+    let collector = Collector::start().await;
+    let said = told(&collector.endpoint(), &[("OTEL_TRACES_SAMPLER", "nonsense")]).await;
+    assert!(said.contains("there are no traces") && said.contains("OTEL_TRACES_SAMPLER: "), "{said}");
+    assert_eq!(collector.spans().len(), 0);
+}
+
+#[tokio::test]
+async fn headers_of_the_environment_reach_the_collector() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let collector = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut tcp, _) = listener.accept().unwrap();
+        let head = BufReader::new(&tcp).lines().map(Result::unwrap).take_while(|line| !line.is_empty());
+        let head: Vec<String> = head.map(|line| line.to_lowercase()).collect();
+        tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        head
+    });
+    let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc, x-tenant=a=b");
+    told(&collector, &[headers]).await;
+    let head = asked.join().unwrap();
+    for header in ["authorization: bearer abc", "x-tenant: a=b"] {
+        assert!(head.iter().any(|line| line == header), "{header}: {head:?}");
     }
 }

@@ -68,6 +68,11 @@ impl RedisSettings {
         format!("{}, database {}", self.server.addr(), self.server.redis_settings().db())
     }
 
+    /// Reads every file that they name, as a start does, and asks nobody.
+    pub fn read_files(&self) -> Result<(), OpenError> {
+        self.client().map(drop)
+    }
+
     /// With the password and the authority, read now.
     pub(super) fn client(&self) -> Result<Client, OpenError> {
         let mut server = self.server.clone();

@@ -1,8 +1,12 @@
 //! What the environment says about traces, in the words of the OpenTelemetry specification. Those that the SDK does
 //! not read itself are read here: whether it is on at all, the exporter, the propagators.
+//!
+//! Those that it does read are judged here: what it does not understand it replaces by a default and tells nobody.
 
+use std::str::FromStr;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 
@@ -15,6 +19,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How many spans may wait for it; further ones are dropped.
     pub queue: usize,
+    /// How many are sent together. `None`: few enough that the queue has room while they are.
+    pub batch: Option<usize>,
     /// Which contexts travel in headers.
     pub propagators: Vec<Propagated>,
     /// Whether the environment says what the service is called.
@@ -35,9 +41,14 @@ impl Settings {
             endpoint: endpoint.into(),
             timeout: Duration::from_secs(10),
             queue: 2048,
+            batch: None,
             propagators: vec![Propagated::TraceContext, Propagated::Baggage],
             names_service: false,
         }
+    }
+
+    pub(super) fn batch(&self) -> usize {
+        self.batch.unwrap_or((self.queue / 4).clamp(1, 512))
     }
 
     pub(super) fn propagator(&self) -> TextMapCompositePropagator {
@@ -50,6 +61,27 @@ impl Settings {
         TextMapCompositePropagator::new(self.propagators.iter().map(each).collect())
     }
 }
+
+/// Of the specification, and honoured by nobody here: neither by this module nor by the SDK.
+const NOT_THERE: [&str; 10] = [
+    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    "OTEL_CONFIG_FILE",
+    "OTEL_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+];
+/// Numbers that the SDK reads.
+const NUMBERS: [&str; 4] = [
+    "OTEL_BSP_SCHEDULE_DELAY",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
+];
 
 /// What the variables ask for: `None` is no traces. `Err` is what they ask for that there is not.
 pub(super) fn asked(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Settings>, String> {
@@ -70,23 +102,48 @@ pub(super) fn asked(variable: impl Fn(&str) -> Option<String>) -> Result<Option<
     let Some(endpoint) = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(base) else {
         return Ok(None);
     };
-    for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
-        match variable(name).as_deref().map(str::trim) {
-            None => {}
-            Some("http/protobuf") => break,
-            Some(other) => return Err(format!("{name}: {other:?} is not there, only http/protobuf")),
+    if let Some(name) = NOT_THERE.into_iter().find(|name| variable(name).is_some()) {
+        return Err(format!("{name} is not there"));
+    }
+    // What is said for traces alone comes first.
+    let of_exporter = |what: &str| {
+        let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{what}"), format!("OTEL_EXPORTER_OTLP_{what}")];
+        names.into_iter().find_map(|name| variable(&name).map(|value| (name, value)))
+    };
+    for (what, only) in [("PROTOCOL", "http/protobuf"), ("COMPRESSION", "none")] {
+        if let Some((name, value)) = of_exporter(what).filter(|(_, value)| value.trim() != only) {
+            return Err(format!("{name}: {:?} is not there, only {only}", value.trim()));
+        }
+    }
+    if let Some((name, value)) = of_exporter("HEADERS") {
+        // Not what is wrong: it may be a secret.
+        are_headers(&value).then_some(()).ok_or_else(|| format!("{name}: is not NAME=VALUE,NAME=VALUE"))?;
+    }
+    sampler(variable("OTEL_TRACES_SAMPLER"), variable("OTEL_TRACES_SAMPLER_ARG"))?;
+    for name in NUMBERS {
+        if let Some(value) = variable(name).filter(|value| value.parse::<u32>().is_err()) {
+            return Err(format!("{name}: {value:?} is not a number"));
         }
     }
     let mut settings = Settings::to(endpoint.trim());
-    let names = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
-    if let Some((name, value)) = names.iter().find_map(|name| Some((name, variable(name)?))) {
-        let millis = value.trim().parse().map_err(|_| format!("{name}: {value:?} is not in milliseconds"))?;
-        settings.timeout = Duration::from_millis(millis);
+    if let Some((name, value)) = of_exporter("TIMEOUT") {
+        settings.timeout = milliseconds(&name, &value)?;
+    }
+    // Of a batch that is one request it bounds the same. The SDK's processor reads it and does nothing with it.
+    if let Some(value) = variable("OTEL_BSP_EXPORT_TIMEOUT") {
+        settings.timeout = settings.timeout.min(milliseconds("OTEL_BSP_EXPORT_TIMEOUT", &value)?);
     }
     if let Some(value) = variable("OTEL_BSP_MAX_QUEUE_SIZE") {
         let queue = value.trim().parse().ok().filter(|queue| *queue > 0);
         settings.queue =
             queue.ok_or_else(|| format!("OTEL_BSP_MAX_QUEUE_SIZE: {value:?} is not a number"))?;
+    }
+    if let Some(value) = variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") {
+        let batch = value.trim().parse().ok().filter(|batch| (1..=settings.queue).contains(batch));
+        let no_batch = || {
+            format!("OTEL_BSP_MAX_EXPORT_BATCH_SIZE: {value:?} is not a number from 1 to {}", settings.queue)
+        };
+        settings.batch = Some(batch.ok_or_else(no_batch)?);
     }
     if let Some(value) = variable("OTEL_PROPAGATORS") {
         settings.propagators = propagators(&value)?;
@@ -95,6 +152,39 @@ pub(super) fn asked(variable: impl Fn(&str) -> Option<String>) -> Result<Option<
     settings.names_service = variable("OTEL_SERVICE_NAME").is_some()
         || attributes.split(',').any(|pair| pair.trim_start().starts_with("service.name="));
     Ok(Some(settings))
+}
+
+fn milliseconds(name: &str, value: &str) -> Result<Duration, String> {
+    let millis = value.trim().parse().map_err(|_| format!("{name}: {value:?} is not in milliseconds"))?;
+    Ok(Duration::from_millis(millis))
+}
+
+/// As the SDK takes them: a pair that is none it leaves out.
+fn are_headers(value: &str) -> bool {
+    value.split_terminator(',').all(|pair| {
+        pair.split_once('=').is_some_and(|(name, value)| {
+            let value = value.trim();
+            HeaderName::from_str(name.trim()).is_ok()
+                && !value.is_empty()
+                && HeaderValue::from_str(value).is_ok()
+        })
+    })
+}
+
+/// To the letter, as the SDK does.
+fn sampler(name: Option<String>, argument: Option<String>) -> Result<(), String> {
+    match name.as_deref() {
+        None | Some("always_on" | "always_off" | "parentbased_always_on" | "parentbased_always_off") => {
+            Ok(())
+        }
+        Some("traceidratio" | "parentbased_traceidratio") => match argument {
+            Some(ratio) if !ratio.parse().is_ok_and(|ratio: f64| (0.0..=1.0).contains(&ratio)) => {
+                Err(format!("OTEL_TRACES_SAMPLER_ARG: {ratio:?} is not a number from 0 to 1"))
+            }
+            _ => Ok(()),
+        },
+        Some(other) => Err(format!("OTEL_TRACES_SAMPLER: {other:?} is not there")),
+    }
 }
 
 fn propagators(value: &str) -> Result<Vec<Propagated>, String> {
@@ -148,9 +238,53 @@ mod tests {
             ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
-        ] {
+            ("OTEL_BSP_EXPORT_TIMEOUT", "10s"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,=c"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=b,a b=c"),
+            ("OTEL_TRACES_SAMPLER", "nonsense"),
+            ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+            ("OTEL_TRACES_SAMPLER", " always_off"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "oops"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2049"),
+        ]
+        .into_iter()
+        .chain(NOT_THERE.map(|name| (name, "x")))
+        .chain(NUMBERS.map(|name| (name, "5s")))
+        {
             assert!(with(&[COLLECTOR, (name, value)]).unwrap_err().starts_with(name), "{name}={value}");
         }
+        for ratio in ["half", "1.5", "NaN"] {
+            let sampler =
+                [COLLECTOR, ("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", ratio)];
+            assert!(with(&sampler).unwrap_err().starts_with("OTEL_TRACES_SAMPLER_ARG"), "{ratio}");
+        }
+        let secret = with(&[COLLECTOR, ("OTEL_EXPORTER_OTLP_HEADERS", "authorization:secret")]);
+        assert!(!secret.unwrap_err().contains("secret"));
+    }
+
+    #[test]
+    fn what_the_sdk_reads_itself_is_left_to_it() {
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc, x-tenant=a=b,"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
+            ("OTEL_TRACES_SAMPLER", "parentbased_always_off"),
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER", ""),
+            ("OTEL_TRACES_SAMPLER_ARG", "of no sampler"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+            ("OTEL_SPAN_LINK_COUNT_LIMIT", "7"),
+        ] {
+            assert_eq!(with(&[COLLECTOR, (name, value)]), with(&[COLLECTOR]), "{name}={value}");
+        }
+        let ratio = [("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.25")];
+        assert_eq!(with(&[&[COLLECTOR][..], &ratio].concat()), with(&[COLLECTOR]));
+        // As of the protocol: what is said for traces alone is what counts.
+        let own = ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none");
+        assert_eq!(with(&[COLLECTOR, ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"), own]), with(&[COLLECTOR]));
     }
 
     #[test]
@@ -165,6 +299,13 @@ mod tests {
         ]);
         let settings = settings.unwrap().unwrap();
         assert_eq!((settings.timeout, settings.queue), (Duration::from_millis(250), 64));
+        assert_eq!(settings.batch(), 16);
+        let batch = with(&[COLLECTOR, ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1024")]).unwrap().unwrap();
+        assert_eq!(batch.batch(), 1024);
+        for (shorter, timeout) in [("100", 100), ("30000", 10_000)] {
+            let settings = with(&[COLLECTOR, ("OTEL_BSP_EXPORT_TIMEOUT", shorter)]).unwrap().unwrap();
+            assert_eq!(settings.timeout, Duration::from_millis(timeout), "{shorter}");
+        }
         assert_eq!(settings.propagators, [Propagated::Baggage]);
         assert!(settings.names_service);
         let none = with(&[COLLECTOR, ("OTEL_PROPAGATORS", "none")]).unwrap().unwrap();

@@ -128,6 +128,15 @@ fn every_container_of_compose_starts_as_it_is_described() {
 }
 
 #[test]
+fn a_file_that_compose_mounts_elsewhere_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    secrets(folder.path());
+    for container in composed(folder.path()) {
+        container.check_mounts();
+    }
+}
+
+#[test]
 fn every_address_of_compose_is_one_where_something_listens() {
     let folder = tempfile::tempdir().unwrap();
     secrets(folder.path());
@@ -189,6 +198,21 @@ fn the_network_of_compose_is_the_one_that_the_gateway_trusts() {
     let trusted = gateway["trusted_proxies"].as_array().unwrap();
     let network = &compose()["networks"]["default"]["ipam"]["config"][0]["subnet"];
     assert_eq!(trusted.iter().map(toml::Value::as_str).collect::<Vec<_>>(), [network.as_str()]);
+}
+
+/// Nobody else makes the administrator. Docker waits 0.1 s and then twice as long each time, up to a minute:
+/// <https://docs.docker.com/reference/cli/docker/container/run/#restart>.
+#[test]
+fn bootstrap_is_tried_until_its_neighbours_had_time_to_start() {
+    let compose = compose();
+    let tries = word(&compose["services"]["bootstrap"]["restart"]).strip_prefix("on-failure:").unwrap();
+    let pauses = (0..tries.parse::<u32>().unwrap()).scan(Duration::from_millis(100), |pause, _| {
+        let now = *pause;
+        *pause = (now * 2).min(Duration::from_secs(60));
+        Some(now)
+    });
+    let all: Duration = pauses.sum();
+    assert!(all >= Duration::from_secs(5 * 60), "{all:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -15,6 +16,12 @@ use tokio::time::Instant;
 use super::images::entrypoint;
 use super::tools::*;
 use crate::stack::{SOON, program, text};
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+    fs::read_dir(folder).unwrap().flat_map(|entry| below(entry.unwrap().path())).collect()
+}
 
 pub struct Container {
     pub name: String,
@@ -109,19 +116,36 @@ impl Container {
     /// A one-shot job's arguments and files, short of the servers that it needs.
     pub fn check_job(&self) {
         match self.arguments[0].as_str() {
-            "migrate" => {
-                let mut check = program();
-                check.args(["config", "check"]).args(self.arguments[1..].iter().map(|one| self.here(one)));
-                printed(&mut check);
-            }
-            "bootstrap" => {
-                let output = self.command().output().unwrap();
-                let said = text(&output.stderr);
-                assert!(output.status.code() == Some(1) && said.contains("cannot be asked"), "{said}");
+            "migrate" | "bootstrap" => {
+                let said = self.refused();
+                assert!(said.contains("cannot be asked"), "{}: {said}", self.name);
             }
             "serve" => self.check_echo(),
             other => panic!("{other}: not checked"),
         }
+    }
+
+    /// Without any one of its files it is refused, by that file's name: so each is read, and is where it is looked for.
+    pub fn check_mounts(&self) {
+        for file in files(self.folder.path()) {
+            let aside = self.folder.path().join("aside");
+            fs::rename(&file, &aside).unwrap();
+            let said = self.refused();
+            assert!(said.contains(file.to_str().unwrap()), "{}: {}: {said}", self.name, file.display());
+            fs::rename(aside, file).unwrap();
+        }
+    }
+
+    /// What it says when it does not start. A service is only checked, and a job finds no server here.
+    fn refused(&self) -> String {
+        let mut command = self.command();
+        if self.is_service() {
+            command.arg("--check-config");
+        }
+        let output = command.output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{}: {said}", self.name);
+        said
     }
 
     /// Where echo listens in its container.

@@ -160,6 +160,17 @@ fn every_container_of_every_overlay_starts_and_listens_where_its_manifest_says()
     }
 }
 
+#[test]
+fn a_file_that_is_not_where_its_mount_puts_it_is_missed() {
+    for name in OVERLAYS {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = secrets_of(name, folder.path());
+        for (container, _) in kubernetes(&overlay(name), &secrets) {
+            container.check_mounts();
+        }
+    }
+}
+
 /// Time for whoever balances to notice, and time to drain after that, before it is killed.
 #[test]
 fn every_pod_is_given_the_time_that_it_takes_to_stop() {

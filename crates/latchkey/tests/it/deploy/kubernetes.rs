@@ -129,12 +129,34 @@ fn selectors_find_their_pods() {
 fn every_resource_has_the_recommended_labels() {
     for name in OVERLAYS {
         let resources = overlay(name);
+        let gateway =
+            &named(&resources, "Deployment", "gateway")["spec"]["template"]["spec"]["containers"][0];
+        let version = word(&gateway["image"]).rsplit(':').next().unwrap();
         let pods = workloads(&resources).into_iter().map(|workload| &workload["spec"]["template"]);
         for resource in resources.iter().chain(pods) {
             let labels = &resource["metadata"]["labels"];
             assert_eq!(labels["app.kubernetes.io/part-of"], "latchkey", "{resource}");
+            assert_eq!(labels["app.kubernetes.io/managed-by"], "kustomize", "{resource}");
+            assert_eq!(labels["app.kubernetes.io/instance"], format!("latchkey-{name}"), "{resource}");
+            assert_eq!(labels["app.kubernetes.io/version"], version, "{resource}");
             for label in ["app.kubernetes.io/name", "app.kubernetes.io/component"] {
                 assert!(labels[label].as_str().is_some_and(|value| !value.is_empty()), "{label}: {resource}");
+            }
+        }
+    }
+}
+
+/// What differs from one version or overlay to the next must be in no selector, which cannot be changed.
+#[test]
+fn nothing_is_selected_by_what_changes() {
+    for name in OVERLAYS {
+        for mut resource in overlay(name) {
+            resource["metadata"]["labels"].take();
+            if let Some(pod) = resource["spec"].get_mut("template") {
+                pod["metadata"]["labels"].take();
+            }
+            for label in ["version", "instance", "managed-by"] {
+                assert!(!resource.to_string().contains(&format!("app.kubernetes.io/{label}")), "{resource}");
             }
         }
     }
@@ -227,6 +249,28 @@ fn edges(resources: &[Value], direction: &str, peers: &str) -> BTreeSet<String> 
         }
     }
     edges
+}
+
+/// Without it spans stay where they are.
+#[test]
+fn the_way_to_a_collector_that_is_described_is_one_for_every_service() {
+    let page = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let traces = page.split("\n## Traces\n").nth(1).unwrap();
+    let described = traces.split("\n```yaml\n").nth(1).unwrap().split("\n```\n").next().unwrap();
+    assert_eq!(faults(described), None);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    std::fs::write(&file, described).unwrap();
+    let spec = &yaml(&file)[0]["spec"];
+    let chosen = &spec["podSelector"]["matchExpressions"][0];
+    assert_eq!((&chosen["key"], &chosen["operator"]), (&json!("app.kubernetes.io/name"), &json!("In")));
+    let chosen: BTreeSet<&str> = list(&chosen["values"]).map(word).collect();
+    let prod = overlay("prod");
+    let services = of_kind(&prod, "Deployment").into_iter();
+    assert_eq!(chosen, services.map(|one| word(&one["metadata"]["name"])).collect());
+    assert_eq!(spec["policyTypes"], json!(["Egress"]));
+    // OTLP over HTTP: opentelemetry.io/docs/specs/otlp/#otlphttp-default-port.
+    assert_eq!(spec["egress"][0]["ports"], json!([{"protocol": "TCP", "port": 4318}]));
 }
 
 #[test]
