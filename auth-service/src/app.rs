@@ -217,8 +217,14 @@ pub async fn start(
     };
     let opened = Opened::open(&config, &readiness).await?;
     let store = opened.shared();
-    let keys =
-        Keys::new(Arc::clone(&store), Arc::clone(&injected.entropy), files.master_key, config.key_schedule());
+    let keys = Keys::new(
+        Arc::clone(&store),
+        Arc::clone(&injected.clock),
+        Arc::clone(&injected.entropy),
+        files.master_key,
+        config.key_schedule(),
+        config.signing.look_every,
+    );
     opened.first_look(&keys, &injected.clock, &readiness).await?;
 
     let membership = Membership {

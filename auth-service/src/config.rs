@@ -14,8 +14,12 @@ use serde::Deserialize;
 use token::Algorithm;
 
 use crate::domain::{
-    claims::PROOF_AUDIENCE, client::Audience, password::PasswordRules, refresh::RefreshPolicy,
-    signing_key::KeySchedule, throttle::ThrottlePolicy,
+    claims::{LONGEST_TOKEN, PROOF_AUDIENCE},
+    client::Audience,
+    password::PasswordRules,
+    refresh::RefreshPolicy,
+    signing_key::KeySchedule,
+    throttle::ThrottlePolicy,
 };
 
 mod problems;
@@ -186,10 +190,10 @@ impl Config {
         }
     }
 
-    /// Of whatever carries the epoch of a user or client.
+    /// Of whatever carries the epoch of a user or client. Of tokens the longest that any replica may be set to, now or before: what
+    /// this one ends another has issued.
     pub fn longest_life(&self) -> Duration {
-        let token = self.token.access_lifetime.max(self.token.proof_lifetime);
-        token.max(self.token.proof_lifetime + self.endings.longest_session)
+        LONGEST_TOKEN.max(self.token.proof_lifetime + self.endings.longest_session)
     }
 
     pub fn password_rules(&self) -> PasswordRules {

@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chassis::clock::Clock;
 use feed::{Change, Tag, Target, Wall, What, log::Appended};
 use time::OffsetDateTime;
 
@@ -34,6 +35,10 @@ pub mod sqlite;
 
 /// So long an ended family is kept: whoever uses one of its tokens again is then audited by name.
 const ENDED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Longer than any store makes a caller wait, and little of the ten minutes by which the clocks of those that go by an ending may
+/// differ ([`feed::issuer::Bounds`]).
+const COMMITTED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Why a store could not answer. Never an outcome.
 #[derive(Debug, thiserror::Error)]
@@ -86,19 +91,35 @@ pub struct Rotation {
 /// Something that ends: its entry goes into the feed's log in the transaction that changes the rows, so that there is never
 /// one without the other.
 #[derive(Clone, Copy, Debug)]
-pub struct NewEnding {
+pub struct NewEnding<'a> {
     pub at: OffsetDateTime,
-    /// From then on nothing that it could concern is alive.
+    /// From then on nothing that it could concern is alive, if it is committed soon.
     pub until: Wall,
     /// Random.
     pub tag: Tag,
+    /// By which it is told whether it is still soon: it also runs while the machine is suspended.
+    pub clock: &'a dyn Clock,
+    /// When `until` was reckoned: a boot time.
+    pub reckoned: Duration,
 }
 
-impl NewEnding {
+impl NewEnding<'_> {
+    /// Whether it may be forgotten too early. Whoever repeats it has it reckoned anew.
+    pub fn is_late(&self) -> bool {
+        self.clock.boottime().saturating_sub(self.reckoned) > COMMITTED_WITHIN
+    }
+
     /// The log's entry: void is what was issued under a lower number than `min`; without one, everything is.
-    fn entry(&self, what: What, id: &str, min: Option<u64>) -> Appended {
+    ///
+    /// Made within the transaction that appends it: one that this process was suspended before ends nothing. From here to the commit
+    /// PostgreSQL waits for a client no longer than `idle_in_transaction_session_timeout`; nobody watches over that on a SQLite
+    /// file, between whose last two statements a machine could be suspended for a day.
+    fn entry(&self, what: What, id: &str, min: Option<u64>) -> Result<Appended, StoreError> {
+        if self.is_late() {
+            return Err(StoreError::Unavailable("the ending was reckoned too long ago".into()));
+        }
         let change = Change { target: Target::new(what, id), min, except: None, until: self.until };
-        Appended { tag: self.tag, change }
+        Ok(Appended { tag: self.tag, change })
     }
 }
 
@@ -134,7 +155,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         id: &UserId,
         status: Status,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<User>, StoreError>;
     /// Raises the epoch and ends the families. With `epoch`, only where the user is active and still has it: what was
     /// verified a moment ago is what is replaced. `None`: no such user, or no longer so.
@@ -144,7 +165,7 @@ pub trait Store: Send + Sync + 'static {
         epoch: Option<u64>,
         hash: &PasswordHash,
         must_change: bool,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<User>, StoreError>;
     /// Replaces the hash of an unchanged password; the epoch stays. Done only where `old` is still the stored one.
     async fn upgrade_hash(
@@ -154,9 +175,9 @@ pub trait Store: Send + Sync + 'static {
         new: &PasswordHash,
     ) -> Result<bool, StoreError>;
     /// Raises the epoch and ends the families, active or not. `false`: no such user.
-    async fn revoke_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError>;
+    async fn revoke_user(&self, id: &UserId, ending: NewEnding<'_>) -> Result<bool, StoreError>;
     /// Deletes the user and ends the families. The id is never used again.
-    async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError>;
+    async fn delete_user(&self, id: &UserId, ending: NewEnding<'_>) -> Result<bool, StoreError>;
 
     // Clients
 
@@ -170,19 +191,19 @@ pub trait Store: Send + Sync + 'static {
         &self,
         id: &ClientId,
         secret: &Digest,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<Client>, StoreError>;
     /// As [`Store::set_user_status`]. Built-in clients are not found.
     async fn set_client_status(
         &self,
         id: &ClientId,
         status: Status,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<Client>, StoreError>;
     /// As [`Store::revoke_user`]. Built-in clients are not found.
-    async fn revoke_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError>;
+    async fn revoke_client(&self, id: &ClientId, ending: NewEnding<'_>) -> Result<bool, StoreError>;
     /// Built-in clients are not found.
-    async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError>;
+    async fn delete_client(&self, id: &ClientId, ending: NewEnding<'_>) -> Result<bool, StoreError>;
 
     // Refresh families
 
@@ -203,7 +224,7 @@ pub trait Store: Send + Sync + 'static {
         id: &FamilyId,
         subject: Option<&UserId>,
         why: FamilyEnd,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<bool, StoreError>;
 
     // Throttle
@@ -236,7 +257,7 @@ pub trait Store: Send + Sync + 'static {
     /// Wipes the private half of a retiring key whose time is over.
     async fn remove_signing_key(&self, kid: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
     /// Wipes the private half of a key in whatever state. `false`: it is gone already, or never was.
-    async fn revoke_signing_key(&self, kid: &str, ending: NewEnding) -> Result<bool, StoreError>;
+    async fn revoke_signing_key(&self, kid: &str, ending: NewEnding<'_>) -> Result<bool, StoreError>;
 
     // Upkeep
 

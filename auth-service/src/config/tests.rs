@@ -55,6 +55,18 @@ fn j22_a_retiring_key_outlives_what_the_slowest_replica_signs_with_it() {
     assert!(config.key_schedule().outlives >= config.signing.look_every + config.token.access_lifetime);
 }
 
+/// A replica that is set to less ends what one that is set to more has issued.
+#[test]
+fn endings_are_remembered_for_whatever_another_replica_may_be_set_to() {
+    let set = |more: &[(&str, &str)]| load(&[&GIVEN, more].concat()).unwrap();
+    let day = Duration::from_secs(86_400);
+    let least =
+        set(&[("LATCHKEY__TOKEN__ACCESS_LIFETIME", "1s"), ("LATCHKEY__ENDINGS__LONGEST_SESSION", "1s")]);
+    let most = set(&[("LATCHKEY__TOKEN__ACCESS_LIFETIME", "1day")]);
+    assert_eq!((least.longest_life(), most.longest_life()), (day, day));
+    assert!(set(&[("LATCHKEY__ENDINGS__LONGEST_SESSION", "2days")]).longest_life() >= 2 * day);
+}
+
 #[test]
 fn bad_values_are_told_together() {
     let mut env = GIVEN.to_vec();

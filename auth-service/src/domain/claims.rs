@@ -18,7 +18,7 @@ pub const AMR_PASSWORD: &str = "pwd";
 pub const MAX_TOKEN_BYTES: usize = 4_000;
 
 /// The longest that an access token may be set to be good (`token.access_lifetime`).
-pub const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 60 * 60);
+pub const LONGEST_TOKEN: Duration = token::LONGEST_LIFE;
 
 /// What every token of one issuing has in common.
 #[derive(Clone, Copy, Debug)]

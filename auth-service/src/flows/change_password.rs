@@ -83,7 +83,7 @@ async fn change(
     drop(place);
     let changed = auth
         .store
-        .set_password(&user.id, Some(user.epoch), &hash, false, auth.ending(now))
+        .set_password(&user.id, Some(user.epoch), &hash, false, auth.ending())
         .await
         .map_err(Failure::from)?;
     // Changed, disabled or deleted by somebody else since it was verified: what was verified is void.

@@ -114,7 +114,7 @@ pub async fn rotate_client_secret(
     let (line, id) = begin(origin, "client.rotate_secret", id);
     let outcome = async {
         let secret = auth.secret(SecretKind::Client);
-        let ending = auth.ending(auth.now());
+        let ending = auth.ending();
         let client = auth.store.set_client_secret(&id?, &secret.digest(), ending).await?;
         Ok((client.ok_or(ClientRefused::NotFound)?, secret))
     };
@@ -136,7 +136,7 @@ pub async fn set_client_status(
     };
     let (line, id) = begin(origin, event, id);
     let outcome = async {
-        let ending = auth.ending(auth.now());
+        let ending = auth.ending();
         auth.store.set_client_status(&id?, status, ending).await?.ok_or(ClientRefused::NotFound)
     };
     let outcome = outcome.await;
@@ -148,7 +148,7 @@ pub async fn set_client_status(
 pub async fn revoke_client_tokens(auth: &Auth, origin: &Origin, id: &str) -> Result<(), ClientRefused> {
     let (line, id) = begin(origin, "client.revoke_tokens", id);
     let outcome = async {
-        let ending = auth.ending(auth.now());
+        let ending = auth.ending();
         auth.store.revoke_client(&id?, ending).await?.then_some(()).ok_or(ClientRefused::NotFound)
     };
     let outcome = outcome.await;
@@ -160,7 +160,7 @@ pub async fn revoke_client_tokens(auth: &Auth, origin: &Origin, id: &str) -> Res
 pub async fn delete_client(auth: &Auth, origin: &Origin, id: &str) -> Result<(), ClientRefused> {
     let (line, id) = begin(origin, "client.delete", id);
     let outcome = async {
-        let ending = auth.ending(auth.now());
+        let ending = auth.ending();
         auth.store.delete_client(&id?, ending).await?.then_some(()).ok_or(ClientRefused::NotFound)
     };
     let outcome = outcome.await;

@@ -16,7 +16,7 @@ pub async fn end_family(auth: &Auth, origin: &Origin, family: &str, subject: &st
     let mut line = Line::begin(origin, "logout");
     line.subject(&subject);
     line.detail(format!("family={family}"));
-    let ending = auth.ending(auth.now());
+    let ending = auth.ending();
     let ended = auth.store.end_family(&family, Some(&subject), FamilyEnd::Logout, ending).await;
     let ended = ended.map_err(Failure::from);
     match &ended {

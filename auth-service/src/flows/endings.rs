@@ -28,13 +28,16 @@ pub struct NotConfirmed;
 pub struct FeedUnavailable;
 
 impl Auth {
-    /// What goes into the log with the rows that change at `now`. Also a login's stays for as long as the longest life: its tokens
-    /// may have been issued under a longer `token.access_lifetime` than this replica has, as far as that was no longer than a session.
-    pub(super) fn ending(&self, now: OffsetDateTime) -> NewEnding {
+    /// What goes into the log with the rows that change. It is remembered from now on, so it is made when everything else is done, of
+    /// which hashing a password takes longest.
+    pub(super) fn ending(&self) -> NewEnding<'_> {
         let mut tag = [0; 8];
         self.entropy.fill(&mut tag);
-        let until = Bounds::DEFAULT.until(wall(now), self.settings.longest_life);
-        NewEnding { at: now, until, tag: Tag(u64::from_be_bytes(tag)) }
+        // Before the time is read: whatever is between them is waiting, too.
+        let reckoned = self.clock.boottime();
+        let at = self.now();
+        let until = Bounds::DEFAULT.until(wall(at), self.settings.longest_life);
+        NewEnding { at, until, tag: Tag(u64::from_be_bytes(tag)), clock: self.clock.as_ref(), reckoned }
     }
 
     /// When this is answered, no replica accepts what was ended before it was called, by whomever.
@@ -58,12 +61,16 @@ impl Auth {
         if until + Bounds::DEFAULT.clocks_apart < wall(now) {
             return self.hold_everywhere().await;
         }
-        self.end_token_until(&issued.token, until).await
+        // Who has a key of ours can write any time into a token.
+        self.end_token_until(&issued.token, until.min(self.ending().until)).await
     }
 
     /// As [`Auth::end_token`], of which the id alone is known: kept as long as the longest life that it could have.
-    pub(super) async fn end_token_by_id(&self, token: &TokenId, now: OffsetDateTime) -> Result<(), Failure> {
-        self.end_token_until(token.as_str(), self.ending(now).until).await
+    pub(super) async fn end_token_by_id(&self, token: &TokenId) -> Result<(), Failure> {
+        let ending = self.ending();
+        self.end_token_until(token.as_str(), ending.until).await?;
+        // Repeated it is appended anew.
+        if ending.is_late() { Err(NotConfirmed.into()) } else { Ok(()) }
     }
 
     async fn end_token_until(&self, jti: &str, until: Wall) -> Result<(), Failure> {

@@ -100,7 +100,10 @@ async fn access_token(
     token: &str,
     now: OffsetDateTime,
 ) -> Result<Option<Active>, Failure> {
-    let known = match auth.remembered.token(token, now) {
+    // Not for longer than its key is here: one that was ended is not among the endings for ever.
+    let ring = auth.recent_ring().await?;
+    let remembered = auth.remembered.token(token, now);
+    let known = match remembered.filter(|known| ring.has(&known.key)) {
         Some(known) => known,
         None => match verify(auth, client, token, now).await? {
             Some(known) => known,
@@ -137,7 +140,7 @@ async fn verify(
     let verify = |keys: &KeySet, expect: &Expect| token::verify_access_with_key(token, keys, expect, now);
     let Some((claims, key)) = auth.verified(&client.audiences, now, verify).await? else { return Ok(None) };
     let credential = credential(&claims, key.as_str());
-    let known = Arc::new(KnownToken { claims, credential });
+    let known = Arc::new(KnownToken { claims, key: key.as_str().into(), credential });
     auth.remembered.insert_token(token, Arc::clone(&known));
     Ok(Some(known))
 }
@@ -150,7 +153,7 @@ impl Auth {
         now: OffsetDateTime,
         verify: impl Fn(&KeySet, &Expect) -> Result<T, Refused>,
     ) -> Result<Option<T>, Failure> {
-        match self.verified_by(&*self.keys.ring()?, audiences.clone(), &verify) {
+        match self.verified_by(&*self.recent_ring().await?, audiences.clone(), &verify) {
             // Another replica may sign with it since a moment ago.
             Err(Refused::KeyUnknown) => {
                 self.keys.look_for_strange(now).await?;

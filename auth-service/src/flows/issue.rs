@@ -35,7 +35,7 @@ impl Auth {
 
     /// One that would be too long for a cookie and a header goes without roles: who reads it asks for them.
     pub(super) async fn access_token(&self, mut claims: AccessClaims) -> Result<String, Failure> {
-        let ring = self.ring().await?;
+        let ring = self.recent_ring().await?;
         let token = self.compact(&ring, &claims)?;
         if token.len() <= MAX_TOKEN_BYTES || claims.roles.is_none() {
             return Ok(token);
@@ -45,13 +45,19 @@ impl Auth {
     }
 
     pub(super) async fn login_proof(&self, claims: &ProofClaims) -> Result<String, Failure> {
-        Ok(self.ring().await?.active().sign(TYP_PROOF, claims)?)
+        Ok(self.recent_ring().await?.active().sign(TYP_PROOF, claims)?)
     }
 
-    /// The keys of now. One that another replica has ended signs nothing here from when that was acknowledged: what it signed
-    /// would be believed by nobody.
+    /// The keys to publish, also while the store cannot be asked. One that another replica has ended is not among them from when
+    /// that was acknowledged.
     pub async fn ring(&self) -> Result<Arc<Ring>, Failure> {
         Ok(self.keys.ring_after(self.feed.view().keys_ended, self.now()).await?)
+    }
+
+    /// The keys of now, to sign and to verify with: what one signs that is gone would be believed by nobody, and what it signed is
+    /// not believed here.
+    pub(super) async fn recent_ring(&self) -> Result<Arc<Ring>, Failure> {
+        Ok(self.keys.recent_ring(self.feed.view().keys_ended, self.now()).await?)
     }
 
     fn compact(&self, ring: &Ring, claims: &AccessClaims) -> Result<String, IssueError> {

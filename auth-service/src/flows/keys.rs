@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use chassis::entropy::SharedEntropy;
+use chassis::{clock::SharedClock, entropy::SharedEntropy};
 use time::OffsetDateTime;
 use token::{KeyError, KeySet, KeySetError, SigningKey};
 use tokio::sync::Mutex;
@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use super::paced::Paced;
 use crate::{
     domain::{
+        claims::LONGEST_TOKEN,
         sealing::SealingKey,
         signing_key::{KeyRecord, KeySchedule, KeyState, SealedKey, Step},
     },
@@ -32,12 +33,18 @@ const MAX_ROUNDS: usize = 8;
 /// How often the store is asked for keys that tokens name and nobody here knows.
 const STRANGE_EVERY: Duration = Duration::from_millis(250);
 
+/// How many looks at the store in a row may fail, or not be made in time, before nothing is signed, or believed, without one.
+const LOOKS: u32 = 3;
+
 /// The signing keys and the way to them.
 pub struct Keys {
     store: Arc<dyn Store>,
+    clock: SharedClock,
     entropy: SharedEntropy,
     master: SealingKey,
     schedule: KeySchedule,
+    /// For how long keys that were read are used.
+    good_for: Duration,
     current: ArcSwapOption<Ring>,
     /// One look at the store at a time, so that an older one never replaces a newer.
     looking: Mutex<()>,
@@ -52,6 +59,8 @@ pub struct Ring {
     active: SigningKey,
     set: KeySet,
     json: String,
+    /// A boot time, which runs also while the machine is suspended.
+    read_at: Duration,
 }
 
 /// Why there are no keys to sign with.
@@ -82,17 +91,23 @@ pub enum KeysError {
 }
 
 impl Keys {
+    /// [`Keys::advance`] is expected as often as `look_every`.
     pub fn new(
         store: Arc<dyn Store>,
+        clock: SharedClock,
         entropy: SharedEntropy,
         master: SealingKey,
         schedule: KeySchedule,
+        look_every: Duration,
     ) -> Self {
         Self {
             store,
+            clock,
             entropy,
             master,
             schedule,
+            // Less than what ended a key is remembered for.
+            good_for: look_every.saturating_mul(LOOKS).min(LONGEST_TOKEN),
             current: ArcSwapOption::empty(),
             looking: Mutex::default(),
             strange: Paced::new(STRANGE_EVERY),
@@ -111,6 +126,18 @@ impl Keys {
             self.catch_up(now).await?;
             self.ended.fetch_max(ended, Ordering::AcqRel);
         }
+        self.ring()
+    }
+
+    /// As [`Keys::ring_after`], read again also if the last time was long ago: this machine may have been suspended, for as long as
+    /// others remember what was ended meanwhile, or longer.
+    pub async fn recent_ring(&self, ended: u64, now: OffsetDateTime) -> Result<Arc<Ring>, KeysError> {
+        let ring = self.ring_after(ended, now).await?;
+        if self.clock.boottime().saturating_sub(ring.read_at) <= self.good_for {
+            return Ok(ring);
+        }
+        // Once for all who wake up together.
+        self.look_for_strange(now).await?;
         self.ring()
     }
 
@@ -135,6 +162,7 @@ impl Keys {
 
     async fn take_up(&self, now: OffsetDateTime, may: impl Fn(&Step) -> bool) -> Result<(), KeysError> {
         let _alone = self.looking.lock().await;
+        let read_at = self.clock.boottime();
         let mut keys = self.store.signing_keys().await?;
         for _ in 0..MAX_ROUNDS {
             let records: Vec<KeyRecord> = keys.iter().map(|key| key.record.clone()).collect();
@@ -148,7 +176,7 @@ impl Keys {
             }
             keys = self.store.signing_keys().await?;
         }
-        let ring = self.open(&keys)?;
+        let ring = self.open(&keys, read_at)?;
         self.current.store(Some(Arc::new(ring)));
         Ok(())
     }
@@ -208,7 +236,7 @@ impl Keys {
     }
 
     /// Whether this call ended the key. `None`: there never was one of that name.
-    pub async fn revoke(&self, kid: &str, ending: NewEnding) -> Result<Option<bool>, KeysError> {
+    pub async fn revoke(&self, kid: &str, ending: NewEnding<'_>) -> Result<Option<bool>, KeysError> {
         let revoked = self.store.revoke_signing_key(kid, ending).await?;
         let known = revoked || self.records().await?.iter().any(|record| record.kid == kid);
         if !known {
@@ -222,7 +250,7 @@ impl Keys {
         Ok(Some(revoked))
     }
 
-    fn open(&self, keys: &[SealedKey]) -> Result<Ring, KeysError> {
+    fn open(&self, keys: &[SealedKey], read_at: Duration) -> Result<Ring, KeysError> {
         let mut active = None;
         let mut public = Vec::new();
         for SealedKey { record, sealed } in keys {
@@ -243,7 +271,7 @@ impl Keys {
         }
         let set = KeySet::new(public)?;
         let json = set.to_json();
-        Ok(Ring { active: active.ok_or(KeysError::NoneActive)?, set, json })
+        Ok(Ring { active: active.ok_or(KeysError::NoneActive)?, set, json, read_at })
     }
 }
 
@@ -255,6 +283,11 @@ impl Ring {
     /// Every key that is announced, active or retiring.
     pub fn set(&self) -> &KeySet {
         &self.set
+    }
+
+    /// Whether what that key signed is believed.
+    pub fn has(&self, kid: &str) -> bool {
+        self.set.find(kid).is_some()
     }
 
     /// The set as published: public members only.

@@ -137,7 +137,7 @@ async fn attempt(
             Verdict::Dead(death) => return Err(RefreshRefused::InvalidGrant(Invalid::Dead(death))),
             Verdict::Theft => {
                 let family = &standing.family.id;
-                let ending = auth.ending(now);
+                let ending = auth.ending();
                 auth.store.end_family(family, None, FamilyEnd::Theft, ending).await.map_err(Failure::from)?;
                 return Err(RefreshRefused::InvalidGrant(Invalid::Theft));
             }

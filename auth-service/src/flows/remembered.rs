@@ -1,8 +1,8 @@
 //! What was read and verified before, so that introspection takes neither the store nor a signature each time.
 //!
 //! Nothing here is believed by itself. A client is taken for one that was read at the epoch of its row: whatever changes its
-//! secret or its status raises that, and the feed says so. A token is judged as ever. Without the right to answer from memory
-//! (rule R8) the client is read again.
+//! secret or its status raises that, and the feed says so. A token is judged as ever, while the key is here that signed it.
+//! Without the right to answer from memory (rule R8) the client is read again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,6 +35,8 @@ struct KnownClient {
 /// A token whose signature was verified.
 pub struct KnownToken {
     pub claims: AccessClaims,
+    /// The `kid` of what signed it.
+    pub key: Box<str>,
     pub credential: Credential,
 }
 

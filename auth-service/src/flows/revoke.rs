@@ -57,7 +57,7 @@ pub async fn revoke(
     line.subject(&family.subject);
     line.client(&client.id);
     line.detail(format!("family={} revoked", family.id));
-    let ending = auth.ending(now);
+    let ending = auth.ending();
     let ended =
         auth.store.end_family(&family.id, None, FamilyEnd::Revoked, ending).await.map_err(Failure::from);
     match &ended {

@@ -52,7 +52,7 @@ pub async fn rotate_key(auth: &Auth, origin: &Origin) -> Result<(KeyRecord, Offs
 /// Nobody believes anything that the key signed when this is answered; another key signs.
 pub async fn revoke_key(auth: &Auth, origin: &Origin, kid: &str) -> Result<(), KeyRefused> {
     let mut line = Line::begin(origin, "key.revoke");
-    let outcome = auth.keys.revoke(kid, auth.ending(auth.now())).await;
+    let outcome = auth.keys.revoke(kid, auth.ending()).await;
     let outcome = match outcome {
         Ok(Some(now)) => {
             // Only a kid that exists goes into the line: what was typed could be anything.

@@ -46,7 +46,7 @@ pub async fn revoke_token(auth: &Auth, origin: &Origin, jti: &str) -> Result<(),
     let outcome = async {
         let token = TokenId::parse(jti).ok_or(TokenRefused::JtiInvalid)?;
         line.detail(format!("jti={token}"));
-        Ok(auth.end_token_by_id(&token, auth.now()).await?)
+        Ok(auth.end_token_by_id(&token).await?)
     };
     let outcome = outcome.await;
     line.end(&outcome);
@@ -73,7 +73,7 @@ pub async fn revoke_family(auth: &Auth, origin: &Origin, family: &str) -> Result
 }
 
 async fn end(auth: &Auth, line: &mut Line, family: &str) -> Result<(), TokenRefused> {
-    let ending = auth.ending(auth.now());
+    let ending = auth.ending();
     let id = FamilyId::parse(family).ok_or(TokenRefused::FamilyInvalid)?;
     line.detail(format!("family={id}"));
     let family = auth.store.family(&id).await?.ok_or(TokenRefused::FamilyNotFound)?;

@@ -69,7 +69,7 @@ pub async fn set_user_status(
     let (line, id) = begin(origin, event, id);
     let outcome = async {
         let id = id.ok_or(UserRefused::NotFound)?;
-        auth.store.set_user_status(&id, status, auth.ending(auth.now())).await?.ok_or(UserRefused::NotFound)
+        auth.store.set_user_status(&id, status, auth.ending()).await?.ok_or(UserRefused::NotFound)
     };
     let outcome = outcome.await;
     line.end(&outcome);
@@ -96,14 +96,13 @@ async fn set(
     password: &str,
     must_change: bool,
 ) -> Result<User, UserRefused> {
-    let now = auth.now();
     let id = id.ok_or(UserRefused::NotFound)?;
     let password = Password::parse(password).map_err(PasswordRefused::from)?;
     let user = auth.store.user(&Key::Id(id.clone())).await?.ok_or(UserRefused::NotFound)?;
     let place = auth.hashing.admit().map_err(Failure::from)?;
     auth.settings.passwords.judge(&password, user.username.as_str())?;
     let hash = auth.hashing.hash(&place, &password, auth.random()).await.map_err(Failure::from)?;
-    let ending = auth.ending(now);
+    let ending = auth.ending();
     auth.store.set_password(&id, None, &hash, must_change, ending).await?.ok_or(UserRefused::NotFound)
 }
 
@@ -112,7 +111,7 @@ pub async fn revoke_user_tokens(auth: &Auth, origin: &Origin, id: &str) -> Resul
     let (line, id) = begin(origin, "user.revoke_tokens", id);
     let outcome = async {
         let id = id.ok_or(UserRefused::NotFound)?;
-        let ending = auth.ending(auth.now());
+        let ending = auth.ending();
         auth.store.revoke_user(&id, ending).await?.then_some(()).ok_or(UserRefused::NotFound)
     };
     let outcome = outcome.await;
@@ -125,7 +124,7 @@ pub async fn delete_user(auth: &Auth, origin: &Origin, id: &str) -> Result<(), U
     let (line, id) = begin(origin, "user.delete", id);
     let outcome = async {
         let id = id.ok_or(UserRefused::NotFound)?;
-        let ending = auth.ending(auth.now());
+        let ending = auth.ending();
         auth.store.delete_user(&id, ending).await?.then_some(()).ok_or(UserRefused::NotFound)
     };
     let outcome = outcome.await;

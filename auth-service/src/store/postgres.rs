@@ -86,7 +86,7 @@ impl Store for PostgresStore {
         &self,
         id: &UserId,
         status: Status,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<User>, StoreError> {
         self.0.run("set_user_status", |attempt| users::set_status(attempt, id, status, ending)).await
     }
@@ -97,7 +97,7 @@ impl Store for PostgresStore {
         epoch: Option<u64>,
         hash: &PasswordHash,
         must_change: bool,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<User>, StoreError> {
         self.0
             .run("set_password", |attempt| users::set_password(attempt, id, epoch, hash, must_change, ending))
@@ -113,11 +113,11 @@ impl Store for PostgresStore {
         self.0.run("upgrade_hash", |attempt| users::upgrade_hash(attempt, id, old, new)).await
     }
 
-    async fn revoke_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+    async fn revoke_user(&self, id: &UserId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         self.0.run("revoke_user", |attempt| users::revoke(attempt, id, ending)).await
     }
 
-    async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+    async fn delete_user(&self, id: &UserId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         self.0.run("delete_user", |attempt| users::delete(attempt, id, ending)).await
     }
 
@@ -137,7 +137,7 @@ impl Store for PostgresStore {
         &self,
         id: &ClientId,
         secret: &Digest,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<Client>, StoreError> {
         self.0.run("set_client_secret", |attempt| clients::set_secret(attempt, id, secret, ending)).await
     }
@@ -146,16 +146,16 @@ impl Store for PostgresStore {
         &self,
         id: &ClientId,
         status: Status,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<Client>, StoreError> {
         self.0.run("set_client_status", |attempt| clients::set_status(attempt, id, status, ending)).await
     }
 
-    async fn revoke_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+    async fn revoke_client(&self, id: &ClientId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         self.0.run("revoke_client", |attempt| clients::revoke(attempt, id, ending)).await
     }
 
-    async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+    async fn delete_client(&self, id: &ClientId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         self.0.run("delete_client", |attempt| clients::delete(attempt, id, ending)).await
     }
 
@@ -184,7 +184,7 @@ impl Store for PostgresStore {
         id: &FamilyId,
         subject: Option<&UserId>,
         why: FamilyEnd,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<bool, StoreError> {
         self.0.run("end_family", |attempt| families::end(attempt, id, subject, why, ending)).await
     }
@@ -230,7 +230,7 @@ impl Store for PostgresStore {
         self.0.run("remove_signing_key", |attempt| signing_keys::remove(attempt, kid, now)).await
     }
 
-    async fn revoke_signing_key(&self, kid: &str, ending: NewEnding) -> Result<bool, StoreError> {
+    async fn revoke_signing_key(&self, kid: &str, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         self.0.run("revoke_signing_key", |attempt| signing_keys::revoke(attempt, kid, ending)).await
     }
 

@@ -1,13 +1,14 @@
 //! J21 and J22: what is published, and that a key is seen before it signs and as long as anything that it signed.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use auth_service::store::NewEnding;
-use feed::{Tag, Wall};
+use auth_service::{domain::signing_key::KeySchedule, flows::keys::Keys, store::NewEnding};
+use chassis::{clock::TestClock, entropy::TestEntropy};
+use feed::Wall;
 use proto::auth::v1 as wire;
-use token::Algorithm;
+use token::{AccessClaims, Algorithm, Epochs, PrincipalKind, TYP_ACCESS};
 
-use crate::stack::{PASSWORD, Stack, T0};
+use crate::stack::{ISSUER, PASSWORD, Stack, T0};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -106,7 +107,7 @@ async fn a_start_without_a_key_that_signs_takes_the_one_that_was_announced() {
     let stack = Stack::start().await;
     let first = signs(&stack).await;
     stack.key_admin().rotate_key(stack.call().request(wire::RotateKeyRequest {})).await.unwrap();
-    let ending = NewEnding { at: T0, until: Wall::from_unix_millis(1 << 60), tag: Tag(7) };
+    let ending = NewEnding { until: Wall::from_unix_millis(1 << 60), ..crate::store::ending(T0) };
     assert!(stack.running.auth.store.revoke_signing_key(&first, ending).await.unwrap());
     let (place, _) = stack.stop().await;
     let stack = Stack::start_in(place, &[]).await;
@@ -183,4 +184,101 @@ async fn a_revoked_key_is_believed_no_more_and_another_signs_at_once() {
     let fresh = stack.login("alice", PASSWORD).await.unwrap();
     let fresh = token::open(&fresh.access_token, std::slice::from_ref(&stack.place.recipient)).unwrap();
     stack.verify(&fresh, "latchkey").await.unwrap();
+}
+
+/// What a thief makes of the key that signs now.
+fn forged(stack: &Stack, life: Duration) -> String {
+    let claims = AccessClaims {
+        iss: ISSUER.to_owned(),
+        aud: vec!["latchkey".to_owned()],
+        sub: "usr_forged".to_owned(),
+        client_id: "first-party".to_owned(),
+        iat: T0,
+        exp: T0 + life,
+        jti: "forged".to_owned(),
+        kind: PrincipalKind::User,
+        name: "mallory".to_owned(),
+        fam: None,
+        sid: None,
+        scope: String::new(),
+        roles: None,
+        epo: Epochs { subject: 0, client: 0 },
+        pv: 0,
+        amr: Vec::new(),
+    };
+    stack.running.auth.keys.ring().unwrap().active().sign(TYP_ACCESS, &claims).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_thief_signed_is_not_believed_again_when_the_ending_of_the_key_is_forgotten() {
+    let stack = Stack::start().await;
+    let (_, reader) = stack.create_client("reader", &["latchkey"], &[]).await.unwrap();
+    let kid = signs(&stack).await;
+    let tokens = [forged(&stack, DAY), forged(&stack, 365 * DAY)];
+    // Nobody is issued the second.
+    for (token, is_good) in tokens.iter().zip([true, false]) {
+        assert_eq!(stack.introspect(reader.clone(), token).await.unwrap().active, is_good);
+    }
+    stack.key_admin().revoke_key(stack.call().request(wire::RevokeKeyRequest { kid })).await.unwrap();
+    let remembered = || stack.running.auth.feed.view().remembered;
+    // The longest life of a token, a minute of leeway and ten of clocks.
+    for (advance, remembers) in [(13 * HOUR, true), (11 * HOUR + Duration::from_secs(11 * 60 + 1), false)] {
+        assert!(remembered() > 0);
+        stack.advance(advance);
+        while !remembers && remembered() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for token in &tokens {
+            assert!(!stack.introspect(reader.clone(), token).await.unwrap().active, "{advance:?}");
+        }
+    }
+}
+
+/// Its key is gone, whoever ended it and however long ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_not_remembered_for_longer_than_its_key() {
+    let stack = Stack::start().await;
+    let (_, reader) = stack.create_client("reader", &["latchkey"], &[]).await.unwrap();
+    let token = forged(&stack, DAY);
+    let rotate = wire::RotateKeyRequest {};
+    stack.key_admin().rotate_key(stack.call().request(rotate)).await.unwrap();
+    for (advance, is_good) in [(HOUR, true), (HOUR, false)] {
+        assert!(stack.introspect(reader.clone(), &token).await.unwrap().active);
+        stack.advance(advance);
+        stack.upkeep().await;
+        assert_eq!(stack.introspect(reader.clone(), &token).await.unwrap().active, is_good);
+    }
+}
+
+/// Its machine was suspended while others rotated, until the old key was gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_away_signs_with_no_key_that_is_gone() {
+    let it = crate::store::sqlite().await;
+    let schedule = KeySchedule {
+        algorithm: Algorithm::Es256,
+        rotate_every: DAY,
+        announce_for: Duration::from_secs(60),
+        outlives: Duration::from_secs(60),
+    };
+    let clock = Arc::new(TestClock::new(T0));
+    let replica = |seed| {
+        let (store, clock, entropy) = (Arc::clone(&it.store), Arc::clone(&clock), TestEntropy::new(seed));
+        let look_every = Duration::from_secs(10);
+        Keys::new(store, clock, Arc::new(entropy), crate::stack::master_key(), schedule, look_every)
+    };
+    let (away, other) = (replica(1), replica(2));
+    away.catch_up(T0).await.unwrap();
+    let first = away.ring().unwrap().active().kid().to_owned();
+    other.rotate(T0).await.unwrap();
+    for minutes in 1..=2 {
+        other.advance(T0 + minutes * Duration::from_secs(60)).await.unwrap();
+    }
+    assert!(!other.ring().unwrap().has(&first));
+    // As often as it looks nothing is read for it.
+    for (advance, has_looked) in [(30, false), (1, true)] {
+        clock.advance(Duration::from_secs(advance));
+        let ring = away.recent_ring(0, T0).await.unwrap();
+        assert_eq!(ring.has(&first), !has_looked);
+        assert_eq!(ring.active().kid() == first, !has_looked);
+    }
 }

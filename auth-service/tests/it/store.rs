@@ -19,7 +19,11 @@ use auth_service::{
         sqlite::{SqliteSettings, SqliteStore},
     },
 };
-use chassis::{clock::SystemClock, config::Shutdown, lifecycle::Lifecycle};
+use chassis::{
+    clock::{Clock as _, SystemClock},
+    config::Shutdown,
+    lifecycle::Lifecycle,
+};
 use feed::{
     Tag, Wall,
     log::{Log, postgres::PostgresLog},
@@ -43,9 +47,15 @@ pub const T0: OffsetDateTime = time::macros::datetime!(2026-11-23 12:00:00 UTC);
 pub const SECOND: Duration = Duration::from_secs(1);
 
 /// What goes into the feed's log with the rows that change at that moment.
-pub fn ending(at: OffsetDateTime) -> NewEnding {
+pub fn ending(at: OffsetDateTime) -> NewEnding<'static> {
     let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap();
-    NewEnding { at, until: Wall::from_unix_millis(millis + 3_600_000), tag: Tag(7) }
+    NewEnding {
+        at,
+        until: Wall::from_unix_millis(millis + 3_600_000),
+        tag: Tag(7),
+        clock: &SystemClock,
+        reckoned: SystemClock.boottime(),
+    }
 }
 
 /// A store of its own for one test.
@@ -260,6 +270,7 @@ macro_rules! conformance {
                 an_ending_of_a_family_is_in_the_log,
                 an_ending_of_a_key_is_in_the_log,
                 races_leave_as_many_entries_as_endings,
+                an_ending_that_comes_too_late_ends_nothing,
             );
             promises!(
                 $adapter, throttle:

@@ -177,8 +177,9 @@ impl Keys {
         outcome
     }
 
-    /// Never returns. Fetches at half the time that the issuer allows, and when somebody waits for a key.
-    pub(crate) async fn refresh_loop(&self) {
+    /// Never returns. Fetches at half the time that the issuer allows, and when somebody waits for a key. Each time it takes down
+    /// which keys have ended: much more often than endings are forgotten.
+    pub(crate) async fn refresh_loop(&self, has_ended: impl Fn(&KeyId) -> bool) {
         let mut retry = FIRST_RETRY;
         let mut failing = false;
         loop {
@@ -208,6 +209,9 @@ impl Keys {
                     }
                 }
             };
+            if let Some(snapshot) = self.current() {
+                snapshot.lives.iter().filter(|(kid, _)| has_ended(kid)).for_each(|(_, life)| life.end());
+            }
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.wanted.notified() => {

@@ -14,7 +14,7 @@ use feed::{
     credential::{Roles, Stamp},
 };
 use time::OffsetDateTime;
-use token::{AccessClaims, Expect, Issued, MAX_TOKEN_BYTES, PrincipalKind, RecipientKey, Refused};
+use token::{AccessClaims, Expect, Issued, KeyId, MAX_TOKEN_BYTES, PrincipalKind, RecipientKey, Refused};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -169,7 +169,7 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
     /// Keeps the keys fresh; never returns. Run it as a task of the process, from the start. Without it no key is
     /// ever known and every token is `Unavailable`.
     pub async fn refresh_keys_loop(&self) {
-        self.keys.refresh_loop().await;
+        self.keys.refresh_loop(|kid| self.has_ended(kid)).await;
     }
 
     /// Asks the issuer for its keys now, outside the pace of requests: for an operator, or a key known to be new.
@@ -200,6 +200,10 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
         }
     }
 
+    fn has_lease(&self) -> bool {
+        self.endings.judge(&Credential::default()).is_some()
+    }
+
     fn judging_time(&self, now: OffsetDateTime) -> OffsetDateTime {
         let ahead = self.endings.ahead(wall(now));
         // As a rule: and adding nothing to a date costs as much as adding something.
@@ -216,12 +220,14 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
         })
     }
 
-    /// By a clock that is wrong for certain nothing has expired: nobody here can tell.
+    /// By a clock that is wrong for certain nothing has expired, and by one that may be far behind nothing is good for too long:
+    /// nobody here can tell.
     async fn look_or_verify(&self, token: &str, now: OffsetDateTime) -> Outcome<T> {
         match self.found_or_verified(token, now).await {
             Err(Refusal::Invalid(Refused::Expired)) if self.endings.is_astray(wall(now)) => {
                 Err(Unavailable::NoLease.into())
             }
+            Err(Refusal::Invalid(Refused::TooLong)) if !self.has_lease() => Err(Unavailable::NoLease.into()),
             outcome => outcome,
         }
     }
@@ -281,8 +287,7 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
                     // Without a lease a key may have been ended unheard, and its successor sign: a set that was asked for since then
                     // has it. One that was on its way need not.
                     let is_of_now = known.is_some_and(|known| known.fetch > fetches_before);
-                    let has_lease = self.endings.judge(&Credential::default()).is_some();
-                    return Err(match is_of_now || has_lease {
+                    return Err(match is_of_now || self.has_lease() {
                         true => Refused::KeyUnknown.into(),
                         false => Unavailable::IssuerUnreachable.into(),
                     });
@@ -295,9 +300,13 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
     /// A key that was ended without notice has a successor that signs at once, which such a set does not have.
     fn holds_an_ended_key(&self, snapshot: &Snapshot) -> bool {
         snapshot.set.iter().any(|key| {
-            let signed = Credential { key: Some(key.kid().as_str().into()), ..Credential::default() };
-            matches!(self.endings.judge(&signed), Some(Verdict::Ended(_)))
+            snapshot.life(key.kid()).is_some_and(|life| life.has_ended()) || self.has_ended(key.kid())
         })
+    }
+
+    fn has_ended(&self, key: &KeyId) -> bool {
+        let signed = Credential { key: Some(key.as_str().into()), ..Credential::default() };
+        matches!(self.endings.judge(&signed), Some(Verdict::Ended(_)))
     }
 
     /// Public-key work, of which only so much is done at once and only so much may wait.
@@ -317,6 +326,9 @@ impl<T: Send + Sync + 'static> TokenGuard<T> {
         let jws = self.opened(token)?;
         let (mut claims, kid) = token::verify_access_with_key(&jws, &snapshot.set, &self.expect, now)?;
         let key = snapshot.life(&kid).ok_or(Refused::KeyUnknown)?;
+        if key.has_ended() {
+            return Err(Refusal::Ended);
+        }
         let token_id = std::mem::take(&mut claims.jti);
         let leeway = time::Duration::try_from(self.expect.leeway()).unwrap_or(time::Duration::ZERO);
         let good_until = claims.exp.checked_add(leeway).unwrap_or(claims.exp);

@@ -24,11 +24,12 @@ pub struct Verified<T> {
     pub(crate) key: Arc<KeyLife>,
 }
 
-/// Whether a signing key is still published. Shared by all that it signed, so that withdrawing a key voids them with
-/// one store, without a search and without a moment in which some are void and others not.
+/// Whether a signing key is still published, and was not ended. Shared by all that it signed, so that withdrawing a key voids
+/// them with one store, without a search and without a moment in which some are void and others not.
 #[derive(Debug, Default)]
 pub(crate) struct KeyLife {
     withdrawn: AtomicBool,
+    ended: AtomicBool,
 }
 
 impl KeyLife {
@@ -38,6 +39,15 @@ impl KeyLife {
 
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.withdrawn.load(Ordering::Acquire)
+    }
+
+    /// For good: its ending is forgotten one day, and by then the key may still be in the last set that could be fetched.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 }
 

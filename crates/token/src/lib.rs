@@ -28,4 +28,4 @@ pub use jwk::{Jwk, KeyError, KeyId};
 pub use key_set::{KeySet, KeySetError, MAX_KEYS};
 pub use refused::Refused;
 pub use signing::{IssueError, SigningKey};
-pub use verify::{verify_access, verify_access_with_key, verify_issued, verify_proof};
+pub use verify::{LONGEST_LIFE, verify_access, verify_access_with_key, verify_issued, verify_proof};

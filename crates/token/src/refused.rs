@@ -28,6 +28,8 @@ pub enum Refused {
     Expired,
     #[error("the token is not valid yet")]
     NotYetValid,
+    #[error("the token is good for longer than any that is issued")]
+    TooLong,
 }
 
 impl Refused {
@@ -46,6 +48,7 @@ impl Refused {
             Self::Audience => "audience",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
+            Self::TooLong => "too_long",
         }
     }
 }

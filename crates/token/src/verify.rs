@@ -1,6 +1,8 @@
 //! Whether a signed token is believed. One path for every kind of token; the order is cheap before dear, and nothing
 //! of the claims is looked at before the signature holds.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -11,6 +13,12 @@ use crate::{
     header::Header,
     json,
 };
+
+/// The longest that anything is issued for.
+pub const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How far ahead an `exp` may lie: the clock of whoever issued may be ten minutes ahead of ours.
+const FURTHEST: time::Duration = time::Duration::seconds(LONGEST_LIFE.as_secs().cast_signed() + 10 * 60);
 
 /// Verifies an access token (`typ: at+jwt`).
 pub fn verify_access(
@@ -111,6 +119,11 @@ fn in_time(claims: &Map<String, Value>, expect: &Expect, now: OffsetDateTime) ->
     let expires_at = instant(claims, "exp")?.ok_or(Refused::Malformed)?;
     if expires_at.checked_add(leeway(expect)).is_some_and(|end| now >= end) {
         return Err(Refused::Expired);
+    }
+    // Ours is not good for longer: whoever has the key made it himself. INVARIANT: with the leeway it is believed for no longer than
+    // the ending of its key is remembered (`feed::issuer::Bounds`), by whoever verified it before and has it in memory.
+    if now.checked_add(FURTHEST).is_some_and(|latest| expires_at > latest) {
+        return Err(Refused::TooLong);
     }
     if let Some(not_before) = instant(claims, "nbf")?
         && now.checked_add(leeway(expect)).is_some_and(|now| now < not_before)

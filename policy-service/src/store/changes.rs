@@ -41,6 +41,10 @@ pub struct Entries {
 
 impl Entries {
     /// The entry of the write that made this revision: roles that were read before it are outdated.
+    ///
+    /// Made right before it is appended, for it is remembered from the time that is read here. From then to the commit PostgreSQL
+    /// waits for a client no longer than `idle_in_transaction_session_timeout`; nobody watches over that on a SQLite file, between
+    /// whose last two statements a machine could be suspended for a day.
     pub(super) fn entry(&self, whose: Whose<'_>, revision: Revision) -> Option<Appended> {
         let target = match whose {
             Whose::Nobodys => return None,

@@ -70,7 +70,7 @@ pub(super) async fn set_secret(
     attempt: Attempt,
     id: &ClientId,
     secret: &Digest,
-    ending: NewEnding,
+    ending: NewEnding<'_>,
 ) -> Result<Option<Client>, StoreError> {
     let mut transaction = attempt.begin().await?;
     let row = sqlx::query_as::<_, ClientRow>(
@@ -83,7 +83,7 @@ pub(super) async fn set_secret(
     .fetch_optional(&mut *transaction)
     .await?;
     let Some(client) = row.map(Client::try_from).transpose()? else { return Ok(None) };
-    append_within(&mut transaction, &[ending.entry(What::Client, id.as_str(), Some(client.epoch))]).await?;
+    append_within(&mut transaction, &[ending.entry(What::Client, id.as_str(), Some(client.epoch))?]).await?;
     transaction.commit().await?;
     Ok(Some(client))
 }
@@ -92,7 +92,7 @@ pub(super) async fn set_status(
     attempt: Attempt,
     id: &ClientId,
     status: Status,
-    ending: NewEnding,
+    ending: NewEnding<'_>,
 ) -> Result<Option<Client>, StoreError> {
     let mut transaction = attempt.begin().await?;
     let mut entry = None;
@@ -115,7 +115,7 @@ pub(super) async fn set_status(
             .await?;
             if let Some(epoch) = epoch {
                 families::end_of_client(&mut transaction, id, "disabled", ending.at).await?;
-                entry = Some(ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?)));
+                entry = Some(ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?))?);
             }
         }
     }
@@ -134,7 +134,11 @@ pub(super) async fn set_status(
     row.map(Client::try_from).transpose()
 }
 
-pub(super) async fn revoke(attempt: Attempt, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+pub(super) async fn revoke(
+    attempt: Attempt,
+    id: &ClientId,
+    ending: NewEnding<'_>,
+) -> Result<bool, StoreError> {
     let mut transaction = attempt.begin().await?;
     let epoch: Option<i64> = sqlx::query_scalar(
         "UPDATE clients SET epoch = epoch + 1 WHERE id = $1 AND NOT built_in RETURNING epoch",
@@ -144,13 +148,17 @@ pub(super) async fn revoke(attempt: Attempt, id: &ClientId, ending: NewEnding) -
     .await?;
     let Some(epoch) = epoch else { return Ok(false) };
     families::end_of_client(&mut transaction, id, "revoked", ending.at).await?;
-    let entry = ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?));
+    let entry = ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?))?;
     append_within(&mut transaction, &[entry]).await?;
     transaction.commit().await?;
     Ok(true)
 }
 
-pub(super) async fn delete(attempt: Attempt, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+pub(super) async fn delete(
+    attempt: Attempt,
+    id: &ClientId,
+    ending: NewEnding<'_>,
+) -> Result<bool, StoreError> {
     let mut transaction = attempt.begin().await?;
     let deleted = sqlx::query("DELETE FROM clients WHERE id = $1 AND NOT built_in")
         .bind(id.as_str())
@@ -160,7 +168,7 @@ pub(super) async fn delete(attempt: Attempt, id: &ClientId, ending: NewEnding) -
         return Ok(false);
     }
     families::end_of_client(&mut transaction, id, "deleted", ending.at).await?;
-    append_within(&mut transaction, &[ending.entry(What::Client, id.as_str(), None)]).await?;
+    append_within(&mut transaction, &[ending.entry(What::Client, id.as_str(), None)?]).await?;
     transaction.commit().await?;
     Ok(true)
 }

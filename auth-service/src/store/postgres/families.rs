@@ -195,7 +195,7 @@ pub(super) async fn end(
     id: &FamilyId,
     subject: Option<&UserId>,
     why: FamilyEnd,
-    ending: NewEnding,
+    ending: NewEnding<'_>,
 ) -> Result<bool, StoreError> {
     let mut transaction = attempt.begin().await?;
     let ended = sqlx::query(
@@ -214,7 +214,7 @@ pub(super) async fn end(
         transaction.commit().await?;
         return Ok(false);
     }
-    append_within(&mut transaction, &[ending.entry(What::Family, id.as_str(), None)]).await?;
+    append_within(&mut transaction, &[ending.entry(What::Family, id.as_str(), None)?]).await?;
     transaction.commit().await?;
     Ok(true)
 }

@@ -88,7 +88,7 @@ pub(super) async fn remove(attempt: Attempt, kid: &str, now: OffsetDateTime) -> 
     Ok(removed.rows_affected() == 1)
 }
 
-pub(super) async fn revoke(attempt: Attempt, kid: &str, ending: NewEnding) -> Result<bool, StoreError> {
+pub(super) async fn revoke(attempt: Attempt, kid: &str, ending: NewEnding<'_>) -> Result<bool, StoreError> {
     let mut transaction = attempt.begin().await?;
     let revoked = sqlx::query(
         "UPDATE signing_keys SET state = 'gone', moment = $2, sealed = '' WHERE kid = $1 AND state <> 'gone'",
@@ -100,7 +100,7 @@ pub(super) async fn revoke(attempt: Attempt, kid: &str, ending: NewEnding) -> Re
     if revoked.rows_affected() == 0 {
         return Ok(false);
     }
-    append_within(&mut transaction, &[ending.entry(What::Key, kid, None)]).await?;
+    append_within(&mut transaction, &[ending.entry(What::Key, kid, None)?]).await?;
     transaction.commit().await?;
     Ok(true)
 }

@@ -81,7 +81,7 @@ pub(super) async fn set_status(
     attempt: Attempt,
     id: &UserId,
     status: Status,
-    ending: NewEnding,
+    ending: NewEnding<'_>,
 ) -> Result<Option<User>, StoreError> {
     let mut transaction = attempt.begin().await?;
     let mut entry = None;
@@ -102,7 +102,7 @@ pub(super) async fn set_status(
             .await?;
             if let Some(epoch) = epoch {
                 families::end_of_subject(&mut transaction, id, "disabled", ending.at).await?;
-                entry = Some(ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?)));
+                entry = Some(ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?))?);
             }
         }
     }
@@ -121,7 +121,7 @@ pub(super) async fn set_password(
     epoch: Option<u64>,
     hash: &PasswordHash,
     must_change: bool,
-    ending: NewEnding,
+    ending: NewEnding<'_>,
 ) -> Result<Option<User>, StoreError> {
     let mut transaction = attempt.begin().await?;
     let epoch: Option<i64> = sqlx::query_scalar(
@@ -137,7 +137,7 @@ pub(super) async fn set_password(
     let Some(epoch) = epoch else { return Ok(None) };
     families::end_of_subject(&mut transaction, id, "password", ending.at).await?;
     let user = read(&mut transaction, id).await?;
-    let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?));
+    let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?))?;
     append_within(&mut transaction, &[entry]).await?;
     transaction.commit().await?;
     Ok(user)
@@ -158,7 +158,7 @@ pub(super) async fn upgrade_hash(
     Ok(upgraded.rows_affected() == 1)
 }
 
-pub(super) async fn revoke(attempt: Attempt, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+pub(super) async fn revoke(attempt: Attempt, id: &UserId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
     let mut transaction = attempt.begin().await?;
     let epoch: Option<i64> =
         sqlx::query_scalar("UPDATE users SET epoch = epoch + 1 WHERE id = $1 RETURNING epoch")
@@ -167,13 +167,13 @@ pub(super) async fn revoke(attempt: Attempt, id: &UserId, ending: NewEnding) -> 
             .await?;
     let Some(epoch) = epoch else { return Ok(false) };
     families::end_of_subject(&mut transaction, id, "revoked", ending.at).await?;
-    let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?));
+    let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?))?;
     append_within(&mut transaction, &[entry]).await?;
     transaction.commit().await?;
     Ok(true)
 }
 
-pub(super) async fn delete(attempt: Attempt, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+pub(super) async fn delete(attempt: Attempt, id: &UserId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
     let mut transaction = attempt.begin().await?;
     let deleted =
         sqlx::query("DELETE FROM users WHERE id = $1").bind(id.as_str()).execute(&mut *transaction).await?;
@@ -181,7 +181,7 @@ pub(super) async fn delete(attempt: Attempt, id: &UserId, ending: NewEnding) -> 
         return Ok(false);
     }
     families::end_of_subject(&mut transaction, id, "deleted", ending.at).await?;
-    append_within(&mut transaction, &[ending.entry(What::Subject, id.as_str(), None)]).await?;
+    append_within(&mut transaction, &[ending.entry(What::Subject, id.as_str(), None)?]).await?;
     transaction.commit().await?;
     Ok(true)
 }

@@ -41,7 +41,7 @@ impl Store for SqliteStore {
         &self,
         id: &UserId,
         status: Status,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<User>, StoreError> {
         self.0.run("set_user_status", Self::set_user_status(self, id, status, ending)).await
     }
@@ -52,7 +52,7 @@ impl Store for SqliteStore {
         epoch: Option<u64>,
         hash: &PasswordHash,
         must_change: bool,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<User>, StoreError> {
         self.0.run("set_password", Self::set_password(self, id, epoch, hash, must_change, ending)).await
     }
@@ -66,11 +66,11 @@ impl Store for SqliteStore {
         self.0.run("upgrade_hash", Self::upgrade_hash(self, id, old, new)).await
     }
 
-    async fn revoke_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+    async fn revoke_user(&self, id: &UserId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         self.0.run("revoke_user", Self::revoke_user(self, id, ending)).await
     }
 
-    async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+    async fn delete_user(&self, id: &UserId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         self.0.run("delete_user", Self::delete_user(self, id, ending)).await
     }
 
@@ -90,7 +90,7 @@ impl Store for SqliteStore {
         &self,
         id: &ClientId,
         secret: &Digest,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<Client>, StoreError> {
         self.0.run("set_client_secret", Self::set_client_secret(self, id, secret, ending)).await
     }
@@ -99,16 +99,16 @@ impl Store for SqliteStore {
         &self,
         id: &ClientId,
         status: Status,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<Client>, StoreError> {
         self.0.run("set_client_status", Self::set_client_status(self, id, status, ending)).await
     }
 
-    async fn revoke_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+    async fn revoke_client(&self, id: &ClientId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         self.0.run("revoke_client", Self::revoke_client(self, id, ending)).await
     }
 
-    async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+    async fn delete_client(&self, id: &ClientId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         self.0.run("delete_client", Self::delete_client(self, id, ending)).await
     }
 
@@ -138,7 +138,7 @@ impl Store for SqliteStore {
         id: &FamilyId,
         subject: Option<&UserId>,
         why: FamilyEnd,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<bool, StoreError> {
         self.0.run("end_family", Self::end_family(self, id, subject, why, ending)).await
     }
@@ -182,7 +182,7 @@ impl Store for SqliteStore {
         self.0.run("remove_signing_key", Self::remove_signing_key(self, kid, now)).await
     }
 
-    async fn revoke_signing_key(&self, kid: &str, ending: NewEnding) -> Result<bool, StoreError> {
+    async fn revoke_signing_key(&self, kid: &str, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         self.0.run("revoke_signing_key", Self::revoke_signing_key(self, kid, ending)).await
     }
 

@@ -73,7 +73,7 @@ impl SqliteStore {
         &self,
         id: &ClientId,
         secret: &Digest,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<Client>, StoreError> {
         let mut transaction = self.0.write().await?;
         let row = sqlx::query_as::<_, ClientRow>(
@@ -86,7 +86,7 @@ impl SqliteStore {
         .fetch_optional(&mut *transaction)
         .await?;
         let Some(client) = row.map(Client::try_from).transpose()? else { return Ok(None) };
-        let entry = ending.entry(What::Client, id.as_str(), Some(client.epoch));
+        let entry = ending.entry(What::Client, id.as_str(), Some(client.epoch))?;
         append_within(&mut transaction, &[entry]).await?;
         transaction.commit().await?;
         Ok(Some(client))
@@ -96,7 +96,7 @@ impl SqliteStore {
         &self,
         id: &ClientId,
         status: Status,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<Client>, StoreError> {
         let mut transaction = self.0.write().await?;
         match status {
@@ -116,7 +116,7 @@ impl SqliteStore {
                 .await?;
                 if let Some(epoch) = epoch {
                     families::end_of_client(&mut transaction, id, "disabled", ending.at).await?;
-                    let entry = ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?));
+                    let entry = ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?))?;
                     append_within(&mut transaction, &[entry]).await?;
                 }
             }
@@ -132,7 +132,11 @@ impl SqliteStore {
         row.map(Client::try_from).transpose()
     }
 
-    pub(super) async fn revoke_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+    pub(super) async fn revoke_client(
+        &self,
+        id: &ClientId,
+        ending: NewEnding<'_>,
+    ) -> Result<bool, StoreError> {
         let mut transaction = self.0.write().await?;
         let epoch: Option<i64> = sqlx::query_scalar(
             "UPDATE clients SET epoch = epoch + 1 WHERE id = ?1 AND built_in = 0 RETURNING epoch",
@@ -142,13 +146,17 @@ impl SqliteStore {
         .await?;
         let Some(epoch) = epoch else { return Ok(false) };
         families::end_of_client(&mut transaction, id, "revoked", ending.at).await?;
-        let entry = ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?));
+        let entry = ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?))?;
         append_within(&mut transaction, &[entry]).await?;
         transaction.commit().await?;
         Ok(true)
     }
 
-    pub(super) async fn delete_client(&self, id: &ClientId, ending: NewEnding) -> Result<bool, StoreError> {
+    pub(super) async fn delete_client(
+        &self,
+        id: &ClientId,
+        ending: NewEnding<'_>,
+    ) -> Result<bool, StoreError> {
         let mut transaction = self.0.write().await?;
         let deleted = sqlx::query("DELETE FROM clients WHERE id = ?1 AND built_in = 0")
             .bind(id.as_str())
@@ -158,7 +166,7 @@ impl SqliteStore {
             return Ok(false);
         }
         families::end_of_client(&mut transaction, id, "deleted", ending.at).await?;
-        append_within(&mut transaction, &[ending.entry(What::Client, id.as_str(), None)]).await?;
+        append_within(&mut transaction, &[ending.entry(What::Client, id.as_str(), None)?]).await?;
         transaction.commit().await?;
         Ok(true)
     }

@@ -123,7 +123,7 @@ impl SqliteStore {
         id: &FamilyId,
         subject: Option<&UserId>,
         why: FamilyEnd,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.0.write().await?;
         let ended = sqlx::query(
@@ -139,7 +139,7 @@ impl SqliteStore {
         if ended.rows_affected() == 0 {
             return Ok(false);
         }
-        append_within(&mut transaction, &[ending.entry(What::Family, id.as_str(), None)]).await?;
+        append_within(&mut transaction, &[ending.entry(What::Family, id.as_str(), None)?]).await?;
         transaction.commit().await?;
         Ok(true)
     }

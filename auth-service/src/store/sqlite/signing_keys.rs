@@ -97,7 +97,11 @@ impl SqliteStore {
         Ok(removed.rows_affected() == 1)
     }
 
-    pub(super) async fn revoke_signing_key(&self, kid: &str, ending: NewEnding) -> Result<bool, StoreError> {
+    pub(super) async fn revoke_signing_key(
+        &self,
+        kid: &str,
+        ending: NewEnding<'_>,
+    ) -> Result<bool, StoreError> {
         let mut transaction = self.0.write().await?;
         let revoked = sqlx::query(
             "UPDATE signing_keys SET state = 'gone', moment = ?2, sealed = x'' WHERE kid = ?1 AND state <> 'gone'",
@@ -109,7 +113,7 @@ impl SqliteStore {
         if revoked.rows_affected() == 0 {
             return Ok(false);
         }
-        append_within(&mut transaction, &[ending.entry(What::Key, kid, None)]).await?;
+        append_within(&mut transaction, &[ending.entry(What::Key, kid, None)?]).await?;
         transaction.commit().await?;
         Ok(true)
     }

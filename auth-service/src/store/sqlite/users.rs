@@ -81,7 +81,7 @@ impl SqliteStore {
         &self,
         id: &UserId,
         status: Status,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<User>, StoreError> {
         let mut transaction = self.0.write().await?;
         match status {
@@ -101,7 +101,7 @@ impl SqliteStore {
                 .await?;
                 if let Some(epoch) = epoch {
                     families::end_of_subject(&mut transaction, id, "disabled", ending.at).await?;
-                    let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?));
+                    let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?))?;
                     append_within(&mut transaction, &[entry]).await?;
                 }
             }
@@ -117,7 +117,7 @@ impl SqliteStore {
         epoch: Option<u64>,
         hash: &PasswordHash,
         must_change: bool,
-        ending: NewEnding,
+        ending: NewEnding<'_>,
     ) -> Result<Option<User>, StoreError> {
         let mut transaction = self.0.write().await?;
         let epoch: Option<i64> = sqlx::query_scalar(
@@ -132,7 +132,7 @@ impl SqliteStore {
         .await?;
         let Some(epoch) = epoch else { return Ok(None) };
         families::end_of_subject(&mut transaction, id, "password", ending.at).await?;
-        let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?));
+        let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?))?;
         append_within(&mut transaction, &[entry]).await?;
         let user = read(&mut transaction, id).await?;
         transaction.commit().await?;
@@ -155,7 +155,7 @@ impl SqliteStore {
         Ok(upgraded.rows_affected() == 1)
     }
 
-    pub(super) async fn revoke_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+    pub(super) async fn revoke_user(&self, id: &UserId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         let mut transaction = self.0.write().await?;
         let epoch: Option<i64> =
             sqlx::query_scalar("UPDATE users SET epoch = epoch + 1 WHERE id = ?1 RETURNING epoch")
@@ -164,13 +164,13 @@ impl SqliteStore {
                 .await?;
         let Some(epoch) = epoch else { return Ok(false) };
         families::end_of_subject(&mut transaction, id, "revoked", ending.at).await?;
-        let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?));
+        let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?))?;
         append_within(&mut transaction, &[entry]).await?;
         transaction.commit().await?;
         Ok(true)
     }
 
-    pub(super) async fn delete_user(&self, id: &UserId, ending: NewEnding) -> Result<bool, StoreError> {
+    pub(super) async fn delete_user(&self, id: &UserId, ending: NewEnding<'_>) -> Result<bool, StoreError> {
         let mut transaction = self.0.write().await?;
         let deleted = sqlx::query("DELETE FROM users WHERE id = ?1")
             .bind(id.as_str())
@@ -180,7 +180,7 @@ impl SqliteStore {
             return Ok(false);
         }
         families::end_of_subject(&mut transaction, id, "deleted", ending.at).await?;
-        append_within(&mut transaction, &[ending.entry(What::Subject, id.as_str(), None)]).await?;
+        append_within(&mut transaction, &[ending.entry(What::Subject, id.as_str(), None)?]).await?;
         transaction.commit().await?;
         Ok(true)
     }

@@ -2,8 +2,9 @@
 
 use auth_service::{
     domain::signing_key::{KeyRecord, KeyState, SealedKey},
-    store::FamilyEnd,
+    store::{FamilyEnd, StoreError},
 };
+use chassis::clock::TestClock;
 use feed::What;
 use token::Algorithm;
 
@@ -72,6 +73,40 @@ pub async fn an_ending_of_a_key_is_in_the_log(it: Fixture) {
     assert!(it.store.revoke_signing_key("k", ending(T0)).await.unwrap());
     assert!(!it.store.revoke_signing_key("k", ending(T0)).await.unwrap());
     assert_eq!(entries(&it).await, [(What::Key, "k".to_owned(), None)]);
+}
+
+/// It would be forgotten too early: as if the process had been suspended since it was reckoned.
+pub async fn an_ending_that_comes_too_late_ends_nothing(it: Fixture) {
+    let it = it.with_family().await;
+    it.store.insert_client(&new_client(1, "reports")).await.unwrap();
+    let record =
+        KeyRecord { kid: "k".into(), algorithm: Algorithm::Es256, state: KeyState::Active { since: T0 } };
+    assert!(it.store.insert_signing_key(&SealedKey { record, sealed: vec![1] }).await.unwrap());
+    let clock = TestClock::new(T0);
+    let reckoned = clock.boottime();
+    clock.advance(61 * SECOND);
+    let late = NewEnding { clock: &clock, reckoned, ..ending(T0) };
+    let (user, client, family) = (user_id(1), client_id(1), family_id(1));
+    let refused = [
+        it.store.set_user_status(&user, Status::Disabled, late).await.err(),
+        it.store.set_password(&user, Some(0), &hash(2), false, late).await.err(),
+        it.store.revoke_user(&user, late).await.err(),
+        it.store.delete_user(&user, late).await.err(),
+        it.store.set_client_secret(&client, &digest(7), late).await.err(),
+        it.store.set_client_status(&client, Status::Disabled, late).await.err(),
+        it.store.revoke_client(&client, late).await.err(),
+        it.store.delete_client(&client, late).await.err(),
+        it.store.end_family(&family, None, FamilyEnd::Logout, late).await.err(),
+        it.store.revoke_signing_key("k", late).await.err(),
+    ];
+    assert!(refused.iter().all(|error| matches!(error, Some(StoreError::Unavailable(_)))), "{refused:?}");
+    assert_eq!(entries(&it).await, []);
+    // All of it is as it was, and can be ended by whoever repeats it.
+    let in_time = NewEnding { reckoned: clock.boottime(), ..late };
+    assert!(it.store.end_family(&family, None, FamilyEnd::Logout, in_time).await.unwrap());
+    assert!(it.store.set_password(&user, Some(0), &hash(2), false, in_time).await.unwrap().is_some());
+    assert!(it.store.delete_client(&client, in_time).await.unwrap());
+    assert!(it.store.revoke_signing_key("k", in_time).await.unwrap());
 }
 
 /// Sixteen users are disabled and enabled, all at once: as many entries as epochs were raised.

@@ -99,7 +99,8 @@ async fn replicas_that_start_at_once_agree_on_one_key() {
                 outlives: 10 * SECOND,
             };
             let entropy = Arc::new(TestEntropy::new(u64::try_from(number).unwrap()));
-            let keys = Keys::new(store, entropy, crate::stack::master_key(), schedule);
+            let (clock, master) = (SystemClock::shared(), crate::stack::master_key());
+            let keys = Keys::new(store, clock, entropy, master, schedule, 10 * SECOND);
             keys.advance(T0).await.unwrap();
             keys.ring().unwrap().active().kid().to_owned()
         }

@@ -117,6 +117,23 @@ async fn the_successor_of_a_key_that_was_ended_is_known_soon() {
     .await;
 }
 
+/// Its ending has left the memory of endings before any other set could be fetched.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_ended_stays_ended_while_no_keys_can_be_fetched() {
+    let (issuer, feed) = (Issuer::with(&[&FIRST, &SECOND]), Arc::new(Feed::default()));
+    let guard = guard_that_hears(&issuer, Arc::clone(&feed), settings());
+    beside_its_loop(&guard, async {
+        guard.until_there_are_keys().await;
+        issuer.now_answers(Answer::Fails);
+        *feed.ended_key.lock().unwrap() = Some(FIRST.kid().to_owned());
+        sleep(Duration::from_secs(24 * 3_600)).await;
+        *feed.ended_key.lock().unwrap() = None;
+        assert_eq!(guard.verify(&token(&FIRST, "j1"), NOW).await.unwrap_err(), Refusal::Ended);
+        guard.verify(&token(&SECOND, "j2"), NOW).await.unwrap();
+    })
+    .await;
+}
+
 /// Of what may have ended unheard nobody says that it is bad.
 #[tokio::test(start_paused = true)]
 async fn without_a_lease_a_key_that_is_not_known_is_not_judged() {

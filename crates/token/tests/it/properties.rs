@@ -142,11 +142,12 @@ fn reasons_are_stable() {
         Audience,
         Expired,
         NotYetValid,
+        TooLong,
     ]
     .map(token::Refused::reason);
     assert_eq!(
         reasons.join(" "),
         "too_large malformed undecryptable algorithm critical type key_unknown signature issuer audience expired \
-         not_yet_valid"
+         not_yet_valid too_long"
     );
 }

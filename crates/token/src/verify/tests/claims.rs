@@ -48,6 +48,13 @@ fn j09_times() {
     // Issued by a replica whose clock is ahead: good (J23).
     assert!(judge_claims(json!({ "iat": at(600), "exp": at(900) })).is_ok());
 
+    // Nobody issues for longer than a day, by a clock that is ten minutes ahead.
+    const LONGEST: i64 = 86_400 + 600;
+    assert!(judge_claims(json!({ "exp": at(LONGEST) })).is_ok());
+    for exp in [LONGEST + 1, 365 * 86_400] {
+        assert_eq!(judge_claims(json!({ "exp": at(exp) })), Err(Refused::TooLong), "{exp}");
+    }
+
     let strict = Expect::new(ISSUER, "latchkey", [Algorithm::Es256], Duration::ZERO).unwrap();
     let jws = signed(&header(), &with(claims(), json!({ "exp": at(0) })));
     assert_eq!(verify_access(&jws, &KEYS, &strict, NOW), Err(Refused::Expired));
