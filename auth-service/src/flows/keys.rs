@@ -33,8 +33,10 @@ const MAX_ROUNDS: usize = 8;
 /// How often the store is asked for keys that tokens name and nobody here knows.
 const STRANGE_EVERY: Duration = Duration::from_millis(250);
 
-/// How many looks at the store in a row may fail, or not be made in time, before nothing is signed, or believed, without one.
+/// How many looks at the store in a row may fail, or not be made in time, before nothing is signed, or believed, without one; and
+/// for how long at least.
 const LOOKS: u32 = 3;
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The signing keys and the way to them.
 pub struct Keys {
@@ -48,6 +50,8 @@ pub struct Keys {
     current: ArcSwapOption<Ring>,
     /// One look at the store at a time, so that an older one never replaces a newer.
     looking: Mutex<()>,
+    /// One at a time of those who heard that a key was ended.
+    following: Mutex<()>,
     /// Looks for keys that strangers name.
     strange: Paced,
     /// How many keys had been ended before the store was read last.
@@ -106,10 +110,11 @@ impl Keys {
             entropy,
             master,
             schedule,
-            // Less than what ended a key is remembered for.
-            good_for: look_every.saturating_mul(LOOKS).min(LONGEST_TOKEN),
+            // Longer than the right to answer from memory lasts, less than what ended a key is remembered for.
+            good_for: look_every.saturating_mul(LOOKS).clamp(MINUTE, LONGEST_TOKEN),
             current: ArcSwapOption::empty(),
             looking: Mutex::default(),
+            following: Mutex::default(),
             strange: Paced::new(STRANGE_EVERY),
             ended: AtomicU64::new(0),
         }
@@ -122,9 +127,14 @@ impl Keys {
 
     /// As [`Keys::ring`], read again if more than that have been ended since the last time.
     pub async fn ring_after(&self, ended: u64, now: OffsetDateTime) -> Result<Arc<Ring>, KeysError> {
-        if self.ended.load(Ordering::Acquire) < ended {
-            self.catch_up(now).await?;
-            self.ended.fetch_max(ended, Ordering::AcqRel);
+        let is_behind = || self.ended.load(Ordering::Acquire) < ended;
+        if is_behind() {
+            // Once for all who hear of it together.
+            let _alone = self.following.lock().await;
+            if is_behind() {
+                self.catch_up(now).await?;
+                self.ended.fetch_max(ended, Ordering::AcqRel);
+            }
         }
         self.ring()
     }

@@ -38,6 +38,9 @@ pub struct Endings {
 
 type Limits = IndexMap<Arc<str>, Vec<Limit>>;
 
+/// So many places are looked at for each entry that a part may have: those of what was forgotten are empty.
+const LOOKS: usize = 16;
+
 /// Where [`Endings::part`] goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -78,6 +81,13 @@ impl Endings {
         limits.push(limit);
         self.keys_ended += u64::from(*what == What::Key);
         self.by_age.push(Reverse((*until, *what, Arc::clone(key))));
+    }
+
+    /// Whether there is something to forget.
+    pub fn is_due(&self, wall: Wall) -> bool {
+        let is_named_due = |what| self.named(what).is_some_and(|(named, _)| named.is_due(wall));
+        self.by_age.peek().is_some_and(|Reverse((until, ..))| *until <= wall)
+            || What::EVERY.into_iter().any(is_named_due)
     }
 
     /// Forgets what can concern nothing any more. The only way out of the memory.
@@ -153,13 +163,15 @@ impl Endings {
     }
 
     /// Some `most` of what is remembered, in no order, and from where the rest follows: together everything, for somebody who
-    /// starts from nothing. A place means something only as long as nothing is remembered or forgotten.
+    /// starts from nothing. They are fewer, or none, where much was forgotten. A place means something only as long as nothing is
+    /// remembered or forgotten.
     pub fn part(&self, mut from: Place, most: usize) -> (Vec<Entry>, Option<Place>) {
-        let mut entries = Vec::new();
+        let (mut entries, mut looks) = (Vec::new(), 0);
         while let Some(what) = What::EVERY.get(from.what).copied() {
-            if entries.len() >= most {
+            if entries.len() >= most || looks >= most * LOOKS {
                 return (entries, Some(from));
             }
+            looks += 1;
             let named = self.named(what);
             let slots = named.map_or(0, |(named, _)| named.slots());
             if let Some((named, prefix)) = named.filter(|_| from.at < slots) {

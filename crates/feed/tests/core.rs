@@ -697,6 +697,26 @@ fn watchers_that_begin_together_are_told_out_of_one_memory() {
     assert_eq!(learnt(&third).0.len(), 3_002);
 }
 
+/// Of one who reads nothing more: what changed since is not gathered for ever.
+#[test]
+fn a_memory_that_is_too_old_is_told_to_nobody_else() {
+    let mut served = Served::new(&[]);
+    let first = served.begins(20, now(600));
+    for batch in 0..70 {
+        let changes = (1..=250).map(|number| entry(batch * 250 + number).change).collect();
+        let request = replica::RequestId(batch);
+        served.on(replica::Event::End { request, changes, mode: replica::Mode::Everywhere }, now(700));
+    }
+    let second = served.begins(21, now(800));
+    let [replica::Action::SendEverything { everything: told_second, .. }] = second.as_slice() else {
+        panic!("{second:?}")
+    };
+    assert!(!first.iter().any(
+        |action| matches!(action, replica::Action::SendEverything { everything, .. } if everything == told_second)
+    ));
+    assert_eq!(learnt(&second).0.len(), 17_500);
+}
+
 #[test]
 fn another_history_resets_every_watcher_and_takes_the_right() {
     let mut served = Served::new(&[STREAM]);

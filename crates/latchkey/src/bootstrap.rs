@@ -98,17 +98,23 @@ pub async fn run(neighbours: &Neighbours, request: &Request) -> Result<Bootstrap
         authority: neighbours.authority.clone(),
         domain: neighbours.domain.clone(),
     })?;
-    if let PasswordSource::File(_) = request.password {
-        // Told before anything is asked or removed, and not only by the run that needs it.
-        password(&request.password, false)?;
-    }
     let lifecycle = Lifecycle::new(Shutdown::default());
     let auth = channel(&neighbours.auth, &identity, "auth", &lifecycle)?;
     let policy = channel(&neighbours.policy, &identity, "policy", &lifecycle)?;
     let call = Call::new(chassis::entropy::id(&SystemEntropy, "req_"), TIMEOUT).actor(ACTOR);
 
     let found = Unfinished::find(request.password.path()).map_err(unusable)?;
-    if administrator_exists(policy.clone(), &call).await? {
+    let exists = match administrator_exists(policy.clone(), &call).await {
+        Ok(exists) => exists,
+        Err(error) => {
+            // A file that is not there is told also where nobody can be asked.
+            if let PasswordSource::File(_) = request.password {
+                password(&request.password, false)?;
+            }
+            return Err(error);
+        }
+    };
+    if exists {
         // Cut short after its grant: with the note left, a later run would believe that account to be half made.
         found.map_or(Ok(()), Unfinished::end).map_err(unusable)?;
         return Err(BootstrapError::AdministratorExists);

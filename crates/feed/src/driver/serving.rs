@@ -77,10 +77,12 @@ impl Messages {
     pub async fn recv(&mut self) -> Option<ToWatcher> {
         loop {
             if let Some(message) = self.everything.as_mut().and_then(Iterator::next) {
+                if matches!(message, ToWatcher::CaughtUp(_)) {
+                    // Its memory is not kept for whoever reads nothing more for a while.
+                    self.everything = None;
+                }
                 return Some(message);
             }
-            // Its memory is not kept for whoever reads nothing more for a while.
-            self.everything = None;
             match self.queue.recv().await? {
                 Queued::Message(message) => return Some(message),
                 Queued::Everything(everything) => self.everything = Some(everything),

@@ -109,6 +109,28 @@ fn an_entry_leaves_at_its_age_and_the_longer_one_stays() {
     assert!(endings.is_empty());
 }
 
+/// What was forgotten leaves places that cost a look each: there are not too many of them in one part.
+#[test]
+fn a_part_ends_also_where_almost_everything_was_forgotten() {
+    let mut endings = Endings::default();
+    for number in 1..=100 {
+        let mut entry = entry(number, What::Token, &format!("{number:026}"), None, None);
+        if number == 100 {
+            entry.change.until = DAY + Duration::from_secs(1);
+        }
+        endings.remember(&entry);
+    }
+    assert!(!endings.is_due(Wall::from_unix_millis(DAY.unix_millis() - 1)) && endings.is_due(DAY));
+    endings.expire(DAY);
+    let (mut parts, mut next) = (Vec::new(), Some(Place::default()));
+    while let Some(from) = next {
+        let (part, rest) = endings.part(from, 2);
+        parts.push(part.len());
+        next = rest;
+    }
+    assert_eq!(parts, [0, 0, 0, 1]);
+}
+
 /// Between a look at the clock and the look into the memory a thread may sleep for longer than the ending is remembered.
 #[test]
 fn what_expired_before_the_memory_forgot_is_not_judged_live() {

@@ -11,7 +11,7 @@ use crate::{
     message::ToWatcher,
 };
 
-/// With so many changes after it, what was remembered then is not told any more.
+/// With more changes after it, what was remembered then is told to nobody else.
 const MAX_SINCE: usize = 16_384;
 
 /// `Reset`, everything that was remembered at one position, and `CaughtUp`.
@@ -43,7 +43,7 @@ impl Iterator for Everything {
         if let Next::Live(place) = self.next {
             let (entries, rest) = self.memory.part(place, MAX_MESSAGE);
             self.next = rest.map_or(Next::CaughtUp, Next::Live);
-            if !entries.is_empty() {
+            if rest.is_some() || !entries.is_empty() {
                 return Some(ToWatcher::Live(entries.into()));
             }
         }
@@ -78,9 +78,6 @@ pub(super) struct Told {
 impl Replica {
     /// Everything, and what is to be sent after it.
     pub(super) fn everything(&mut self) -> (Everything, Arc<[Entry]>) {
-        if self.told.as_ref().is_some_and(|told| told.since.len() > MAX_SINCE) {
-            self.told = None;
-        }
         let (memory, position) = (&self.memory, self.history.applied());
         let now = || Told { memory: Arc::clone(memory), position, since: Vec::new() };
         let told = self.told.get_or_insert_with(now);
@@ -103,8 +100,11 @@ impl Replica {
 
     /// These have been applied.
     pub(super) fn tell_after(&mut self, entries: &[Entry]) {
-        if let Some(told) = &mut self.told {
-            told.since.extend_from_slice(entries);
+        match &mut self.told {
+            Some(told) if told.since.len() + entries.len() <= MAX_SINCE => {
+                told.since.extend_from_slice(entries);
+            }
+            _ => self.told = None,
         }
     }
 }

@@ -145,7 +145,10 @@ impl Replica {
                     self.log_clock = Some(LogClock::read(time, began.wall, now.wall));
                 }
                 self.clocks_apart = time.apart(now.wall) > Bounds::DEFAULT.clocks_apart;
-                self.memory_mut().expire(time);
+                // While somebody is being told it, to change it is to copy it.
+                if self.memory.is_due(time) {
+                    self.memory_mut().expire(time);
+                }
             }
         }
     }

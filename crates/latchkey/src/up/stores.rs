@@ -138,11 +138,19 @@ fn problem_of<T: DeserializeOwned + Validate>(defaults: &str, store: &Store) -> 
 
 /// The URL, and the password that was in it.
 fn without_password(text: &str) -> (String, Option<String>) {
-    let Ok(mut url) = Url::parse(text) else { return (text.to_owned(), None) };
+    let Ok(mut url) = Url::parse(text) else { return (without_user(text), None) };
     let Some(password) = url.password().map(percent_decoded) else { return (text.to_owned(), None) };
     match url.set_password(None) {
         Ok(()) => (url.into(), Some(password)),
         Err(()) => (text.to_owned(), None),
+    }
+}
+
+/// Of what is no URL, to be shown: what looks like a user's part may have a password.
+fn without_user(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => text.to_owned(),
     }
 }
 
@@ -232,6 +240,7 @@ mod tests {
             "mongodb://me:very-secret@h/y",
             "redis://me:very-secret@h/0#x",
             "postgres://a@h/d?password=very-secret",
+            "redis://me:very-secret@h:99999/0",
         ] {
             let error = Stores::choose(&layout, "sqlite", Some(url), &one()).unwrap_err().to_string();
             assert!(error.starts_with("--sessions ") && !error.contains("very-secret"), "{error}");

@@ -4,6 +4,8 @@
 //! route that says `stale_for` does, or a database that did not wait for its standby.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use chassis::clock::{Clock as _, SystemClock};
@@ -53,16 +55,35 @@ pub async fn surely_token(gateway: &str) -> Tokens {
     .await
 }
 
-/// So many times that it would be seen if it happened now and then. Together: each may wait for somebody who says nothing.
+/// Requests out of which a zero counts, and callers that make them.
+const HOSTILE: usize = 3_000;
+const CALLERS: usize = 100;
+
+/// Not now and then either.
 pub async fn never_lets_in(gateway: &str, tokens: &Tokens) {
-    let mut asked = JoinSet::new();
-    for _ in 0..20 {
-        let request = client().get(format!("{gateway}{EXACT}")).bearer_auth(&tokens.access_token);
-        asked.spawn(async move { request.send().await.unwrap().status().as_u16() });
+    refuses(gateway, tokens, HOSTILE).await;
+}
+
+/// So many requests are told 401, or 503. Together: each may wait for somebody who says nothing.
+async fn refuses(gateway: &str, tokens: &Tokens, requests: usize) {
+    let (left, http, mut callers) = (Arc::new(AtomicUsize::new(requests)), client(), JoinSet::new());
+    for _ in 0..CALLERS.min(requests) {
+        let left = Arc::clone(&left);
+        let request = http.get(format!("{gateway}{EXACT}")).bearer_auth(&tokens.access_token);
+        callers.spawn(async move {
+            let mut told = 0;
+            while left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+                let status = request.try_clone().unwrap().send().await.unwrap().status();
+                assert!(
+                    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE),
+                    "{status}"
+                );
+                told += 1;
+            }
+            told
+        });
     }
-    while let Some(status) = asked.join_next().await {
-        assert!(matches!(status, Ok(401 | 503)), "{status:?}");
-    }
+    assert_eq!(callers.join_all().await.into_iter().sum::<usize>(), requests);
 }
 
 /// auth-0's way to its database, and the others' way to ask it whether an ending holds there.
@@ -280,7 +301,7 @@ async fn ending_of(stack: &Stack) -> Duration {
     let asked = Instant::now();
     ended(&gateways[0], &ends).await;
     let took = asked.elapsed();
-    never_lets_in(&gateways[1], &ends).await;
+    refuses(&gateways[1], &ends, 20).await;
     took
 }
 
@@ -288,6 +309,8 @@ async fn ending_of(stack: &Stack) -> Duration {
 const NARROW: u32 = 512;
 const FLOOD: u32 = 1_000;
 const AT_ONCE: usize = 64;
+/// Callers of a gateway that is to be busy.
+const BUSY: usize = 16;
 
 /// An ending that is acknowledged, of a token that nobody has.
 async fn ending_of_nothing(url: String, administrator: String) {
@@ -313,6 +336,23 @@ async fn flood(stack: &Stack, administrator: &Tokens) {
     under_way.join_all().await;
 }
 
+/// Requests with a token that stays good, each caller's one after another, until it is over and each is let in.
+fn keep_busy(gateway: &str, tokens: &Tokens, is_over: &Arc<AtomicBool>) -> JoinSet<()> {
+    let (http, mut callers) = (client(), JoinSet::new());
+    for _ in 0..BUSY {
+        let request = http.get(format!("{gateway}{EXACT}")).bearer_auth(&tokens.access_token);
+        let is_over = Arc::clone(is_over);
+        callers.spawn(async move {
+            let mut status = StatusCode::SERVICE_UNAVAILABLE;
+            while !is_over.load(Relaxed) || status != StatusCode::OK {
+                status = request.try_clone().unwrap().send().await.unwrap().status();
+                assert!(matches!(status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE), "{status}");
+            }
+        });
+    }
+    callers
+}
+
 /// It loses its lease, and asks. Afterwards it has everything, and holds nobody up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_whose_feed_is_throttled_under_load_recovers_by_itself() {
@@ -330,6 +370,8 @@ async fn a_gateway_whose_feed_is_throttled_under_load_recovers_by_itself() {
         is_let_in(&gateways, tokens).await;
     }
     cable.throttle(NARROW);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let busy = keep_busy(&gateways[1], &stays, &is_over);
     let meanwhile = async {
         let mut without_lease = 0;
         for ends in &end {
@@ -345,6 +387,10 @@ async fn a_gateway_whose_feed_is_throttled_under_load_recovers_by_itself() {
     let ((), without_lease) = tokio::join!(flood(&stack, &administrator), meanwhile);
     assert_ne!(without_lease, 0, "it kept up");
     cable.mend();
+    // Under that load, too.
+    has_lease(&stack, "gateway-1").await;
+    is_over.store(true, Relaxed);
+    busy.join_all().await;
     becomes(&gateways[1], EXACT, &stays, 200).await;
     for ends in &end {
         is_refused(&gateways[1], EXACT, ends, 401).await;

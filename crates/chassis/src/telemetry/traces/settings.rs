@@ -139,11 +139,10 @@ pub(super) fn asked(variable: impl Fn(&str) -> Option<String>) -> Result<Option<
             queue.ok_or_else(|| format!("OTEL_BSP_MAX_QUEUE_SIZE: {value:?} is not a number"))?;
     }
     if let Some(value) = variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") {
-        let batch = value.trim().parse().ok().filter(|batch| (1..=settings.queue).contains(batch));
-        let no_batch = || {
-            format!("OTEL_BSP_MAX_EXPORT_BATCH_SIZE: {value:?} is not a number from 1 to {}", settings.queue)
-        };
-        settings.batch = Some(batch.ok_or_else(no_batch)?);
+        let batch: Option<usize> = value.trim().parse().ok().filter(|batch| *batch > 0);
+        let batch =
+            batch.ok_or_else(|| format!("OTEL_BSP_MAX_EXPORT_BATCH_SIZE: {value:?} is not a number"))?;
+        settings.batch = Some(batch.min(settings.queue));
     }
     if let Some(value) = variable("OTEL_PROPAGATORS") {
         settings.propagators = propagators(&value)?;
@@ -155,13 +154,14 @@ pub(super) fn asked(variable: impl Fn(&str) -> Option<String>) -> Result<Option<
 }
 
 fn milliseconds(name: &str, value: &str) -> Result<Duration, String> {
-    let millis = value.trim().parse().map_err(|_| format!("{name}: {value:?} is not in milliseconds"))?;
+    let millis = value.trim().parse().ok().filter(|millis| *millis > 0);
+    let millis = millis.ok_or_else(|| format!("{name}: {value:?} is not in milliseconds"))?;
     Ok(Duration::from_millis(millis))
 }
 
 /// As the SDK takes them: a pair that is none it leaves out.
 fn are_headers(value: &str) -> bool {
-    value.split_terminator(',').all(|pair| {
+    value.split(',').filter(|pair| !pair.trim().is_empty()).all(|pair| {
         pair.split_once('=').is_some_and(|(name, value)| {
             let value = value.trim();
             HeaderName::from_str(name.trim()).is_ok()
@@ -239,6 +239,7 @@ mod tests {
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
             ("OTEL_BSP_EXPORT_TIMEOUT", "10s"),
+            ("OTEL_BSP_EXPORT_TIMEOUT", "0"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization"),
@@ -249,7 +250,6 @@ mod tests {
             ("OTEL_TRACES_SAMPLER", " always_off"),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "oops"),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
-            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2049"),
         ]
         .into_iter()
         .chain(NOT_THERE.map(|name| (name, "x")))
