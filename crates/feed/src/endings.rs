@@ -83,13 +83,6 @@ impl Endings {
         self.by_age.push(Reverse((*until, *what, Arc::clone(key))));
     }
 
-    /// Whether there is something to forget.
-    pub fn is_due(&self, wall: Wall) -> bool {
-        let is_named_due = |what| self.named(what).is_some_and(|(named, _)| named.is_due(wall));
-        self.by_age.peek().is_some_and(|Reverse((until, ..))| *until <= wall)
-            || What::EVERY.into_iter().any(is_named_due)
-    }
-
     /// Forgets what can concern nothing any more. The only way out of the memory.
     pub fn expire(&mut self, wall: Wall) {
         self.forgotten = self.forgotten.max(Some(wall));

@@ -697,6 +697,17 @@ fn watchers_that_begin_together_are_told_out_of_one_memory() {
     assert_eq!(learnt(&third).0.len(), 3_002);
 }
 
+/// Its ending may have left the log before this replica began, which then knows nothing of it.
+#[test]
+fn what_had_expired_by_the_logs_clock_is_not_judged_by_who_has_just_begun() {
+    let mut served = Served::new(&[]);
+    served.tick(now(500));
+    let expired = Credential { expired_from: Some(now(0).wall), ..token(1) };
+    assert_eq!(served.replica.memory().judge(&expired), Verdict::Forgotten);
+    let lives = Credential { expired_from: Some(now(60_000).wall), ..token(1) };
+    assert_eq!(served.replica.memory().judge(&lives), Verdict::Live);
+}
+
 /// Of one who reads nothing more: what changed since is not gathered for ever.
 #[test]
 fn a_memory_that_is_too_old_is_told_to_nobody_else() {

@@ -112,13 +112,11 @@ impl Named {
         self.by_id.is_empty()
     }
 
-    pub(super) fn is_due(&self, wall: Wall) -> bool {
-        self.by_age.peek().is_some_and(|Reverse((second, _))| u64::from(*second) * 1000 <= wall.unix_millis())
-    }
-
     /// Forgets what was to be remembered until then: within the second after.
     pub(super) fn expire(&mut self, wall: Wall) {
-        while let Some(Reverse((_, at))) = self.by_age.peek().copied().filter(|_| self.is_due(wall)) {
+        while let Some(Reverse((second, at))) = self.by_age.peek().copied()
+            && u64::from(second) * 1000 <= wall.unix_millis()
+        {
             self.by_age.pop();
             let Some(slot) = self.slots.get(at as usize) else { continue };
             if slot.until > wall {

@@ -145,10 +145,8 @@ impl Replica {
                     self.log_clock = Some(LogClock::read(time, began.wall, now.wall));
                 }
                 self.clocks_apart = time.apart(now.wall) > Bounds::DEFAULT.clocks_apart;
-                // While somebody is being told it, to change it is to copy it.
-                if self.memory.is_due(time) {
-                    self.memory_mut().expire(time);
-                }
+                // Also where nothing is due: what the log had forgotten before this memory began is not live for that.
+                self.memory_mut().expire(time);
             }
         }
     }
