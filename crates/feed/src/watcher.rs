@@ -74,10 +74,13 @@ pub enum Action {
     Disconnect {
         stream: StreamId,
     },
-    /// These are in force; whoever holds open streams ends those that they name. They are the entries up to `position`, or
-    /// everything that lives if the position before led nowhere.
+    /// These are in force; whoever holds open streams ends those that they name.
     Applied {
         entries: std::sync::Arc<[Entry]>,
+    },
+    /// What was applied since the last one is every entry up to `position`, or everything that lives if the position before led
+    /// nowhere.
+    CaughtUp {
         position: Position,
         after_reset: bool,
     },
@@ -118,8 +121,8 @@ enum Following {
     /// Hello was said, and nothing was heard yet.
     Greeting,
     Changes,
-    /// Reset was said: what lives is collected aside until it is complete.
-    Building(Vec<Entry>),
+    /// Reset was said, and what lives has not all been heard.
+    Building,
     /// Nobody is followed any more.
     Stopped,
 }
@@ -166,7 +169,7 @@ impl<V: Clone> Watcher<V> {
             Following::Nobody(again) => *again,
             Following::Stopped => self.last_heard + Duration::MAX,
             Following::Changes => self.next_renewal.min(self.silent_at()),
-            Following::Greeting | Following::Building(_) => self.silent_at(),
+            Following::Greeting | Following::Building => self.silent_at(),
         };
         #[cfg(feature = "simulation")]
         let next = self.unapplied.iter().map(|(at, _)| *at).fold(next, Moment::min);

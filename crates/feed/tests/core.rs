@@ -143,6 +143,26 @@ fn a_reset_forgets_no_ending() {
     assert_eq!(watcher.position(), Some(position(4)));
 }
 
+/// Millions at once would keep everybody from looking.
+#[test]
+fn a_reset_is_applied_part_by_part_and_acknowledged_when_it_is_complete() {
+    let mut watcher = caught_up();
+    hear(&mut watcher, ToWatcher::Reset, now(20));
+    let said = hear(&mut watcher, ToWatcher::Live([entry(2)].into()), now(30));
+    assert_eq!(said, [watcher::Action::Applied { entries: [entry(2)].into() }], "and nothing is renewed");
+    assert_eq!(watcher.endings().judge(&token(2)), Verdict::Ended(What::Token));
+    assert_eq!(watcher.position(), Some(position(1)));
+    let said = hear(&mut watcher, ToWatcher::CaughtUp(position(2)), now(40));
+    let renewal = FromWatcher::Renew { sequence: 2, acked: position(2) };
+    assert_eq!(
+        said,
+        [
+            watcher::Action::CaughtUp { position: position(2), after_reset: true },
+            watcher::Action::Send { stream: StreamId(1), message: renewal }
+        ]
+    );
+}
+
 #[test]
 fn clocks_that_are_far_apart_give_no_lease() {
     let mut watcher = caught_up();
@@ -300,6 +320,10 @@ fn without_beats_a_replica_says_leave_and_loses_its_right() {
         assert_eq!(leaves > 0, millis >= 1500, "{millis}");
     }
     assert_eq!(leaves, 1);
+    // Nor is anybody else taken in, to be sent away at once and come back as fast.
+    let hello = FromWatcher::Hello { watcher: WatcherId(8), position: None };
+    let said = served.replica.on(replica::Event::Received { stream: StreamId(8), message: hello }, now(2500));
+    assert_eq!(said, [replica::Action::Close { stream: StreamId(8) }]);
     let credential = token(9);
     let said =
         served.replica.on(replica::Event::Asked { request: replica::RequestId(5), credential }, now(2500));

@@ -4,10 +4,10 @@ mod view;
 mod worker;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     convert::Infallible,
     sync::{
-        Arc, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -63,29 +63,50 @@ pub struct Stream {
 /// In order, each when the connection takes it.
 pub struct Messages {
     queue: mpsc::Receiver<Queued>,
-    /// Before the next of the queue.
-    everything: Option<Everything>,
+    memories: Memories,
+    /// Before the next of the queue comes the rest of the first of `memories`.
+    is_telling: bool,
 }
 
 enum Queued {
     Message(ToWatcher),
-    Everything(Everything),
+    /// The next of the stream's memories.
+    Everything,
+}
+
+/// What one watcher has still to be told of memories. They are the replica's to take away: a connection that nobody reads from
+/// would keep them for as long as it stands.
+#[derive(Clone, Default)]
+struct Memories(Arc<Mutex<VecDeque<Everything>>>);
+
+impl Memories {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Everything>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None`: they were taken away.
+    fn next_message(&self) -> Option<ToWatcher> {
+        let mut memories = self.lock();
+        let message = memories.front_mut()?.next();
+        if let None | Some(ToWatcher::CaughtUp(_)) = message {
+            memories.pop_front();
+        }
+        message
+    }
 }
 
 impl Messages {
     /// `None` after the last one.
     pub async fn recv(&mut self) -> Option<ToWatcher> {
         loop {
-            if let Some(message) = self.everything.as_mut().and_then(Iterator::next) {
-                if matches!(message, ToWatcher::CaughtUp(_)) {
-                    // Its memory is not kept for whoever reads nothing more for a while.
-                    self.everything = None;
-                }
+            if self.is_telling {
+                let message = self.memories.next_message()?;
+                self.is_telling = !matches!(message, ToWatcher::CaughtUp(_));
                 return Some(message);
             }
             match self.queue.recv().await? {
                 Queued::Message(message) => return Some(message),
-                Queued::Everything(everything) => self.everything = Some(everything),
+                Queued::Everything => self.is_telling = true,
             }
         }
     }
@@ -152,10 +173,11 @@ impl Serving {
         let id = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
         let (queue, queued) = mpsc::channel(QUEUE);
         let (close, closed) = oneshot::channel();
-        let (caller, named) = (caller.to_owned(), BTreeSet::new());
-        let open = Open { caller, watcher: None, named, queue, _closed: close };
+        let (caller, named, memories) = (caller.to_owned(), BTreeSet::new(), Memories::default());
+        let messages = Messages { queue: queued, memories: memories.clone(), is_telling: false };
+        let open = Open { caller, watcher: None, named, queue, memories, _closed: close };
         self.tell(Told::Opened { stream: id, open });
-        Stream { id, messages: Messages { queue: queued, everything: None }, closed }
+        Stream { id, messages, closed }
     }
 
     /// Resolves when that was taken in: until then nothing more of this stream is to be read, so that one that says much has no

@@ -251,7 +251,7 @@ impl<V: Clone + Send + Sync + 'static> Worker<V> {
                 self.streams.remove(&stream);
             }
             // Nobody here holds open streams that could end.
-            Action::Applied { .. } => {}
+            Action::Applied { .. } | Action::CaughtUp { .. } => {}
             Action::ClocksApart(true) => {
                 tracing::error!(
                     "this machine's clock and the service's are more than 10 minutes apart: no lease"

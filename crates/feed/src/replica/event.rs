@@ -155,7 +155,7 @@ pub enum Misconduct {
     UnknownPosition,
     /// It said Hello again on one stream, which is closed.
     SecondHello,
-    /// It acknowledged what it was never sent.
+    /// It acknowledged what it was never sent; or, once, when the log has just lost its tail, what it was sent of that.
     StrayAcknowledgement,
     /// It held confirmations up again and again, and gets no grants for a while.
     HeldBack,

@@ -209,7 +209,11 @@ impl Replica {
     /// Rule R9: a replica whose beats fail says so while its watchers still have half a lease.
     pub(super) fn leave_at(&self) -> Option<Moment> {
         let stays = self.streams.values().any(|stream| stream.is_live() && !stream.told_to_leave);
-        stays.then(|| self.beaten.map(|began| began + self.settings.lease / 2)).flatten()
+        stays.then(|| self.misses_beats_at()).flatten()
+    }
+
+    pub(super) fn misses_beats_at(&self) -> Option<Moment> {
+        self.beaten.map(|began| began + self.settings.lease / 2)
     }
 
     fn say_leave(&mut self) {

@@ -52,7 +52,7 @@ impl Stream {
 impl Replica {
     pub(super) fn received(&mut self, stream: StreamId, message: FromWatcher, now: Now) {
         match message {
-            FromWatcher::Hello { watcher, position } => self.hello(stream, watcher, position),
+            FromWatcher::Hello { watcher, position } => self.hello(stream, watcher, position, now.moment),
             FromWatcher::Renew { sequence, acked } => self.renew(stream, sequence, acked, now),
             FromWatcher::Release => {
                 self.streams.remove(&stream);
@@ -79,12 +79,13 @@ impl Replica {
     }
 
     /// Rule R4: the log is read after the Hello arrived, so that no watcher is ever ahead of what it is sent.
-    fn hello(&mut self, id: StreamId, watcher: WatcherId, position: Option<Position>) {
+    fn hello(&mut self, id: StreamId, watcher: WatcherId, position: Option<Position>, now: Moment) {
         if self.streams.contains_key(&id) {
             self.note(id, Misconduct::SecondHello);
             return self.close(id);
         }
-        if self.phase != Phase::Serving {
+        // Who would be told to leave at once is not taken in: it would be back before anybody else has taken it in.
+        if self.phase != Phase::Serving || self.misses_beats_at().is_some_and(|at| at <= now) {
             return self.close(id);
         }
         if self.settings.variant.is(Broken::HelloForgetsRecords) {

@@ -6,10 +6,7 @@ use std::{
 };
 
 use super::{machine::Instant, scenario::KEYS, world::World};
-use crate::{
-    broken::Broken,
-    change::{Entry, Position},
-};
+use crate::{broken::Broken, change::Position};
 
 #[derive(Debug, Default)]
 pub(super) struct Checks {
@@ -81,23 +78,16 @@ impl World {
     }
 
     /// Invariant 3.
-    pub(super) fn check_positions(
-        &mut self,
-        guard: usize,
-        entries: &[Entry],
-        position: Position,
-        after_reset: bool,
-    ) {
+    pub(super) fn check_positions(&mut self, guard: usize, position: Position, after_reset: bool) {
         let Some(process) = self.guards.get_mut(guard) else { return };
         let previous = process.position.replace(position);
+        let applied = std::mem::take(&mut process.applied);
         let Some(previous) = previous.filter(|_| !after_reset && self.broken != Some(Broken::BareSequence))
         else {
             return;
         };
-        let numbers = entries.iter().map(|entry| entry.position.number);
-        if !numbers.eq(previous.number + 1..=position.number) {
-            let text =
-                format!("guard {guard} went from {previous:?} to {position:?} by {} entries", entries.len());
+        if !applied.iter().copied().eq(previous.number + 1..=position.number) {
+            let text = format!("guard {guard} went from {previous:?} to {position:?} by {applied:?}");
             self.violate(text);
         }
     }

@@ -37,6 +37,8 @@ pub(super) struct GuardProcess {
     pub(super) latest_judged: Wall,
     /// The last position that was applied, for invariant 3.
     pub(super) position: Option<Position>,
+    /// The numbers of the entries that were applied since, on the present stream.
+    pub(super) applied: Vec<u64>,
     /// What a guard that reads its clock now and then takes for the present.
     pub(super) clock_read: Moment,
     wake_at: Option<Instant>,
@@ -58,6 +60,7 @@ impl GuardProcess {
             judged: (Duration::ZERO, now.wall),
             latest_judged: now.wall,
             position: None,
+            applied: Vec::new(),
             clock_read: now.moment,
             wake_at: None,
         }
@@ -127,6 +130,7 @@ impl World {
                 let id = self.id();
                 let Some(process) = self.guards.get_mut(at) else { return };
                 process.connections.insert(stream, id);
+                process.applied.clear();
                 let guard_life = process.machine.life;
                 self.connections.insert(id, Connection { guard: at, guard_life, stream, replica });
                 let refused = self.replicas.get(replica).is_some_and(|process| !process.machine.alive);
@@ -143,9 +147,12 @@ impl World {
                     process.connections.remove(&stream);
                 }
             }
-            Action::Applied { entries, position, after_reset } => {
-                self.check_positions(at, &entries, position, after_reset);
+            Action::Applied { entries } => {
+                if let Some(process) = self.guards.get_mut(at) {
+                    process.applied.extend(entries.iter().map(|entry| entry.position.number));
+                }
             }
+            Action::CaughtUp { position, after_reset } => self.check_positions(at, position, after_reset),
             Action::ClocksApart(_) => self.violate(format!("{place:?} takes clocks for apart that are not")),
         }
     }
@@ -189,6 +196,7 @@ impl World {
         process.judged = (Duration::ZERO, now.wall);
         process.latest_judged = now.wall;
         process.position = None;
+        process.applied.clear();
         process.clock_read = now.moment;
         process.wake_at = None;
         self.begin_guard(at);

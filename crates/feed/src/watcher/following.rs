@@ -26,16 +26,13 @@ impl<V: Clone> Watcher<V> {
         self.last_heard = now.moment;
         match message {
             ToWatcher::Reset => {
-                self.following = Following::Building(Vec::new());
-                if self.settings.variant.is(Broken::ResetClears) {
+                self.following = Following::Building;
+                let variant = self.settings.variant;
+                if variant.is(Broken::ResetClears) || variant.is(Broken::BehindReplicaResets) {
                     self.endings = crate::endings::Endings::default();
                 }
             }
-            ToWatcher::Live(entries) => {
-                if let Following::Building(building) = &mut self.following {
-                    building.extend(entries.iter().cloned());
-                }
-            }
+            ToWatcher::Live(entries) => self.live(entries),
             ToWatcher::CaughtUp(position) => self.caught_up_with(position, now.moment),
             ToWatcher::Changes { previous, entries, last } => {
                 self.changes(previous, entries, last, now.moment)
@@ -70,23 +67,29 @@ impl<V: Clone> Watcher<V> {
             return self.renew(now);
         }
         self.apply(&entries);
-        self.actions.push(Action::Applied { entries, position: last, after_reset: false });
+        self.actions.push(Action::Applied { entries });
+        self.actions.push(Action::CaughtUp { position: last, after_reset: false });
         self.renew(now);
     }
 
-    /// Rule W3. A union: what this guard has heard of stays ended, whatever the log holds now.
-    fn caught_up_with(&mut self, position: Position, now: Moment) {
-        let Following::Building(entries) = std::mem::replace(&mut self.following, Following::Changes) else {
-            return self.move_on(now);
-        };
-        if self.settings.variant.is(Broken::BehindReplicaResets) {
-            self.endings = crate::endings::Endings::default();
+    /// Rule W3. A union: what this guard has heard of stays ended, whatever the log holds now. Part by part, since millions at once
+    /// would keep everybody else from looking; what was heard early refuses early, and the position does not move before the end.
+    fn live(&mut self, entries: Arc<[Entry]>) {
+        if matches!(self.following, Following::Building) {
+            self.apply(&entries);
+            self.actions.push(Action::Applied { entries });
         }
-        self.apply(&entries);
+    }
+
+    fn caught_up_with(&mut self, position: Position, now: Moment) {
+        if !matches!(self.following, Following::Building) {
+            return self.move_on(now);
+        }
+        self.following = Following::Changes;
         self.fetches.drop_all();
         self.position = Some(position);
         self.caught_up = true;
-        self.actions.push(Action::Applied { entries: entries.into(), position, after_reset: true });
+        self.actions.push(Action::CaughtUp { position, after_reset: true });
         self.renew(now);
     }
 

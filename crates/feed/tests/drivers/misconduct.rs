@@ -149,6 +149,26 @@ async fn every_misconduct_is_named_in_the_log_and_counted_in_the_metrics() {
     lifecycle.end();
 }
 
+/// Its connection may stand for hours and nobody read from it.
+#[tokio::test]
+async fn what_is_remembered_is_not_kept_for_a_stream_that_was_closed() {
+    let cluster = Cluster::start(1).await;
+    let serving = &cluster.replica(0).serving;
+    serving.end(vec![cluster::ending(1)], Mode::Durable).await;
+    let mut streams = [serving.open("gateway"), serving.open("gateway")];
+    let hello = |watcher| FromWatcher::Hello { watcher: WatcherId(watcher), position: None };
+    for (watcher, stream) in (1..).zip(&streams) {
+        serving.received(stream.id, hello(watcher)).await;
+    }
+    let [stays, goes] = &mut streams;
+    assert_eq!(stays.messages.recv().await, Some(ToWatcher::Reset));
+    assert_eq!(goes.messages.recv().await, Some(ToWatcher::Reset));
+    serving.received(goes.id, hello(2)).await;
+    assert!((&mut goes.closed).await.is_err(), "it said Hello twice");
+    assert_eq!(goes.messages.recv().await, None);
+    assert!(matches!(stays.messages.recv().await, Some(ToWatcher::Live(_))));
+}
+
 #[tokio::test]
 async fn how_a_replica_stands_is_in_its_metrics() {
     let cluster = Cluster::start(1).await;

@@ -14,7 +14,7 @@ use tokio::sync::{
     oneshot, watch,
 };
 
-use super::{NotConfirmed, Noted, Parts, Queued, View};
+use super::{Memories, NotConfirmed, Noted, Parts, Queued, View};
 use crate::{
     Change, Credential, FromWatcher, LogCall, MemberId, Moment, Position, Replica, StreamId, Tail, WatcherId,
     driver::sleep_until,
@@ -43,8 +43,15 @@ pub(super) struct Open {
     pub(super) watcher: Option<WatcherId>,
     pub(super) named: BTreeSet<Misconduct>,
     pub(super) queue: mpsc::Sender<Queued>,
+    pub(super) memories: Memories,
     /// Dropped along: whoever hears the watcher stops.
     pub(super) _closed: oneshot::Sender<Infallible>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.memories.lock().clear();
+    }
 }
 
 /// Who waits for an answer of the machine's.
@@ -253,7 +260,10 @@ impl Worker {
             }
             Action::Send { stream, message } => self.send(stream, Queued::Message(message)),
             Action::SendEverything { stream, everything } => {
-                self.send(stream, Queued::Everything(everything));
+                if let Some(open) = self.streams.get(&stream) {
+                    open.memories.lock().push_back(everything);
+                }
+                self.send(stream, Queued::Everything);
             }
             Action::Close { stream } => {
                 self.streams.remove(&stream);
