@@ -5,6 +5,7 @@
 //! The floor that it is measured against is taken beside each of them: a flush of the disk, a commit, and two gRPC echoes.
 //! While a gateway stands still an ending waits for what is left of its lease, and no longer.
 
+mod background;
 mod beside;
 mod clients;
 mod suspended;
@@ -12,10 +13,7 @@ mod suspended;
 use std::{
     fmt, fs,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,6 +24,7 @@ use servers::{Postgres, Sync};
 use tokio::time::MissedTickBehavior;
 
 use self::{
+    background::Background,
     beside::{Beside, Floor},
     clients::{Application, Gateway},
     suspended::Suspended,
@@ -351,63 +350,6 @@ impl fmt::Display for Without {
 
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
-}
-
-/// Requests with a token that stays good, an open loop at each gateway.
-struct Background {
-    over: Arc<AtomicBool>,
-    left_out: Arc<AtomicU64>,
-    answered: Arc<AtomicU64>,
-    failed: Arc<AtomicU64>,
-}
-
-impl Background {
-    async fn start(application: &Application, gateways: &[Arc<Gateway>], rate: u64) -> anyhow::Result<Self> {
-        let background = Self {
-            over: Arc::default(),
-            left_out: Arc::new(AtomicU64::new(u64::MAX)),
-            answered: Arc::default(),
-            failed: Arc::default(),
-        };
-        for (number, gateway) in gateways.iter().enumerate() {
-            let token = application.token(gateway).await?;
-            let gateway = Arc::clone(gateway);
-            let Self { over, left_out, answered, failed } = &background;
-            let (over, left_out) = (Arc::clone(over), Arc::clone(left_out));
-            let (answered, failed) = (Arc::clone(answered), Arc::clone(failed));
-            tokio::spawn(async move {
-                let mut beat =
-                    tokio::time::interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(1).max(1));
-                while !over.load(Ordering::Relaxed) {
-                    beat.tick().await;
-                    if left_out.load(Ordering::Relaxed) == number as u64 {
-                        continue;
-                    }
-                    let (gateway, token) = (Arc::clone(&gateway), token.clone());
-                    let (answered, failed) = (Arc::clone(&answered), Arc::clone(&failed));
-                    tokio::spawn(async move {
-                        let count = if gateway.call(&token).await.is_ok_and(|status| status == 200) {
-                            answered
-                        } else {
-                            failed
-                        };
-                        count.fetch_add(1, Ordering::Relaxed);
-                    });
-                }
-            });
-        }
-        Ok(background)
-    }
-
-    /// Nobody waits for a gateway that stands still.
-    fn leave_out(&self, gateway: usize) {
-        self.left_out.store(gateway as u64, Ordering::Relaxed);
-    }
-
-    fn stop(self) -> (u64, u64) {
-        self.over.store(true, Ordering::Relaxed);
-        (self.answered.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
-    }
 }
 
 #[cfg(test)]
