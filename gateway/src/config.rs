@@ -256,11 +256,11 @@ impl Validate for Config {
         if limits.connections == 0 {
             problems.push("limits.connections: must be at least 1".to_owned());
         }
-        problems.extend(prefixed("peers.auth", self.peers.auth.problems()));
-        problems.extend(prefixed("peers.session", self.peers.session.problems()));
-        problems.extend(prefixed("peers.policy", self.peers.policy.problems()));
-        problems.extend(prefixed("feeds.auth", self.feeds.auth.problems()));
-        problems.extend(prefixed("feeds.policy", self.feeds.policy.problems()));
+        problems.extend(prefixed("peers.auth", self.peers.auth.problems(self.tls.mode)));
+        problems.extend(prefixed("peers.session", self.peers.session.problems(self.tls.mode)));
+        problems.extend(prefixed("peers.policy", self.peers.policy.problems(self.tls.mode)));
+        problems.extend(prefixed("feeds.auth", self.feeds.auth.problems(self.tls.mode)));
+        problems.extend(prefixed("feeds.policy", self.feeds.policy.problems(self.tls.mode)));
         problems.extend(prefixed("tls", self.tls.problems()));
         problems.extend(prefixed("operations", self.operations.problems()));
         problems.extend(prefixed("log", self.log.problems()));

@@ -157,7 +157,7 @@ impl Validate for Config {
             prefixed("operations", operations.problems()),
             prefixed("log", log.problems()),
             prefixed("shutdown", shutdown.problems()),
-            prefixed("peers.auth", peers.auth.problems()),
+            prefixed("peers.auth", peers.auth.problems(tls.mode)),
             prefixed("proof", proof.problems()),
             prefixed("sessions", sessions.problems()),
             prefixed("store", problems_of_store(store)),

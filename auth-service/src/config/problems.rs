@@ -51,7 +51,7 @@ impl Validate for Config {
         problems.extend(prefixed("feed", feed.problems()));
         problems.extend(prefixed("log", log.problems()));
         problems.extend(prefixed("shutdown", shutdown.problems()));
-        problems.extend(prefixed("peers.policy", peers.policy.problems()));
+        problems.extend(prefixed("peers.policy", peers.policy.problems(tls.mode)));
         problems.extend(prefixed("store", store.problems(&[])));
         problems.extend(prefixed("first_party", first_party.problems()));
         problems.extend(audience_problems(self));

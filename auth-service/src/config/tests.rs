@@ -8,8 +8,9 @@ fn load(env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         .map_err(|error| error.problems.into_iter().map(|problem| problem.key).collect())
 }
 
-const GIVEN: [(&str, &str); 4] = [
+const GIVEN: [(&str, &str); 5] = [
     ("LATCHKEY__TLS__MODE", "external"),
+    ("LATCHKEY__PEERS__POLICY__ENDPOINTS", "http://127.0.0.1:7003"),
     ("LATCHKEY__ISSUER", "http://127.0.0.1:8080"),
     ("LATCHKEY__FIRST_PARTY__ENCRYPT_TO", "gateway.jwk.json"),
     ("LATCHKEY__SIGNING__MASTER_KEY", "master.key"),
@@ -100,7 +101,7 @@ fn audiences_are_tables_of_free_names() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(
         file.path(),
-        "issuer = \"http://127.0.0.1:8080\"\ntls.mode = \"external\"\nsigning.master_key = \"m\"\nfirst_party.encrypt_to = \"g\"\n\
+        "issuer = \"http://127.0.0.1:8080\"\ntls.mode = \"external\"\npeers.policy.endpoints = \"http://127.0.0.1:7003\"\nsigning.master_key = \"m\"\nfirst_party.encrypt_to = \"g\"\n\
          [audience.\"https://reports.example.com\"]\nencrypt_to = \"r\"\n",
     )
     .unwrap();

@@ -37,6 +37,17 @@ pub fn say(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// The calling thread runs where the others leave it a core: in the long run with a tenth of the weight of one of theirs.
+pub fn give_way() {
+    // On Linux a priority is a thread's. Lowering one's own is always allowed, raising it is not: whoever started us may have
+    // asked for less.
+    let lowered = rustix::process::getpriority_process(None)
+        .and_then(|present| rustix::process::setpriority_process(None, present.max(10)));
+    if let Err(error) = lowered {
+        tracing::warn!(%error, "a thread's priority could not be lowered");
+    }
+}
+
 /// What every process does first, also one that is not a service. Doing it again changes nothing.
 pub fn prepare() {
     // An error means that a provider is installed: nothing else in the workspace does that.

@@ -30,8 +30,15 @@ pub fn init(log: &Log, service: &'static str) {
         Ok(Some(traces)) => tracing::subscriber::set_global_default(subscriber.with(traces.layer())),
         Ok(None) | Err(_) => tracing::subscriber::set_global_default(subscriber),
     };
-    if let Err(reason) = &traces {
-        tracing::error!(reason, "there are no traces although the environment asks for them");
+    match &traces {
+        Ok(None) => {}
+        Ok(Some(_)) => traces::ignored().into_iter().for_each(|variable| {
+            tracing::warn!(
+                variable,
+                "what it asks for is not there: metrics are at /metrics, and logs are lines"
+            );
+        }),
+        Err(reason) => tracing::error!(reason, "there are no traces although the environment asks for them"),
     }
 }
 

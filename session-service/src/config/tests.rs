@@ -1,9 +1,13 @@
 use super::*;
 
 fn loaded(env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
-    let given = [("LATCHKEY__TLS__MODE", "external"), ("LATCHKEY__ISSUER", "http://127.0.0.1:8080")];
-    let env =
-        given.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let given = [
+        ("LATCHKEY__TLS__MODE", "external"),
+        ("LATCHKEY__PEERS__AUTH__ENDPOINTS", "http://127.0.0.1:7001"),
+        ("LATCHKEY__ISSUER", "http://127.0.0.1:8080"),
+    ];
+    let given = given.iter().filter(|(name, _)| env.iter().all(|(own, _)| own != name));
+    let env = given.chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     config::load(DEFAULTS, None, env)
         .map_err(|error: ConfigError| error.problems.into_iter().map(|problem| problem.key).collect())
 }

@@ -267,14 +267,16 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
-impl Validate for Peer {
-    fn problems(&self) -> Vec<String> {
+impl Peer {
+    /// Everything that is wrong where connections are secured as `mode` says.
+    pub fn problems(&self, mode: TlsMode) -> Vec<String> {
         let mut problems = Vec::new();
         if self.endpoints.is_empty() {
             problems.push("endpoints: must name at least one, such as https://127.0.0.1:7001".to_owned());
         }
         for endpoint in &self.endpoints {
-            if let Err(reason) = crate::grpc::client::parse_target(endpoint) {
+            let target = crate::grpc::client::parse_target(endpoint);
+            if let Err(reason) = target.and_then(|target| target.judge(mode == TlsMode::Mutual)) {
                 problems.push(format!("endpoints: {endpoint:?} {reason}"));
             }
         }

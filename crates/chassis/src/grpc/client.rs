@@ -6,8 +6,9 @@
 //! everything. Who is not there is connected to in the background, and with nobody there calls fail with
 //! UNAVAILABLE at once.
 //!
-//! A call is made a second time, on another connection, if the first attempt was certainly not processed, or if it is
-//! a read and the connection broke. Never after a deadline, and never because of what the other side answered.
+//! A call is made a second time, on another connection, if the first attempt was certainly not processed. One that may be
+//! made twice, a read, also if the connection broke, or if the replica says that it is unavailable and another has not
+//! lately said so. Never after a deadline, and never because of another answer.
 
 mod apart;
 mod bounded;
@@ -16,6 +17,7 @@ mod endpoint;
 mod link;
 mod load;
 mod outgoing;
+mod repeatable;
 mod replica;
 mod resolve;
 mod roster;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
 use rustls::pki_types::ServerName;
@@ -55,10 +58,6 @@ use crate::lifecycle::Lifecycle;
 use crate::status;
 use crate::telemetry::traces;
 use crate::tls::Identity;
-
-/// Services whose calls may be made twice: the contract keeps reads and writes in separate services, and these are
-/// the names of those that read.
-const READS: [&str; 2] = ["ReadService", "CheckService"];
 
 /// A cloneable way to one service, over however many replicas. Give it to a generated client. Its connections live
 /// on the runtime that it was made in.
@@ -217,37 +216,48 @@ impl Inner {
         avoided: Option<&Mutex<Weak<Link>>>,
     ) -> Result<Response<Body>, Status> {
         let (mut parts, body) = request.into_parts();
-        let is_read = reads(parts.uri.path());
+        let is_repeatable = repeatable::is_repeatable(parts.uri.path());
         parts.uri = self.origin.at(parts.uri.path_and_query()).ok_or_else(|| out_of_reach(&self.name))?;
         let mut request = Request::from_parts(parts, Outgoing::gather(body).await?);
-        let mut failed = None;
+        let (mut failed, mut healthier, mut said) = (None, None, None);
         loop {
-            let link = match avoided {
-                Some(avoided) if failed.is_none() => self.choose_another(avoided).await,
-                _ => self.roster.choose(failed.as_ref()).await,
+            let link = match (healthier.take(), avoided) {
+                (Some(healthier), _) => Some(healthier),
+                (None, Some(avoided)) if failed.is_none() => self.choose_another(avoided).await,
+                (None, _) => self.roster.choose(failed.as_ref()).await,
             };
             let Some(link) = link else { return Err(out_of_reach(&self.name)) };
             if let Some(avoided) = avoided {
                 *avoided.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&link);
             }
             let copy = if failed.is_none() { outgoing::copy(&request) } else { None };
-            let mut failure = match link.call(request).await {
+            let mut again = match link.call(request).await {
                 Ok(answer) => {
-                    return Ok(answer.map(|body| Body::new(Bounded::new(body, deadline, self.name.clone()))));
+                    let copy = copy.filter(|_| is_repeatable && link::is_unavailable(&answer));
+                    healthier = copy.as_ref().and_then(|_| self.roster.take_healthier(&link));
+                    let Some(copy) = copy.filter(|_| healthier.is_some()) else {
+                        return Ok(answer.map(|body| self.bounded(body, deadline)));
+                    };
+                    said = Some(answer);
+                    copy
                 }
-                Err(failure) => failure,
-            };
-            let unsent = failure.take_message();
-            let error = failure.into_error();
-            let refused = link::reset(&error);
-            if !refused.is_some_and(|reset| reset.of_stream) {
-                link.retire();
-            }
-            let repeatable = is_read || refused.is_some_and(|reset| reset.unprocessed);
-            let safe = unsent.or(copy.filter(|_| repeatable));
-            let Some(mut again) = safe.filter(|_| failed.is_none()) else {
-                tracing::debug!(peer = &*self.name, error = %status::chain(&error), "a call could not be made");
-                return Err(out_of_reach(&self.name));
+                Err(mut failure) => {
+                    let unsent = failure.take_message();
+                    let error = failure.into_error();
+                    let refused = link::reset(&error);
+                    if !refused.is_some_and(|reset| reset.of_stream) {
+                        link.retire();
+                    }
+                    let is_safe = is_repeatable || refused.is_some_and(|reset| reset.unprocessed);
+                    let safe = unsent.or(copy.filter(|_| is_safe));
+                    let Some(safe) = safe.filter(|_| failed.is_none()) else {
+                        tracing::debug!(peer = &*self.name, error = %status::chain(&error), "a call could not be made");
+                        // What the first one said says more.
+                        let said = said.map(|answer| answer.map(|body| self.bounded(body, deadline)));
+                        return said.ok_or_else(|| out_of_reach(&self.name));
+                    };
+                    safe
+                }
             };
             self.retries.add(1, &[KeyValue::new("peer", self.name.to_string())]);
             let left = format_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -257,9 +267,11 @@ impl Inner {
             (request, failed) = (again, Some(link));
         }
     }
-}
 
-impl Inner {
+    fn bounded(&self, body: Incoming, deadline: Instant) -> Body {
+        Body::new(Bounded::new(body, deadline, self.name.clone()))
+    }
+
     async fn choose_another(&self, avoided: &Mutex<Weak<Link>>) -> Option<Arc<Link>> {
         let last = avoided.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         match self.roster.take_now(last.as_ref()) {
@@ -267,12 +279,6 @@ impl Inner {
             None => self.roster.choose(None).await,
         }
     }
-}
-
-/// Whether a method may be called twice.
-fn reads(path: &str) -> bool {
-    let service = path.rsplit_once('/').map_or("", |(service, _)| service);
-    READS.iter().any(|suffix| service.ends_with(suffix))
 }
 
 fn out_of_reach(name: &str) -> Status {

@@ -118,7 +118,7 @@ impl Traces {
 
 /// Begins what the environment asks for. `Err`: why there are no traces although it asks for them.
 pub(super) fn from_environment(service: &str) -> Result<Option<Traces>, String> {
-    let Some(settings) = settings::asked(|name| std::env::var_os(name)?.into_string().ok())? else {
+    let Some(settings) = settings::asked(variable)? else {
         return Ok(None);
     };
     if let Some(begun) = BEGUN.get() {
@@ -126,6 +126,15 @@ pub(super) fn from_environment(service: &str) -> Result<Option<Traces>, String> 
     }
     let traces = Traces::begin(&settings, service).map_err(|error| crate::status::chain(&error))?;
     Ok(Some(BEGUN.get_or_init(|| traces).clone()))
+}
+
+/// What the environment asks for that is neither traces nor there.
+pub(super) fn ignored() -> Vec<&'static str> {
+    settings::ignored(variable)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
 }
 
 /// Hands over the last spans before the process ends. Blocks, for a moment at most.

@@ -23,3 +23,4 @@ mod server;
 #[cfg(feature = "sql")]
 mod sqlite;
 mod traces;
+mod unavailable;

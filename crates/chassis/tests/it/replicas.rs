@@ -18,9 +18,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::authority::Authority;
-use crate::echo::{
-    READ, Running, SAY, call, life, own_address, read, say, send, start, start_in, start_with,
-};
+use crate::echo::{READ, Running, SAY, call, life, own_address, say, send, start, start_in, start_with};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -293,13 +291,17 @@ async fn a_read_is_repeated_once_elsewhere_and_a_write_never() {
     };
     tokio::time::timeout(LONG, both).await.expect("both are called");
 
-    let before = calls();
-    assert_eq!(say(&channel).await.unwrap_err().code(), Code::Unavailable);
-    assert_eq!(calls() - before, 1, "a write");
-    let (before, firsts) = (calls(), first.load(Ordering::Relaxed));
-    assert_eq!(read(&channel).await.unwrap_err().code(), Code::Unavailable);
-    assert_eq!(calls() - before, 2, "a read");
-    assert_eq!(first.load(Ordering::Relaxed) - firsts, 1, "each of the two once");
+    for write in [SAY, "/latchkey.session.v1.SessionService/RotateSession"] {
+        let before = calls();
+        let status = send(channel.clone(), write, call().request(String::new())).await.unwrap_err();
+        assert_eq!((status.code(), calls() - before), (Code::Unavailable, 1), "{write}");
+    }
+    for read in [READ, "/latchkey.session.v1.SessionService/ResolveSession"] {
+        let (before, firsts) = (calls(), first.load(Ordering::Relaxed));
+        let status = send(channel.clone(), read, call().request(String::new())).await.unwrap_err();
+        assert_eq!((status.code(), calls() - before), (Code::Unavailable, 2), "{read}");
+        assert_eq!(first.load(Ordering::Relaxed) - firsts, 1, "{read}: each of the two once");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -88,10 +88,10 @@ impl Config {
         if patience.is_zero() {
             problems.push("patience: must be longer than 0s".to_owned());
         }
-        problems.extend(prefixed("auth", auth.problems()));
-        problems.extend(prefixed("feed", feed.problems()));
+        problems.extend(prefixed("auth", auth.problems(tls.mode)));
+        problems.extend(prefixed("feed", feed.problems(tls.mode)));
         if let Some(policy) = policy {
-            problems.extend(prefixed("policy", policy.problems()));
+            problems.extend(prefixed("policy", policy.problems(tls.mode)));
         }
         problems.extend(prefixed("tls", tls.problems()));
         if problems.is_empty() { Ok(()) } else { Err(ConfigInvalid(problems)) }

@@ -1,5 +1,7 @@
 //! Two of everything on one database: what one replica does the others know, and what the database's absence does.
 
+mod sessions;
+
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::json;
 use servers::{Postgres, Sync};

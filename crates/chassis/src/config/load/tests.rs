@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 
 use super::*;
-use crate::config::{Server, prefixed};
+use crate::config::{Peer, Server, TlsMode, prefixed};
 
 const DEFAULTS: &str = r#"
 trusted = []
@@ -174,13 +174,27 @@ fn what_is_printed_loads_again_and_shows_no_password() {
 
 #[test]
 fn endpoints_are_one_or_many_and_each_is_judged() {
-    let peer = |text: &str| toml::from_str::<crate::config::Peer>(text);
+    let peer = |text: &str| toml::from_str::<Peer>(text);
     let one = peer("endpoints = \"dns:auth.internal:7001\"").unwrap();
     assert_eq!(one.endpoints, ["dns:auth.internal:7001"]);
-    assert!(one.problems().is_empty());
+    assert!(one.problems(TlsMode::Mutual).is_empty());
     let many = peer("endpoints = [\"https://a:1\", \"dns:auth\", \"b\"]").unwrap();
-    assert_eq!(many.problems().len(), 2, "{:?}", many.problems());
-    assert_eq!(peer("endpoints = []").unwrap().problems().len(), 1);
+    let problems = many.problems(TlsMode::Mutual);
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert_eq!(peer("endpoints = []").unwrap().problems(TlsMode::Mutual).len(), 1);
     let error = peer("endpoints = 3").unwrap_err().to_string();
     assert!(error.contains("a text or a list of texts"), "{error}");
+}
+
+#[test]
+fn endpoints_that_tls_mode_forbids_are_told_by_the_check_and_not_by_the_start() {
+    let peer: Peer = toml::from_str("endpoints = [\"https://a:1\", \"http://b:1\", \"dns:c:1\"]").unwrap();
+    assert_eq!(
+        peer.problems(TlsMode::Mutual),
+        ["endpoints: \"http://b:1\" must begin with https://, because tls.mode is \"mutual\""]
+    );
+    assert_eq!(
+        peer.problems(TlsMode::External),
+        ["endpoints: \"https://a:1\" must begin with http://, because tls.mode is \"external\""]
+    );
 }

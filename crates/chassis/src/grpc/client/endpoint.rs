@@ -75,7 +75,7 @@ fn parse_name(text: &str) -> Result<Target, &'static str> {
 impl Target {
     /// What is written must be what is done: `https` is never plain, and `http` never looks secured. A name that is
     /// looked up says neither.
-    pub(super) fn judge(&self, mutual: bool) -> Result<(), &'static str> {
+    pub(crate) fn judge(&self, mutual: bool) -> Result<(), &'static str> {
         match self {
             Target::One { secure: false, .. } if mutual => {
                 Err("must begin with https://, because tls.mode is \"mutual\"")

@@ -12,18 +12,21 @@ use hyper::client::conn::http2::SendRequest;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::load::Load;
+use super::load::{Ended, Load};
 use super::outgoing::Outgoing;
 use crate::grpc::INCARNATION;
+use crate::status;
 
 /// So many calls in a row without an answer make a replica suspect.
 const SUSPICIOUS: u32 = 2;
+/// A reason under UNAVAILABLE that says nothing against the replica: it has done what it was asked to, and others do not know yet.
+const NOT_CONFIRMED: &str = "NOT_CONFIRMED";
 
 /// What the server sees as the address of every request.
 #[derive(Clone)]
@@ -87,6 +90,11 @@ impl Link {
         self.load.cost(now)
     }
 
+    /// Whether it lately answered more often than not that it is unavailable.
+    pub(super) fn is_unavailable(&self, now: Instant) -> bool {
+        self.load.is_unavailable(now)
+    }
+
     /// Whether it takes calls, as far as is known.
     pub(super) fn is_open(&self) -> bool {
         !self.retired.load(Ordering::Relaxed) && !self.sender.is_closed()
@@ -116,7 +124,9 @@ impl Link {
     ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
         let mut flight = Flight::begin(self);
         let answer = self.sender.clone().try_send_request(request).await;
-        flight.answered = answer.is_ok();
+        if let Ok(answer) = &answer {
+            flight.ended = if is_unavailable(answer) { Ended::Unavailable } else { Ended::Answered };
+        }
         answer
     }
 
@@ -173,22 +183,35 @@ impl Link {
 struct Flight<'a> {
     link: &'a Link,
     began: Instant,
-    answered: bool,
+    ended: Ended,
 }
 
 impl<'a> Flight<'a> {
     fn begin(link: &'a Link) -> Flight<'a> {
         link.load.begin();
-        Flight { link, began: Instant::now(), answered: false }
+        Flight { link, began: Instant::now(), ended: Ended::Unanswered }
     }
 }
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         let now = Instant::now();
-        self.link.load.end(now.saturating_duration_since(self.began), now);
-        if self.answered { self.link.answered() } else { self.link.unanswered() }
+        self.link.load.end(now.saturating_duration_since(self.began), self.ended, now);
+        match self.ended {
+            // Also if it says that it is unavailable: who says so is there.
+            Ended::Answered | Ended::Unavailable => self.link.answered(),
+            Ended::Unanswered => self.link.unanswered(),
+        }
     }
+}
+
+/// Whether a replica says that it cannot do what it is there for. Looks at the head: there the status is of every call that
+/// fails before anything of an answer is sent.
+pub(super) fn is_unavailable(answer: &Response<Incoming>) -> bool {
+    let code = answer.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
+    code == Some(Code::Unavailable)
+        && Status::from_header_map(answer.headers()).and_then(|status| status::reason(&status)).as_deref()
+            != Some(NOT_CONFIRMED)
 }
 
 /// What HTTP/2 says about a call that failed.

@@ -140,6 +140,14 @@ impl Roster {
         self.view.load().choose(&self.turn, except)
     }
 
+    /// The cheapest of those who are ready, other than `link`, and do not mostly answer that they are unavailable.
+    pub(super) fn take_healthier(&self, link: &Arc<Link>) -> Option<Arc<Link>> {
+        let now = Instant::now();
+        let healthier =
+            |other: &&Arc<Link>| other.is_open() && !Arc::ptr_eq(other, link) && !other.is_unavailable(now);
+        cheapest(&self.view.load().serving, healthier, |link| link.cost(now)).cloned()
+    }
+
     /// Tells of calls that found nobody from here on.
     pub(super) fn wanted(&self) -> watch::Receiver<u64> {
         self.wanted.subscribe()
@@ -261,7 +269,14 @@ impl View {
         let usable =
             |link: &&Arc<Link>| link.is_open() && except.is_none_or(|except| !Arc::ptr_eq(link, except));
         let now = Instant::now();
-        let link = power_of_two(&self.serving, turn, usable, |link| link.cost(now))
+        let cost = |link: &Arc<Link>| link.cost(now);
+        let available = |link: &&Arc<Link>| usable(link) && !link.is_unavailable(now);
+        let two = power_of_two(&self.serving, turn, usable, cost);
+        let link = two
+            .filter(|link| !link.is_unavailable(now))
+            // Two at random may both be cut off, or gone, where a third is not.
+            .or_else(|| cheapest(&self.serving, available, cost))
+            .or(two)
             .or_else(|| self.serving.iter().find(usable))
             .or_else(|| self.leaving.iter().find(usable))
             .or_else(|| self.silent.iter().find(usable));
@@ -288,6 +303,10 @@ fn power_of_two<'a, T>(
         (Some(first), Some(second)) => Some(if cost(second) < cost(first) { second } else { first }),
         (first, second) => first.or(second),
     }
+}
+
+fn cheapest<'a, T>(all: &'a [T], usable: impl Fn(&&'a T) -> bool, cost: impl Fn(&T) -> f64) -> Option<&'a T> {
+    all.iter().filter(usable).min_by(|one, other| cost(one).total_cmp(&cost(other)))
 }
 
 /// SplitMix64: successive numbers to what looks random, without state of its own and nothing to wait for.

@@ -3,6 +3,8 @@
 //!
 //! Those that it does read are judged here: what it does not understand it replaces by a default and tells nobody.
 
+mod absent;
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -62,19 +64,6 @@ impl Settings {
     }
 }
 
-/// Of the specification, and honoured by nobody here: neither by this module nor by the SDK.
-const NOT_THERE: [&str; 10] = [
-    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
-    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
-    "OTEL_CONFIG_FILE",
-    "OTEL_ATTRIBUTE_COUNT_LIMIT",
-    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-];
 /// Numbers that the SDK reads.
 const NUMBERS: [&str; 4] = [
     "OTEL_BSP_SCHEDULE_DELAY",
@@ -82,6 +71,11 @@ const NUMBERS: [&str; 4] = [
     "OTEL_SPAN_EVENT_COUNT_LIMIT",
     "OTEL_SPAN_LINK_COUNT_LIMIT",
 ];
+
+/// What the environment asks of metrics and logs that there is not, by name.
+pub(super) fn ignored(variable: impl Fn(&str) -> Option<String>) -> Vec<&'static str> {
+    absent::ignored(|name| variable(name).filter(|value| !value.trim().is_empty()))
+}
 
 /// What the variables ask for: `None` is no traces. `Err` is what they ask for that there is not.
 pub(super) fn asked(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Settings>, String> {
@@ -102,8 +96,8 @@ pub(super) fn asked(variable: impl Fn(&str) -> Option<String>) -> Result<Option<
     let Some(endpoint) = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(base) else {
         return Ok(None);
     };
-    if let Some(name) = NOT_THERE.into_iter().find(|name| variable(name).is_some()) {
-        return Err(format!("{name} is not there"));
+    if let Some(absent) = absent::asked(variable) {
+        return Err(absent);
     }
     // What is said for traces alone comes first.
     let of_exporter = |what: &str| {
@@ -252,7 +246,6 @@ mod tests {
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
         ]
         .into_iter()
-        .chain(NOT_THERE.map(|name| (name, "x")))
         .chain(NUMBERS.map(|name| (name, "5s")))
         {
             assert!(with(&[COLLECTOR, (name, value)]).unwrap_err().starts_with(name), "{name}={value}");
@@ -266,8 +259,54 @@ mod tests {
         assert!(!secret.unwrap_err().contains("secret"));
     }
 
+    /// By the specification's tables of variables.
     #[test]
-    fn what_the_sdk_reads_itself_is_left_to_it() {
+    fn what_the_specification_has_of_traces_and_nobody_honours_is_refused_by_name() {
+        for name in [
+            "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+            "OTEL_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+            "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+            "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+            "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+            "OTEL_CONFIG_FILE",
+            "OTEL_EXPERIMENTAL_CONFIG_FILE",
+        ] {
+            assert_eq!(with(&[COLLECTOR, (name, "1")]), Err(format!("{name} is not there")));
+            assert_eq!(with(&[COLLECTOR, (name, "")]), with(&[COLLECTOR]), "{name} is as good as not set");
+        }
+    }
+
+    #[test]
+    fn what_is_about_metrics_and_logs_is_named_and_no_reason_to_be_without_traces() {
+        for (name, value) in [
+            ("OTEL_LOG_LEVEL", "info"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "1000"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://collector:4318/v1/metrics"),
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://collector:4318/v1/logs"),
+            ("OTEL_METRICS_EXPORTER", "otlp"),
+            ("OTEL_METRICS_EXPORTER", "prometheus, console"),
+            ("OTEL_LOGS_EXPORTER", "otlp"),
+        ] {
+            assert_eq!(with(&[COLLECTOR, (name, value)]), with(&[COLLECTOR]), "{name}={value}");
+            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
+            assert_eq!(ignored(variable), [name], "{value}");
+        }
+        let nothing = |name: &str| match name {
+            "OTEL_METRICS_EXPORTER" => Some("prometheus".to_owned()),
+            "OTEL_LOGS_EXPORTER" => Some("none".to_owned()),
+            _ => None,
+        };
+        assert_eq!(ignored(nothing), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_left_to_the_sdk_or_happens_anyway_changes_nothing() {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc, x-tenant=a=b,"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
@@ -277,6 +316,10 @@ mod tests {
             ("OTEL_TRACES_SAMPLER_ARG", "of no sampler"),
             ("OTEL_BSP_SCHEDULE_DELAY", "100"),
             ("OTEL_SPAN_LINK_COUNT_LIMIT", "7"),
+            ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_METRICS_EXPORTER", "prometheus"),
+            ("OTEL_LOGS_EXPORTER", "none"),
         ] {
             assert_eq!(with(&[COLLECTOR, (name, value)]), with(&[COLLECTOR]), "{name}={value}");
         }
