@@ -1,8 +1,10 @@
 //! Hashing passwords: dear on purpose, and therefore rationed.
 //!
 //! One run takes 19 MiB and a core for milliseconds. The runs have OS threads of their own, one fewer than there are
-//! cores, and a short queue: who finds it full is told to come back before anything else is done for him, and
-//! everything that needs no hashing goes on.
+//! cores and of a low priority, and a short queue: who finds it full is told to come back before anything else is done for
+//! him, and everything that needs no hashing goes on.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,9 +20,9 @@ pub mod pool;
 /// Why nothing was hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashingError {
-    /// The queue is full. Another try in a second may find room.
+    /// The queue is full, and may have room after that time.
     #[error("too many passwords are being checked")]
-    Busy,
+    Busy { retry_after: Duration },
     #[error("passwords cannot be hashed")]
     Failed,
 }

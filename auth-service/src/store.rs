@@ -131,12 +131,17 @@ pub enum FamilyEnd {
     Theft,
 }
 
-/// Rows that a sweep removed or wiped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    pub families: u64,
-    pub successors: u64,
-    pub throttles: u64,
+/// What time has made useless. Each kind is swept by itself, so that what keeps one from being swept keeps none of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Useless {
+    /// What is sealed in tokens that were spent by then. It is wiped.
+    Successors,
+    /// Families that were past their absolute age by then, or had ended a day before, with their tokens.
+    Families,
+    /// Tokens that were past their idle time by then, and each family with its last.
+    Tokens,
+    /// Counters of failed logins that were to be forgotten by then.
+    Throttles,
 }
 
 #[async_trait]
@@ -236,8 +241,14 @@ pub trait Store: Send + Sync + 'static {
         policy: &ThrottlePolicy,
         now: OffsetDateTime,
     ) -> Result<Attempt, StoreError>;
-    /// Takes one attempt back that was never made.
-    async fn return_attempt(&self, key: &ThrottleKey, policy: &ThrottlePolicy) -> Result<(), StoreError>;
+    /// Takes one attempt back that was never made, and with it the delay that it brought about, unless that has passed and
+    /// another was made since. `reserved_at` is the `now` that it was reserved with.
+    async fn return_attempt(
+        &self,
+        key: &ThrottleKey,
+        policy: &ThrottlePolicy,
+        reserved_at: OffsetDateTime,
+    ) -> Result<(), StoreError>;
     /// Forgets the failures: the password was right.
     async fn forget_attempts(&self, key: &ThrottleKey) -> Result<(), StoreError>;
 
@@ -261,13 +272,9 @@ pub trait Store: Send + Sync + 'static {
 
     // Upkeep
 
-    /// Removes what has expired and wipes successors spent before `window_closed`, at most `limit` rows of each kind.
-    async fn sweep(
-        &self,
-        now: OffsetDateTime,
-        window_closed: OffsetDateTime,
-        limit: u32,
-    ) -> Result<Swept, StoreError>;
+    /// Removes, or wipes, what was useless `by` then: no statement more than `limit` rows. Answers how many rows; 0: none is left,
+    /// or others are at them.
+    async fn sweep(&self, what: Useless, by: OffsetDateTime, limit: u32) -> Result<u64, StoreError>;
 }
 
 impl FamilyEnd {

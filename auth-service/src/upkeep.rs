@@ -30,7 +30,7 @@ impl Upkeep {
                     tracing::warn!(error = %chain(&error), "the signing keys could not be advanced");
                 },
                 _ = sweeps.tick() => match sweep::sweep(&auth, auth.past(), self.batch).await {
-                    Ok(swept) => tracing::debug!(?swept, "sweep"),
+                    Ok(rows) => tracing::debug!(rows, "sweep"),
                     Err(error) => tracing::warn!(error = %chain(&error), "the sweep failed; it is tried again"),
                 },
             }

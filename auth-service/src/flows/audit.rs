@@ -111,7 +111,7 @@ impl Drop for Line {
 impl Ends for Failure {
     fn ending(&self) -> Ending {
         match self {
-            Self::Hashing(HashingError::Busy) => Ending::Refused("HASHING_BUSY"),
+            Self::Hashing(HashingError::Busy { .. }) => Ending::Refused("HASHING_BUSY"),
             Self::Store(_) => Ending::Failed("STORE_UNAVAILABLE"),
             Self::Policy(_) => Ending::Failed("POLICY_UNAVAILABLE"),
             Self::Keys(_) => Ending::Failed("KEYS_UNAVAILABLE"),

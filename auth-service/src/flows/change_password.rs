@@ -19,13 +19,18 @@ pub struct ChangePassword<'a> {
     pub address: &'a str,
 }
 
-/// Why it was not changed.
+/// Why it was not changed, or not all was done that was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangePasswordRefused {
     #[error(transparent)]
     Password(#[from] PasswordRefused),
     #[error(transparent)]
     Login(#[from] LoginRefused),
+    /// It was. What failed is the login with it; nothing did where somebody else has changed the user again meanwhile.
+    #[error(
+        "the password is changed, and the login with it was not made: repeat it with the new one as the present one"
+    )]
+    NotLoggedIn(#[source] Option<Failure>),
 }
 
 impl From<Failure> for ChangePasswordRefused {
@@ -39,6 +44,7 @@ impl Ends for ChangePasswordRefused {
         match self {
             Self::Password(_) => Ending::Refused("PASSWORD_REFUSED"),
             Self::Login(refused) => refused.ending(),
+            Self::NotLoggedIn(_) => Ending::Success,
         }
     }
 }
@@ -54,7 +60,7 @@ pub async fn change_password(
     let outcome = change(auth, origin, &request, &mut line).await;
     line.end(&outcome);
     // Audited first: changed it is, whatever comes of this.
-    if outcome.is_ok() {
+    if matches!(outcome, Ok(_) | Err(ChangePasswordRefused::NotLoggedIn(_))) {
         auth.hold_everywhere().await?;
     }
     outcome
@@ -81,6 +87,7 @@ async fn change(
     }
     let hash = auth.hashing.hash(&place, &new, auth.random()).await.map_err(Failure::from)?;
     drop(place);
+    let prepared = auth.prepare_grant(origin, &user.id, request.mode).await?;
     let changed = auth
         .store
         .set_password(&user.id, Some(user.epoch), &hash, false, auth.ending())
@@ -88,8 +95,10 @@ async fn change(
         .map_err(Failure::from)?;
     // Changed, disabled or deleted by somebody else since it was verified: what was verified is void.
     let user = changed.ok_or(LoginRefused::InvalidCredentials)?;
-    let granted =
-        auth.grant(origin, &user, request.mode, now).await?.ok_or(LoginRefused::InvalidCredentials)?;
+    let granted = match auth.grant(prepared, &user, now).await {
+        Ok(granted) => granted.ok_or(ChangePasswordRefused::NotLoggedIn(None))?,
+        Err(failure) => return Err(ChangePasswordRefused::NotLoggedIn(Some(failure))),
+    };
     if let Granted::Tokens { family, .. } = &granted {
         line.detail(format!("family={family}"));
     }

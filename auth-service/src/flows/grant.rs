@@ -1,14 +1,16 @@
 //! What a believed login is turned into: tokens of a new family, or a proof from which session-service makes a session.
 
+use std::sync::Arc;
+
 use time::OffsetDateTime;
-use token::Epochs;
+use token::{Epochs, TYP_PROOF};
 use zeroize::Zeroizing;
 
-use super::{Auth, Failure, Origin, issue::TokenSet};
+use super::{Auth, Failure, Origin, issue::TokenSet, keys::Ring};
 use crate::{
     domain::{
-        claims::{self, AMR_PASSWORD},
-        id::{ClientId, FamilyId},
+        claims::{self, AMR_PASSWORD, SubjectRoles},
+        id::{ClientId, FamilyId, UserId},
         refresh::Family,
         scope::Scope,
         secret::SecretKind,
@@ -37,41 +39,60 @@ pub enum Granted {
     Proof(String),
 }
 
+/// What a login takes of others. It is asked for before anything is written, so that nothing half-done stays behind where somebody
+/// is away.
+pub(super) struct Prepared {
+    client_epoch: u64,
+    ring: Arc<Ring>,
+    /// Of a login by token. A session has none of its own.
+    roles: Option<SubjectRoles>,
+}
+
 impl Auth {
+    pub(super) async fn prepare_grant(
+        &self,
+        origin: &Origin,
+        user: &UserId,
+        mode: LoginMode,
+    ) -> Result<Prepared, Failure> {
+        let built_in = self.store.client(&Key::Id(ClientId::first_party())).await?;
+        let built_in =
+            built_in.ok_or(StoreError::Corrupt("clients table: the built-in client is missing"))?;
+        let roles = match mode {
+            LoginMode::Token => Some(self.policy.roles_of(Subject::User(user), &origin.peer_call()).await?),
+            LoginMode::Session => None,
+        };
+        Ok(Prepared { client_epoch: built_in.epoch, ring: self.recent_ring().await?, roles })
+    }
+
     /// `None`: the user was changed since the password was verified, so the login is void.
     pub(super) async fn grant(
         &self,
-        origin: &Origin,
+        prepared: Prepared,
         user: &User,
-        mode: LoginMode,
         now: OffsetDateTime,
     ) -> Result<Option<Granted>, Failure> {
-        let client = ClientId::first_party();
-        let built_in = self.store.client(&Key::Id(client.clone())).await?;
-        let built_in =
-            built_in.ok_or(StoreError::Corrupt("clients table: the built-in client is missing"))?;
-        let epochs = Epochs { subject: user.epoch, client: built_in.epoch };
-        match mode {
-            LoginMode::Token => self.grant_tokens(origin, user, client, epochs, now).await,
-            LoginMode::Session => self.grant_proof(user, epochs, now).await,
+        let Prepared { client_epoch, ring, roles } = prepared;
+        let epochs = Epochs { subject: user.epoch, client: client_epoch };
+        match roles {
+            Some(roles) => self.grant_tokens(&ring, user, epochs, &roles, now).await,
+            None => self.grant_proof(&ring, user, epochs, now).await,
         }
     }
 
     async fn grant_tokens(
         &self,
-        origin: &Origin,
+        ring: &Ring,
         user: &User,
-        client: ClientId,
         epochs: Epochs,
+        roles: &SubjectRoles,
         now: OffsetDateTime,
     ) -> Result<Option<Granted>, Failure> {
-        // Asked before anything is written: without roles there is no token, and nothing half-done stays behind.
-        let roles = self.policy.roles_of(Subject::User(&user.id), &origin.peer_call()).await?;
         let expires_at = now + self.settings.refresh.absolute;
         let family = Family {
             id: FamilyId::parse(&self.id(FamilyId::PREFIX)).ok_or(StoreError::Corrupt("new family id"))?,
             subject: user.id.clone(),
-            client,
+            client: ClientId::first_party(),
             epochs,
             scope: Scope::default(),
             audience: self.settings.first_party.as_str().to_owned(),
@@ -81,8 +102,8 @@ impl Auth {
             ended: false,
         };
         let jti = self.jti();
-        let claims = claims::of_family(self.issue(&jti, now), &family, user, &family.scope, &roles);
-        let access_token = self.access_token(claims).await?;
+        let claims = claims::of_family(self.issue(&jti, now), &family, user, &family.scope, roles);
+        let access_token = self.access_token_by(ring, claims)?;
         let refresh_token = self.secret(SecretKind::Refresh);
         let idle_until = self.settings.refresh.idle_until(expires_at, now);
         let (id, scope) = (family.id.clone(), family.scope.to_string());
@@ -101,6 +122,7 @@ impl Auth {
 
     async fn grant_proof(
         &self,
+        ring: &Ring,
         user: &User,
         epochs: Epochs,
         now: OffsetDateTime,
@@ -112,6 +134,7 @@ impl Auth {
         }
         let jti = self.jti();
         let issue = claims::Issue { lifetime: self.settings.proof_lifetime, ..self.issue(&jti, now) };
-        Ok(Some(Granted::Proof(self.login_proof(&claims::proof(issue, user, epochs)).await?)))
+        let proof = ring.active().sign(TYP_PROOF, &claims::proof(issue, user, epochs))?;
+        Ok(Some(Granted::Proof(proof)))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chassis::entropy::{self, Entropy};
-use token::{AccessClaims, IssueError, ProofClaims, TYP_ACCESS, TYP_PROOF};
+use token::{AccessClaims, IssueError, TYP_ACCESS};
 
 use super::{Auth, Failure, keys::Ring};
 use crate::domain::claims::{Issue, MAX_TOKEN_BYTES};
@@ -33,19 +33,22 @@ impl Auth {
         Issue { issuer: &self.settings.issuer, jti, now, lifetime: self.settings.access_lifetime }
     }
 
+    pub(super) async fn access_token(&self, claims: AccessClaims) -> Result<String, Failure> {
+        Ok(self.access_token_by(&*self.recent_ring().await?, claims)?)
+    }
+
     /// One that would be too long for a cookie and a header goes without roles: who reads it asks for them.
-    pub(super) async fn access_token(&self, mut claims: AccessClaims) -> Result<String, Failure> {
-        let ring = self.recent_ring().await?;
-        let token = self.compact(&ring, &claims)?;
+    pub(super) fn access_token_by(
+        &self,
+        ring: &Ring,
+        mut claims: AccessClaims,
+    ) -> Result<String, IssueError> {
+        let token = self.compact(ring, &claims)?;
         if token.len() <= MAX_TOKEN_BYTES || claims.roles.is_none() {
             return Ok(token);
         }
         claims.roles = None;
-        Ok(self.compact(&ring, &claims)?)
-    }
-
-    pub(super) async fn login_proof(&self, claims: &ProofClaims) -> Result<String, Failure> {
-        Ok(self.recent_ring().await?.active().sign(TYP_PROOF, claims)?)
+        self.compact(ring, &claims)
     }
 
     /// The keys to publish, also while the store cannot be asked. One that another replica has ended is not among them from when

@@ -81,8 +81,8 @@ async fn attempt(
     if user.must_change_password {
         return Err(LoginRefused::PasswordChangeRequired);
     }
-    let granted =
-        auth.grant(origin, &user, request.mode, now).await?.ok_or(LoginRefused::InvalidCredentials)?;
+    let prepared = auth.prepare_grant(origin, &user.id, request.mode).await?;
+    let granted = auth.grant(prepared, &user, now).await?.ok_or(LoginRefused::InvalidCredentials)?;
     // By which the login can be ended.
     if let Granted::Tokens { family, .. } = &granted {
         line.detail(format!("mode=token family={family}"));

@@ -73,18 +73,17 @@ impl Auth {
             return Ok(presented.prove(&known.client).then(|| Arc::clone(&known.client)));
         }
         let client = self.store.client(&Key::Id(presented.id.clone())).await?;
-        let good_until = now + CLIENT_FOR;
-        let credential = Credential {
-            client: client
-                .as_ref()
-                .map(|client| Stamp { id: client.id.as_str().into(), generation: client.epoch }),
-            expired_from: Some(wall(good_until)),
-            ..Credential::default()
-        };
-        self.believe_store(&credential).await?;
+        let stamp =
+            client.as_ref().map(|client| Stamp { id: client.id.as_str().into(), generation: client.epoch });
+        // What was just read is judged by its epoch alone: where the log's clock was set back, also what expires in a minute expires
+        // before what the feed has forgotten.
+        let read = Credential { client: stamp, ..Credential::default() };
+        self.believe_store(&read).await?;
         let Some(client) = client.filter(|client| presented.prove(client)).map(Arc::new) else {
             return Ok(None);
         };
+        let good_until = now + CLIENT_FOR;
+        let credential = Credential { expired_from: Some(wall(good_until)), ..read };
         let known = KnownClient { client: Arc::clone(&client), credential, good_until };
         self.remembered.clients.insert(presented.id, Arc::new(known));
         Ok(Some(client))

@@ -63,7 +63,7 @@ impl Auth {
             Ok(_) => {}
             Err(_) => {
                 // The failure is what the caller learns. Should this one fail too, an attempt counts that was not made.
-                if let Err(error) = self.store.return_attempt(&key, &self.settings.throttle).await {
+                if let Err(error) = self.store.return_attempt(&key, &self.settings.throttle, now).await {
                     tracing::warn!(error = %chassis::status::chain(&error), "an attempt could not be taken back");
                 }
             }

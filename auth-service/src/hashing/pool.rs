@@ -7,6 +7,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -19,6 +20,10 @@ use crate::domain::{
     password::Password,
     phc::{CURRENT, Cost, OUTPUT_BYTES, PasswordHash, SALT_BYTES},
 };
+
+/// Seconds over which those who are turned away are spread. The queue empties in about one; were all told so, a crowd would
+/// come back in one wave, take both what it waits for and what everybody else needs, and be turned away together again.
+const RETRY_SPREAD: u64 = 3;
 
 /// Size of the pool.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +81,11 @@ impl HashingPool {
         });
         for number in 0..size.threads {
             let (shared, kdf) = (Arc::clone(&shared), Arc::clone(kdf));
-            lifecycle.spawn_thread(format!("hashing-{number}"), move || shared.work(kdf.as_ref()))?;
+            lifecycle.spawn_thread(format!("hashing-{number}"), move || {
+                // A login takes milliseconds whatever else there is; who needs none of them waits for none.
+                chassis::process::give_way();
+                shared.work(kdf.as_ref());
+            })?;
         }
         Ok(Self { places: Arc::new(Semaphore::new(size.threads + size.queue)), shared })
     }
@@ -171,8 +180,8 @@ impl PasswordHashing for HashingPool {
         match Arc::clone(&self.places).try_acquire_owned() {
             Ok(permit) => Ok(Place { _permit: permit }),
             Err(TryAcquireError::NoPermits) => {
-                self.shared.refused.fetch_add(1, Ordering::Relaxed);
-                Err(HashingError::Busy)
+                let earlier = self.shared.refused.fetch_add(1, Ordering::Relaxed);
+                Err(HashingError::Busy { retry_after: Duration::from_secs(1 + earlier % RETRY_SPREAD) })
             }
             Err(TryAcquireError::Closed) => Err(HashingError::Failed),
         }
@@ -202,8 +211,6 @@ impl PasswordHashing for HashingPool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use chassis::config::Shutdown;
 
     use super::*;

@@ -18,18 +18,16 @@ use crate::{
     store::StoreError,
 };
 
-/// When to come back to a full queue: it empties in about that time.
-const BUSY_RETRY: Duration = Duration::from_secs(1);
 /// When to repeat an ending that was not confirmed: the leases that kept it from that are over soon.
 const NOT_CONFIRMED_RETRY: Duration = Duration::from_secs(1);
 
 pub(super) fn of_failure(failure: &Failure) -> Status {
     match failure {
-        Failure::Hashing(HashingError::Busy) => with_retry(
+        Failure::Hashing(HashingError::Busy { retry_after }) => with_retry(
             Code::ResourceExhausted,
             "HASHING_BUSY",
             "too many passwords are being checked: try again in a moment",
-            BUSY_RETRY,
+            *retry_after,
         ),
         Failure::Store(error) | Failure::Keys(KeysError::Store(error)) => of_store(error),
         Failure::Policy(error) => unavailable("the roles cannot be asked for now", error),
@@ -75,6 +73,11 @@ pub(super) fn of_change_password(refused: &ChangePasswordRefused) -> Status {
     match refused {
         ChangePasswordRefused::Password(refused) => of_password("new_password", refused),
         ChangePasswordRefused::Login(refused) => of_login(refused),
+        // The reason by which a caller knows that it is done, and that repeating it does the rest.
+        ChangePasswordRefused::NotLoggedIn(_) => {
+            tracing::warn!(error = %chassis::status::chain(refused), "a password was changed without the login with it");
+            with_retry(Code::Unavailable, "NOT_CONFIRMED", refused.to_string(), NOT_CONFIRMED_RETRY)
+        }
     }
 }
 

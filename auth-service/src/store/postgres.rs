@@ -5,7 +5,7 @@ use chassis::{lifecycle::Readiness, postgres::Database};
 use sqlx::migrate::Migrator;
 use time::OffsetDateTime;
 
-use super::{FamilyEnd, Inserted, NewEnding, NewFamily, NewUser, Rotation, Store, StoreError, Swept};
+use super::{FamilyEnd, Inserted, NewEnding, NewFamily, NewUser, Rotation, Store, StoreError, Useless};
 use crate::domain::{
     client::Client,
     id::{ClientId, FamilyId, UserId},
@@ -198,8 +198,13 @@ impl Store for PostgresStore {
         self.0.run("reserve_attempt", |attempt| throttle::reserve(attempt, key, policy, now)).await
     }
 
-    async fn return_attempt(&self, key: &ThrottleKey, policy: &ThrottlePolicy) -> Result<(), StoreError> {
-        self.0.run("return_attempt", |attempt| throttle::give_back(attempt, key, policy)).await
+    async fn return_attempt(
+        &self,
+        key: &ThrottleKey,
+        policy: &ThrottlePolicy,
+        reserved_at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        self.0.run("return_attempt", |attempt| throttle::give_back(attempt, key, policy, reserved_at)).await
     }
 
     async fn forget_attempts(&self, key: &ThrottleKey) -> Result<(), StoreError> {
@@ -234,21 +239,14 @@ impl Store for PostgresStore {
         self.0.run("revoke_signing_key", |attempt| signing_keys::revoke(attempt, kid, ending)).await
     }
 
-    async fn sweep(
-        &self,
-        now: OffsetDateTime,
-        window_closed: OffsetDateTime,
-        limit: u32,
-    ) -> Result<Swept, StoreError> {
-        // Each with a deadline of its own: a sweep that is behind must not fail for being so.
-        Ok(Swept {
-            successors: self
-                .0
-                .run("sweep", |attempt| sweep::successors(attempt, window_closed, limit))
-                .await?,
-            families: self.0.run("sweep", |attempt| sweep::families(attempt, now, limit)).await?
-                + self.0.run("sweep", |attempt| sweep::idle(attempt, now, limit)).await?,
-            throttles: self.0.run("sweep", |attempt| sweep::throttles(attempt, now, limit)).await?,
-        })
+    async fn sweep(&self, what: Useless, by: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
+        self.0
+            .run("sweep", async |attempt| match what {
+                Useless::Successors => sweep::successors(attempt, by, limit).await,
+                Useless::Families => sweep::families(attempt, by, limit).await,
+                Useless::Tokens => sweep::tokens(attempt, by, limit).await,
+                Useless::Throttles => sweep::throttles(attempt, by, limit).await,
+            })
+            .await
     }
 }

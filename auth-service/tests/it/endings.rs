@@ -14,6 +14,7 @@ use feed::{
     watcher::{Remember, Settings},
 };
 use proto::auth::v1 as wire;
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use token::{AccessClaims, PrincipalKind};
 use tonic::{Code, Status};
 
@@ -594,4 +595,53 @@ async fn a_login_whose_last_token_has_expired_only_here_can_still_be_ended() {
     world.stack.upkeep().await;
     world.revoke(&first_party(), &tokens.refresh_token).await.unwrap();
     assert_eq!(world.guard.judge(&of_it), Some(Verdict::Ended(What::Family)));
+}
+
+/// Nobody is logged in with the new password, and no guard goes on believing what the old one had opened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_changed_without_a_login_ends_everything_all_the_same() {
+    let world = World::new().await;
+    let (token, _) = world.login().await;
+    let path = world.stack.place.path("auth.sqlite");
+    let mut connection =
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON families BEGIN SELECT RAISE(ABORT, 'away'); END";
+    sqlx::query(refuse).execute(&mut connection).await.unwrap();
+    let changed = world.stack.change_password("alice", PASSWORD, OTHER_PASSWORD).await;
+    assert_eq!(reason(changed), "NOT_CONFIRMED");
+    world.is_ended(&token, What::Subject).await;
+}
+
+/// As a failover to another server may: the memory of the feed knows a later time, up to which it has forgotten, and a client that is
+/// read now is none of what it may have forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_clock_is_set_back_revokes_and_introspects() {
+    let world = World::new().await;
+    let (one, other) = (world.client_token().await, world.client_token().await);
+    let said = || world.stack.running.auth.feed.view().log_clock.unwrap().said();
+    let clock = &world.stack.place.clock;
+    let (at, right) = (clock.now(), said());
+    for back in [Duration::from_secs(600), Duration::from_secs(3_600)] {
+        let before = said();
+        clock.set(at - back);
+        while said() >= before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for _ in 0..2 {
+            world.revoke(&world.reports, &one).await.unwrap();
+            world.stack.introspect(world.reports.clone(), &other).await.unwrap();
+            let wrong = wire::ClientAuthentication {
+                client_secret: world.reader.client_secret.clone(),
+                ..world.reports.clone()
+            };
+            assert_eq!(reason(world.revoke(&wrong, &one).await), "INVALID_CLIENT");
+        }
+    }
+    // When it is right again what was ended meanwhile is, and nothing else.
+    clock.set(at);
+    while said() != right || world.guard.view().lease_left.is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.is_ended(&one, What::Token).await;
+    world.is_good(&other).await;
 }

@@ -11,7 +11,10 @@ use proto::auth::v1 as wire;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tonic::Code;
 
-use crate::stack::{OTHER_PASSWORD, PASSWORD, Place, Stack, reason};
+use crate::{
+    audit,
+    stack::{ADDRESS, OTHER_PASSWORD, PASSWORD, Place, Stack, reason},
+};
 
 /// Characters that repeat nothing, of any length; `seed` makes them others.
 fn varied(length: usize, seed: u32) -> String {
@@ -282,6 +285,63 @@ async fn the_same_password_once_more_ends_what_was_issued_since() {
     assert_eq!(stack.claims(&tokens.access_token).await.epo.subject, 1);
     assert_eq!(reason(stack.refresh(&before.refresh_token).await), "INVALID_GRANT");
     stack.login("alice", PASSWORD).await.unwrap();
+}
+
+/// What the login takes that goes with a change is asked for first: without it nothing is changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_policy_service_a_change_by_token_changes_nothing() {
+    let stack = Stack::start().await;
+    stack.register("alice", PASSWORD).await.unwrap();
+    let before = stack.login("alice", PASSWORD).await.unwrap();
+    stack.policy.set_down(true);
+    for _ in 0..2 {
+        let (status, line) = changed(&stack).await;
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(reason::<()>(Err(status)), "UNAVAILABLE", "not one that says that it is done");
+        assert_eq!((line["outcome"].as_str(), line["reason"].as_str()), ("failed", "POLICY_UNAVAILABLE"));
+    }
+    assert_eq!(reason(stack.login_proof("alice", OTHER_PASSWORD).await), "INVALID_CREDENTIALS");
+    stack.login_proof("alice", PASSWORD).await.expect("it is the present one");
+    stack.policy.set_down(false);
+    stack.refresh(&before.refresh_token).await.expect("nothing has ended");
+    stack.change_password("alice", PASSWORD, OTHER_PASSWORD).await.unwrap();
+}
+
+/// What fails once it is changed does not undo that: the line and the answer say so, and what the old one had opened has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_login_fails_is_a_change() {
+    let stack = Stack::start().await;
+    stack.register("alice", PASSWORD).await.unwrap();
+    let before = stack.login("alice", PASSWORD).await.unwrap();
+    let mut connection = connection(&stack.place).await;
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON families BEGIN SELECT RAISE(ABORT, 'away'); END";
+    sqlx::query(refuse).execute(&mut connection).await.unwrap();
+    let (status, line) = changed(&stack).await;
+    assert!(status.message().starts_with("the password is changed"), "{status:?}");
+    assert!(chassis::status::retry_after(&status).is_some());
+    assert_eq!(reason::<()>(Err(status)), "NOT_CONFIRMED");
+    assert_eq!((line["outcome"].as_str(), line.get("reason")), ("success", None));
+    sqlx::query("DROP TRIGGER refuse").execute(&mut connection).await.unwrap();
+    assert_eq!(reason(stack.refresh(&before.refresh_token).await), "INVALID_GRANT");
+    assert_eq!(reason(stack.login("alice", PASSWORD).await), "INVALID_CREDENTIALS");
+    // Repeated as the answer says it logs in.
+    stack.change_password("alice", OTHER_PASSWORD, OTHER_PASSWORD).await.unwrap();
+}
+
+/// A change by token that is not answered with tokens, and its audit line.
+async fn changed(stack: &Stack) -> (tonic::Status, audit::Fields) {
+    let call = stack.call();
+    let message = wire::ChangePasswordRequest {
+        identifier: "alice".into(),
+        current_password: PASSWORD.into(),
+        new_password: OTHER_PASSWORD.into(),
+        mode: wire::LoginMode::Token.into(),
+        client_address: ADDRESS.into(),
+    };
+    let status = stack.logins().change_password(call.request(message)).await.unwrap_err();
+    let mut lines = audit::lines(&call.request_id);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    (status, lines.remove(0))
 }
 
 #[tokio::test(flavor = "multi_thread")]

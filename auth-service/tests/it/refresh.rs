@@ -3,10 +3,11 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use proto::auth::v1 as wire;
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::{
     audit,
-    stack::{PASSWORD, Place, Stack, first_party, reason},
+    stack::{OTHER_PASSWORD, PASSWORD, Place, Stack, first_party, reason},
     store::at_once,
 };
 
@@ -138,12 +139,49 @@ async fn o10_a_retry_survives_a_restart_and_the_wiping_does_not() {
     assert_eq!(successors(&stack.place).await, 0, "wiped when the window closed");
 }
 
+async fn database(place: &Place) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(place.path("auth.sqlite"));
+    SqliteConnection::connect_with(&options).await.unwrap()
+}
+
+async fn count(place: &Place, query: &'static str) -> i64 {
+    sqlx::query_scalar(query).fetch_one(&mut database(place).await).await.unwrap()
+}
+
 async fn successors(place: &Place) -> i64 {
-    use sqlx::Connection as _;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path("auth.sqlite"));
-    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-    let count = "SELECT COUNT(*) FROM refresh_tokens WHERE successor IS NOT NULL";
-    sqlx::query_scalar(count).fetch_one(&mut connection).await.unwrap()
+    count(place, "SELECT COUNT(*) FROM refresh_tokens WHERE successor IS NOT NULL").await
+}
+
+/// What keeps rows of one kind from being swept keeps no others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_fails_stops_no_other() {
+    let (stack, _) = logged_in(&[]).await;
+    let tokens = stack.login("alice", PASSWORD).await.unwrap();
+    let tokens = stack.refresh(&tokens.refresh_token).await.unwrap();
+    assert_eq!(reason(stack.login("alice", OTHER_PASSWORD).await), "INVALID_CREDENTIALS");
+    let mut database = database(&stack.place).await;
+    for statement in [
+        "CREATE TRIGGER stuck BEFORE DELETE ON families BEGIN SELECT RAISE(ABORT, 'stuck'); END",
+        "UPDATE families SET expires_at = 0 WHERE id NOT IN \
+         (SELECT family FROM refresh_tokens WHERE spent_at IS NOT NULL)",
+        "UPDATE refresh_tokens SET expires_at = 0 WHERE spent_at IS NOT NULL",
+        "UPDATE login_throttle SET expires_at = 0",
+    ] {
+        sqlx::query(statement).execute(&mut database).await.unwrap();
+    }
+    let auth = &stack.running.auth;
+    let sweep = || auth_service::flows::sweep::sweep(auth, auth.clock.now(), 100);
+    sweep().await.unwrap_err();
+    let counts = async || {
+        let families = count(&stack.place, "SELECT COUNT(*) FROM families").await;
+        let tokens = count(&stack.place, "SELECT COUNT(*) FROM refresh_tokens").await;
+        (families, tokens, count(&stack.place, "SELECT COUNT(*) FROM login_throttle").await)
+    };
+    assert_eq!(counts().await, (2, 1, 0));
+    sqlx::query("DROP TRIGGER stuck").execute(&mut database).await.unwrap();
+    sweep().await.unwrap();
+    assert_eq!(counts().await, (1, 1, 0));
+    stack.refresh(&tokens.refresh_token).await.expect("the one that is left lives");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -332,4 +332,23 @@ async fn that_there_is_nothing_to_end_is_committed_as_a_write() {
         it.store.set_user_status(&user_id(1), status, ending(T0)).await.unwrap().unwrap();
         assert!(is_committed(before), "{status:?} already");
     }
+    let (user, client) = (user_id(9), client_id(9));
+    for number in 0..8 {
+        let before = next();
+        let is_found = match number {
+            0 => it.store.revoke_user(&user, ending(T0)).await.unwrap(),
+            1 => it.store.delete_user(&user, ending(T0)).await.unwrap(),
+            2 => it.store.set_password(&user, None, &hash(2), false, ending(T0)).await.unwrap().is_some(),
+            // Of another epoch.
+            3 => {
+                let (id, at) = (user_id(1), ending(T0));
+                it.store.set_password(&id, Some(99), &hash(2), false, at).await.unwrap().is_some()
+            }
+            4 => it.store.revoke_client(&client, ending(T0)).await.unwrap(),
+            5 => it.store.delete_client(&client, ending(T0)).await.unwrap(),
+            6 => it.store.set_client_secret(&client, &digest(7), ending(T0)).await.unwrap().is_some(),
+            _ => it.store.revoke_signing_key("k", ending(T0)).await.unwrap(),
+        };
+        assert!(!is_found && is_committed(before), "{number}");
+    }
 }

@@ -2184,7 +2184,8 @@ pub mod login_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Replaces a password, given the present one; raises the subject's epoch and ends its refresh families, then logs in anew.
-        /// Reasons as for Login, and INVALID_ARGUMENT PASSWORD_REFUSED.
+        /// Reasons as for Login, and INVALID_ARGUMENT PASSWORD_REFUSED. UNAVAILABLE NOT_CONFIRMED: the password is changed, and what it
+        /// ends is not yet known to hold everywhere, or nobody is logged in; repeat with the new password as the present one too.
         pub async fn change_password(
             &mut self,
             request: impl tonic::IntoRequest<super::ChangePasswordRequest>,
@@ -2244,7 +2245,8 @@ pub mod login_service_server {
             request: tonic::Request<super::LoginRequest>,
         ) -> std::result::Result<tonic::Response<super::LoginResponse>, tonic::Status>;
         /// Replaces a password, given the present one; raises the subject's epoch and ends its refresh families, then logs in anew.
-        /// Reasons as for Login, and INVALID_ARGUMENT PASSWORD_REFUSED.
+        /// Reasons as for Login, and INVALID_ARGUMENT PASSWORD_REFUSED. UNAVAILABLE NOT_CONFIRMED: the password is changed, and what it
+        /// ends is not yet known to hold everywhere, or nobody is logged in; repeat with the new password as the present one too.
         async fn change_password(
             &self,
             request: tonic::Request<super::ChangePasswordRequest>,

@@ -82,7 +82,10 @@ pub(super) async fn set_secret(
     .bind(secret.as_bytes().as_slice())
     .fetch_optional(&mut *transaction)
     .await?;
-    let Some(client) = row.map(Client::try_from).transpose()? else { return Ok(None) };
+    let Some(client) = row.map(Client::try_from).transpose()? else {
+        families::nothing(transaction).await?;
+        return Ok(None);
+    };
     append_within(&mut transaction, &[ending.entry(What::Client, id.as_str(), Some(client.epoch))?]).await?;
     transaction.commit().await?;
     Ok(Some(client))
@@ -146,7 +149,10 @@ pub(super) async fn revoke(
     .bind(id.as_str())
     .fetch_optional(&mut *transaction)
     .await?;
-    let Some(epoch) = epoch else { return Ok(false) };
+    let Some(epoch) = epoch else {
+        families::nothing(transaction).await?;
+        return Ok(false);
+    };
     families::end_of_client(&mut transaction, id, "revoked", ending.at).await?;
     let entry = ending.entry(What::Client, id.as_str(), Some(row::epoch(epoch)?))?;
     append_within(&mut transaction, &[entry]).await?;
@@ -165,6 +171,7 @@ pub(super) async fn delete(
         .execute(&mut *transaction)
         .await?;
     if deleted.rows_affected() == 0 {
+        families::nothing(transaction).await?;
         return Ok(false);
     }
     families::end_of_client(&mut transaction, id, "deleted", ending.at).await?;

@@ -1,6 +1,6 @@
 //! Refresh families and their tokens.
 
-use chassis::postgres::Attempt;
+use chassis::postgres::{Attempt, Transaction};
 use feed::{What, log::postgres::append_within};
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
@@ -126,6 +126,12 @@ pub(super) async fn write(connection: &mut PgConnection) -> Result<(), StoreErro
     Ok(())
 }
 
+/// There was nothing to change, as a server sees it that is written to.
+pub(super) async fn nothing(mut transaction: Transaction) -> Result<(), StoreError> {
+    write(&mut transaction).await?;
+    Ok(transaction.commit().await?)
+}
+
 pub(super) async fn standing(attempt: Attempt, token: &Digest) -> Result<Option<Standing>, StoreError> {
     standing_on(&mut *attempt.connection().await?, token).await
 }
@@ -209,9 +215,7 @@ pub(super) async fn end(
     .execute(&mut *transaction)
     .await?;
     if ended.rows_affected() == 0 {
-        // Nothing to end, as a server sees it that is written to.
-        write(&mut transaction).await?;
-        transaction.commit().await?;
+        nothing(transaction).await?;
         return Ok(false);
     }
     append_within(&mut transaction, &[ending.entry(What::Family, id.as_str(), None)?]).await?;

@@ -4,6 +4,7 @@ use chassis::postgres::Attempt;
 use feed::{What, log::postgres::append_within};
 use time::OffsetDateTime;
 
+use super::families;
 use crate::{
     domain::signing_key::SealedKey,
     store::{
@@ -98,6 +99,7 @@ pub(super) async fn revoke(attempt: Attempt, kid: &str, ending: NewEnding<'_>) -
     .execute(&mut *transaction)
     .await?;
     if revoked.rows_affected() == 0 {
+        families::nothing(transaction).await?;
         return Ok(false);
     }
     append_within(&mut transaction, &[ending.entry(What::Key, kid, None)?]).await?;

@@ -134,7 +134,10 @@ pub(super) async fn set_password(
     .bind(epoch.map(row::epoch_column))
     .fetch_optional(&mut *transaction)
     .await?;
-    let Some(epoch) = epoch else { return Ok(None) };
+    let Some(epoch) = epoch else {
+        families::nothing(transaction).await?;
+        return Ok(None);
+    };
     families::end_of_subject(&mut transaction, id, "password", ending.at).await?;
     let user = read(&mut transaction, id).await?;
     let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?))?;
@@ -165,7 +168,10 @@ pub(super) async fn revoke(attempt: Attempt, id: &UserId, ending: NewEnding<'_>)
             .bind(id.as_str())
             .fetch_optional(&mut *transaction)
             .await?;
-    let Some(epoch) = epoch else { return Ok(false) };
+    let Some(epoch) = epoch else {
+        families::nothing(transaction).await?;
+        return Ok(false);
+    };
     families::end_of_subject(&mut transaction, id, "revoked", ending.at).await?;
     let entry = ending.entry(What::Subject, id.as_str(), Some(row::epoch(epoch)?))?;
     append_within(&mut transaction, &[entry]).await?;
@@ -178,6 +184,7 @@ pub(super) async fn delete(attempt: Attempt, id: &UserId, ending: NewEnding<'_>)
     let deleted =
         sqlx::query("DELETE FROM users WHERE id = $1").bind(id.as_str()).execute(&mut *transaction).await?;
     if deleted.rows_affected() == 0 {
+        families::nothing(transaction).await?;
         return Ok(false);
     }
     families::end_of_subject(&mut transaction, id, "deleted", ending.at).await?;

@@ -16,7 +16,7 @@ use crate::{
         throttle::{Attempt, ThrottleKey, ThrottlePolicy},
         user::{Account, Key, Status, User},
     },
-    store::{FamilyEnd, Inserted, NewEnding, NewFamily, NewUser, Rotation, Store, StoreError, Swept},
+    store::{FamilyEnd, Inserted, NewEnding, NewFamily, NewUser, Rotation, Store, StoreError, Useless},
 };
 
 #[async_trait]
@@ -152,8 +152,13 @@ impl Store for SqliteStore {
         self.0.run("reserve_attempt", Self::reserve_attempt(self, key, policy, now)).await
     }
 
-    async fn return_attempt(&self, key: &ThrottleKey, policy: &ThrottlePolicy) -> Result<(), StoreError> {
-        self.0.run("return_attempt", Self::return_attempt(self, key, policy)).await
+    async fn return_attempt(
+        &self,
+        key: &ThrottleKey,
+        policy: &ThrottlePolicy,
+        reserved_at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        self.0.run("return_attempt", Self::return_attempt(self, key, policy, reserved_at)).await
     }
 
     async fn forget_attempts(&self, key: &ThrottleKey) -> Result<(), StoreError> {
@@ -186,12 +191,7 @@ impl Store for SqliteStore {
         self.0.run("revoke_signing_key", Self::revoke_signing_key(self, kid, ending)).await
     }
 
-    async fn sweep(
-        &self,
-        now: OffsetDateTime,
-        window_closed: OffsetDateTime,
-        limit: u32,
-    ) -> Result<Swept, StoreError> {
-        self.0.run("sweep", Self::sweep(self, now, window_closed, limit)).await
+    async fn sweep(&self, what: Useless, by: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
+        self.0.run("sweep", Self::sweep(self, what, by, limit)).await
     }
 }

@@ -60,15 +60,26 @@ impl SqliteStore {
         &self,
         key: &ThrottleKey,
         policy: &ThrottlePolicy,
+        reserved_at: OffsetDateTime,
     ) -> Result<(), StoreError> {
+        // It was reserved when another try was allowed, and so it is again. A delay from another time on is another attempt's.
         sqlx::query(
             "UPDATE login_throttle SET failures = failures - 1, \
-               not_before = CASE WHEN failures - 1 < ?3 THEN 0 ELSE not_before END \
+               not_before = CASE WHEN failures <= ?4 THEN ?3 \
+                                 WHEN not_before = ?3 + MIN(?6, ?5 << MIN(failures - ?4, 20)) THEN ?3 \
+                                 ELSE not_before END, \
+               expires_at = CASE WHEN failures <= ?4 THEN ?3 + ?7 \
+                                 WHEN not_before = ?3 + MIN(?6, ?5 << MIN(failures - ?4, 20)) THEN ?3 + ?7 \
+                                 ELSE expires_at END \
              WHERE account = ?1 AND address = ?2 AND failures > 0",
         )
         .bind(key.account.as_slice())
         .bind(&key.address)
+        .bind(row::millis(reserved_at))
         .bind(i64::from(policy.free))
+        .bind(duration_column(policy.first_delay))
+        .bind(duration_column(policy.max_delay))
+        .bind(duration_column(policy.forget_after))
         .execute(self.0.writer())
         .await?;
         Ok(())

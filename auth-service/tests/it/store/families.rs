@@ -5,7 +5,7 @@ use auth_service::{
         refresh::{Death, RefreshPolicy, Use, Verdict},
         user::Status,
     },
-    store::{FamilyEnd, Rotation},
+    store::{FamilyEnd, Rotation, Useless},
 };
 
 use super::*;
@@ -42,7 +42,7 @@ pub async fn a_family_is_found_by_its_id_until_it_is_swept(it: Fixture) {
     assert_eq!(it.store.family(&family_id(2)).await.unwrap(), None);
     assert!(it.store.end_family(&family_id(1), None, FamilyEnd::Revoked, ending(T0)).await.unwrap());
     assert_eq!(it.store.family(&family_id(1)).await.unwrap(), Some(Family { ended: true, ..begun }));
-    it.store.sweep(T0 + 86_400 * SECOND, T0, 100).await.unwrap();
+    it.store.sweep(Useless::Families, T0 + 86_400 * SECOND, 100).await.unwrap();
     assert_eq!(it.store.family(&family_id(1)).await.unwrap(), None);
 }
 

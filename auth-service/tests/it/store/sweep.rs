@@ -5,7 +5,7 @@ use auth_service::{
         refresh::Use,
         throttle::{Attempt, ThrottleKey, ThrottlePolicy},
     },
-    store::{FamilyEnd, Rotation, Swept},
+    store::{FamilyEnd, Rotation, Useless},
 };
 
 use super::*;
@@ -27,15 +27,22 @@ pub async fn what_has_expired_goes_and_nothing_else(it: Fixture) {
     let throttled = ThrottleKey::new("alice", "192.0.2.1");
     it.store.reserve_attempt(&throttled, &POLICY, T0).await.unwrap();
 
-    let sweep = |now| it.store.sweep(now, T0, 100);
-    assert_eq!(sweep(T0 + 9 * SECOND).await.unwrap(), Swept::default());
-    assert_eq!(sweep(T0 + 10 * SECOND).await.unwrap(), Swept { families: 1, ..Swept::default() });
+    let sweep = async |seconds: u32| {
+        let mut rows = Vec::new();
+        for what in [Useless::Families, Useless::Tokens, Useless::Throttles] {
+            rows.push(it.store.sweep(what, T0 + seconds * SECOND, 100).await.unwrap());
+        }
+        rows
+    };
+    assert_eq!(sweep(9).await, [0, 0, 0]);
+    assert_eq!(sweep(10).await, [0, 2, 0], "a token and its family");
     assert!(it.store.standing(&digest(2)).await.unwrap().is_none());
-    assert_eq!(sweep(T0 + 61 * SECOND).await.unwrap(), Swept { throttles: 1, ..Swept::default() });
-    assert_eq!(sweep(T0 + 99 * SECOND).await.unwrap(), Swept::default());
+    assert!(it.store.family(&family_id(2)).await.unwrap().is_none());
+    assert_eq!(sweep(61).await, [0, 0, 1]);
+    assert_eq!(sweep(99).await, [0, 0, 0]);
     assert!(it.store.standing(&digest(1)).await.unwrap().is_some());
     assert!(it.store.standing(&digest(3)).await.unwrap().is_some(), "an ended family is known for a day");
-    assert_eq!(sweep(T0 + 86_400 * SECOND).await.unwrap().families, 2);
+    assert_eq!(sweep(86_400).await, [4, 0, 0], "two tokens and their families");
     assert!(it.store.standing(&digest(1)).await.unwrap().is_none());
     assert!(it.store.standing(&digest(3)).await.unwrap().is_none());
     assert_eq!(it.store.reserve_attempt(&throttled, &POLICY, T0).await.unwrap(), Attempt::Reserved);
@@ -52,33 +59,69 @@ pub async fn successors_are_wiped_when_the_window_closes(it: Fixture) {
         now: T0 + 5 * SECOND,
     };
     assert!(it.store.rotate(&rotation).await.unwrap());
-    assert_eq!(it.store.sweep(T0, T0 + 4 * SECOND, 100).await.unwrap(), Swept::default());
-    assert_eq!(
-        it.store.sweep(T0, T0 + 5 * SECOND, 100).await.unwrap(),
-        Swept { successors: 1, ..Swept::default() }
-    );
+    let wipe = |seconds: u32| it.store.sweep(Useless::Successors, T0 + seconds * SECOND, 100);
+    assert_eq!(wipe(4).await.unwrap(), 0);
+    assert_eq!(wipe(5).await.unwrap(), 1);
     let spent = it.store.standing(&digest(1)).await.unwrap().unwrap();
     assert_eq!(spent.link.use_, Use::Spent { at: T0 + 5 * SECOND, successor: None });
     // The spent token goes before its family, whose other token still lives.
-    it.store.sweep(T0 + 150 * SECOND, T0, 100).await.unwrap();
+    it.store.sweep(Useless::Tokens, T0 + 150 * SECOND, 100).await.unwrap();
     assert!(it.store.standing(&digest(1)).await.unwrap().is_none());
     assert!(it.store.standing(&digest(2)).await.unwrap().is_some());
 }
 
+/// Families of many tokens, by each of the sweeps that removes them: a call takes as many tokens as a batch has and no more, whosever
+/// they are, and no family before its last.
 pub async fn a_batch_is_bounded(it: Fixture) {
-    let it = it.with_family().await;
-    for number in 2..8 {
-        it.store.begin_family(&new_family(number, u8::try_from(number).unwrap())).await.unwrap();
-    }
-    let now = T0 + 2_000 * SECOND;
-    let mut rounds = Vec::new();
-    loop {
-        let swept = it.store.sweep(now, now, 3).await.unwrap().families;
-        if swept == 0 {
-            break;
+    const FAMILIES: u8 = 4;
+    const TOKENS: u8 = 9;
+    const BATCH: u32 = 5;
+    it.store.insert_user(new_user(1, "alice")).await.unwrap();
+    // Past their absolute age, idle for too long, ended.
+    for (what, days) in [(Useless::Families, 1), (Useless::Tokens, 1), (Useless::Families, 365)] {
+        let token = |family: u8, number: u8| digest(family * TOKENS + number);
+        for family in 0..FAMILIES {
+            let mut new = new_family(family.into(), family * TOKENS);
+            new.family.expires_at = T0 + days * 86_400 * SECOND;
+            new.idle_until = T0 + 100 * SECOND;
+            assert!(it.store.begin_family(&new).await.unwrap());
+            for number in 1..TOKENS {
+                let rotation = Rotation {
+                    spent: token(family, number - 1),
+                    client: ClientId::first_party(),
+                    successor: token(family, number),
+                    sealed: None,
+                    idle_until: new.idle_until,
+                    now: T0,
+                };
+                assert!(it.store.rotate(&rotation).await.unwrap());
+            }
+            if days > 1 {
+                let (id, ended) = (new.family.id, ending(T0));
+                assert!(it.store.end_family(&id, None, FamilyEnd::Logout, ended).await.unwrap());
+            }
         }
-        rounds.push(swept);
+        let left = async || {
+            let (mut families, mut tokens) = (0, 0);
+            for family in 0..FAMILIES {
+                families += u64::from(it.store.family(&family_id(family.into())).await.unwrap().is_some());
+                for number in 0..TOKENS {
+                    let standing = it.store.standing(&token(family, number)).await.unwrap();
+                    tokens += u64::from(standing.is_some());
+                }
+            }
+            (families, tokens)
+        };
+        let mut before = left().await;
+        assert_eq!(before, (FAMILIES.into(), u64::from(FAMILIES) * u64::from(TOKENS)));
+        while before != (0, 0) {
+            let rows = it.store.sweep(what, T0 + 2 * 86_400 * SECOND, BATCH).await.unwrap();
+            let after = left().await;
+            let (families, tokens) = (before.0 - after.0, before.1 - after.1);
+            assert_eq!(tokens, before.1.min(BATCH.into()), "{what:?}: {before:?}, then {after:?}");
+            assert_eq!(rows, families + tokens);
+            before = after;
+        }
+        assert_eq!(it.store.sweep(what, T0 + 2 * 86_400 * SECOND, BATCH).await.unwrap(), 0);
     }
-    assert_eq!(rounds.iter().sum::<u64>(), 7);
-    assert!(rounds.len() > 1 && rounds.iter().all(|swept| *swept <= 6), "{rounds:?}");
 }

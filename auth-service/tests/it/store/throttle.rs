@@ -70,15 +70,44 @@ pub async fn success_and_time_forget(it: Fixture) {
 pub async fn an_attempt_that_was_not_made_is_returned(it: Fixture) {
     for _ in 0..20 {
         assert_eq!(it.store.reserve_attempt(&key(), &POLICY, T0).await.unwrap(), Attempt::Reserved);
-        it.store.return_attempt(&key(), &POLICY).await.unwrap();
+        it.store.return_attempt(&key(), &POLICY, T0).await.unwrap();
     }
     for _ in 0..5 {
         assert_eq!(it.store.reserve_attempt(&key(), &POLICY, T0).await.unwrap(), Attempt::Reserved);
     }
     assert_ne!(it.store.reserve_attempt(&key(), &POLICY, T0).await.unwrap(), Attempt::Reserved);
-    it.store.return_attempt(&key(), &POLICY).await.unwrap();
+    it.store.return_attempt(&key(), &POLICY, T0).await.unwrap();
     assert_eq!(it.store.reserve_attempt(&key(), &POLICY, T0).await.unwrap(), Attempt::Reserved);
     assert_ne!(it.store.reserve_attempt(&key(), &POLICY, T0).await.unwrap(), Attempt::Reserved);
+    // Also beyond the free ones: one that was not made lengthens no delay.
+    let mut now = T0;
+    for failures in 6..=20 {
+        now += POLICY.delay(failures - 1);
+        for _ in 0..3 {
+            assert_eq!(it.store.reserve_attempt(&key(), &POLICY, now).await.unwrap(), Attempt::Reserved);
+            it.store.return_attempt(&key(), &POLICY, now).await.unwrap();
+        }
+        assert_eq!(it.store.reserve_attempt(&key(), &POLICY, now).await.unwrap(), Attempt::Reserved);
+        let until = now + POLICY.delay(failures);
+        let next = it.store.reserve_attempt(&key(), &POLICY, until - Duration::from_millis(1)).await.unwrap();
+        assert_eq!(next, Attempt::TooMany { until }, "after {failures}");
+    }
+    // One that comes back when another has been made since leaves that one's delay.
+    let (slow, since) = (now + POLICY.delay(20), now + 2 * POLICY.delay(20));
+    for at in [slow, since] {
+        assert_eq!(it.store.reserve_attempt(&key(), &POLICY, at).await.unwrap(), Attempt::Reserved);
+    }
+    it.store.return_attempt(&key(), &POLICY, slow).await.unwrap();
+    let until = since + POLICY.max_delay;
+    let next = it.store.reserve_attempt(&key(), &POLICY, until - SECOND).await.unwrap();
+    assert_eq!(next, Attempt::TooMany { until });
+    // Nor is what has failed remembered for longer.
+    assert_eq!(it.store.reserve_attempt(&key(), &POLICY, until).await.unwrap(), Attempt::Reserved);
+    it.store.return_attempt(&key(), &POLICY, until).await.unwrap();
+    for _ in 0..5 {
+        let forgotten = until + POLICY.forget_after;
+        assert_eq!(it.store.reserve_attempt(&key(), &POLICY, forgotten).await.unwrap(), Attempt::Reserved);
+    }
 }
 
 pub async fn accounts_and_addresses_are_apart(it: Fixture) {
