@@ -11,6 +11,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
+use servers::Redis;
 
 use crate::{
     load,
@@ -96,7 +97,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         upstream.listen,
         &at("upstream.log"),
     )?;
-    let stack = ours::Stack::start(&at("stack"))?;
+    // Declared first, so that it goes after the stack.
+    let redis = Redis::try_start().context("sessions are to be in Redis, which does not start")?;
+    let stack = ours::Stack::start_with(&at("stack"), &["--sessions", &redis.url()])?;
     let key_set = stack.key_set()?;
     let key = key_set.pointer("/keys/0").context("the key set is empty")?;
 

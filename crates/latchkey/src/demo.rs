@@ -82,7 +82,7 @@ pub struct Report {
     /// Whether every row held; `problems` says what did not.
     pub passed: bool,
     pub problems: Vec<String>,
-    /// What could not be shown on this machine, and what would have to be installed.
+    /// What could not be shown on this machine, and what would have to be installed, or why what is does not start.
     pub skipped: Vec<String>,
     pub seconds: u64,
     /// Cores that all processes share, the load's own included.
@@ -94,6 +94,13 @@ pub struct Report {
     /// By service: what is set other than it comes, in the words of its configuration.
     pub settings: BTreeMap<&'static str, &'static str>,
     pub rows: Vec<Row>,
+}
+
+impl Report {
+    fn skip(&mut self, kind: Kind, why: String) {
+        println!("{}: not shown: {why}", kind.title());
+        self.skipped.push(why);
+    }
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
@@ -138,14 +145,19 @@ async fn show(mut args: Args) -> Result<ExitCode> {
     };
     for kind in args.stores {
         if !servers::is_installed(kind) {
-            let missing = servers::missing(kind);
-            println!("{}: not shown: {missing}", kind.title());
-            report.skipped.push(missing);
+            report.skip(kind, servers::missing(kind));
             continue;
         }
         for replicas in &args.replicas {
             println!("{}, {replicas} of everything: starting", kind.title());
-            let row = row::measure(kind, *replicas, args.seconds, quota.as_ref())
+            let server = match servers::start(kind) {
+                Ok(server) => server,
+                Err(why) => {
+                    report.skip(kind, format!("{why:#}"));
+                    break;
+                }
+            };
+            let row = row::measure(kind, &server, *replicas, args.seconds, quota.as_ref())
                 .await
                 .with_context(|| format!("{}, {replicas} of everything", kind.title()))?;
             println!("  {}", row.line());

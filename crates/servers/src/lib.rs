@@ -2,7 +2,8 @@
 //! user's own: on a free port of loopback, in a
 //! temporary folder, gone when the value is dropped or the test's thread dies, and free to be killed, stopped and resumed.
 //!
-//! A server that is not installed fails the test that wants it: `cargo xtask setup` installs both.
+//! A server that is not installed fails the test that wants it: `cargo xtask setup` installs both. The demo goes on without
+//! one, and says why it did not start.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +13,7 @@
 )]
 
 mod collector;
+mod failure;
 mod port;
 mod postgres;
 mod process;

@@ -1,7 +1,7 @@
 //! PostgreSQL, one cluster a test.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::failure::{of, run};
 use crate::port::free_port;
 use crate::process::{Process, as_owner_of, folder, give_away, is_listening};
 
@@ -33,30 +34,29 @@ pub struct Postgres {
 impl Postgres {
     /// Runs as soon as this returns.
     pub fn start(sync: Sync) -> Postgres {
-        let folder = folder();
-        let copied = as_owner_of(folder.path())
-            .args(["cp", "-r", "--reflink=auto"])
-            .arg(template())
-            .arg(folder.path().join("data"))
-            .status()
-            .unwrap();
-        assert!(copied.success());
+        Postgres::try_start(sync).unwrap_or_else(|error| does_not_start(&error))
+    }
+
+    /// As [`Postgres::start`]. The error is why there is none, in the server's own words where it has said any.
+    pub fn try_start(sync: Sync) -> io::Result<Postgres> {
+        let (template, folder) = (template()?, folder()?);
+        let mut copy = as_owner_of(folder.path())?;
+        copy.args(["cp", "-r", "--reflink=auto"]).arg(template).arg(folder.path().join("data"));
+        run(&mut copy)?;
         let mut server = Postgres { process: None, port: 0, sync, folder };
-        server.restart();
-        server
+        server.try_restart_with(&[])?;
+        Ok(server)
     }
 
     /// A copy of this one that follows it, until it is [promoted](Postgres::promote). Where `is_waited_for`, this one answers
     /// no commit from now on that the copy has not got.
     pub fn standby(&self, is_waited_for: bool) -> Postgres {
-        let (folder, port) = (folder(), self.port.to_string());
-        let copied = as_owner_of(folder.path())
-            .arg(binaries().join("pg_basebackup"))
+        let (folder, port) = (folder().unwrap(), self.port.to_string());
+        let mut copy = as_owner_of(folder.path()).unwrap();
+        copy.arg(binaries().unwrap().join("pg_basebackup"))
             .args(["-h", "127.0.0.1", "-U", "latchkey", "-R", "-c", "fast", "--no-sync", "-p", &port, "-D"])
-            .arg(folder.path().join("data"))
-            .output()
-            .unwrap();
-        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+            .arg(folder.path().join("data"));
+        run(&mut copy).unwrap();
         let mut standby = Postgres { process: None, port: 0, sync: self.sync, folder };
         standby.restart();
         if is_waited_for {
@@ -106,25 +106,31 @@ impl Postgres {
 
     /// As [`Postgres::restart`], with settings such as `max_connections=10`.
     pub fn restart_with(&mut self, settings: &[&str]) {
+        self.try_restart_with(settings).unwrap_or_else(|error| does_not_start(&error));
+    }
+
+    fn try_restart_with(&mut self, settings: &[&str]) -> io::Result<()> {
         assert!(self.process.is_none(), "it is running");
         let before = self.port;
+        let mut said = String::new();
         for _ in 0..20 {
             if before == 0 {
                 self.port = free_port();
             }
-            let mut process = self.launch(settings);
+            let mut process = self.launch(settings)?;
             let port = self.port;
-            if process.wait_for(|| is_listening(port) && self.answers()) {
+            if process.wait_for(|| is_listening(port) && self.answers())? {
                 self.process = Some(process);
-                return;
+                return Ok(());
             }
+            said = process.said();
             // Somebody's outgoing connection has its port for a moment, or what was killed still has its memory.
             std::thread::sleep(std::time::Duration::from_millis(250));
         }
-        panic!("PostgreSQL does not start: {}", fs::read_to_string(self.folder.path().join("log")).unwrap());
+        Err(io::Error::other(said))
     }
 
-    fn launch(&self, settings: &[&str]) -> Process {
+    fn launch(&self, settings: &[&str]) -> io::Result<Process> {
         let (data, port) = (self.folder.path().join("data"), self.port.to_string());
         let sync = if self.sync == Sync::On { "on" } else { "off" };
         let mut arguments: Vec<String> =
@@ -143,14 +149,15 @@ impl Postgres {
             arguments.extend(["-c".to_owned(), (*setting).to_owned()]);
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        Process::start(&binaries().join("postgres"), &arguments, self.folder.path())
+        Process::start(&binaries()?.join("postgres"), &arguments, self.folder.path())
     }
 
     fn answers(&self) -> bool {
         let port = self.port.to_string();
-        let asked =
-            Command::new(binaries().join("pg_isready")).args(["-q", "-h", "127.0.0.1", "-p", &port]).status();
-        asked.unwrap().success()
+        let asked = binaries().and_then(|binaries| {
+            Command::new(binaries.join("pg_isready")).args(["-q", "-h", "127.0.0.1", "-p", &port]).status()
+        });
+        asked.is_ok_and(|status| status.success())
     }
 
     /// `kill -9` of the server; its children end by themselves when they notice.
@@ -246,7 +253,7 @@ impl Postgres {
     }
 
     fn psql_with(&self, what: &[&str]) -> Command {
-        let mut command = Command::new(binaries().join("psql"));
+        let mut command = Command::new(binaries().unwrap().join("psql"));
         command.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url()]).args(what);
         command
     }
@@ -273,6 +280,10 @@ impl Drop for Postgres {
     }
 }
 
+fn does_not_start(error: &io::Error) -> ! {
+    panic!("PostgreSQL does not start: {error}");
+}
+
 /// Gone counts too.
 fn is_stopped(process: rustix::process::Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
@@ -293,7 +304,7 @@ fn children_in(folder: &Path) -> Vec<rustix::process::Pid> {
 }
 
 /// Where Debian puts them, else wherever `postgres` is found.
-fn binaries() -> PathBuf {
+fn binaries() -> io::Result<PathBuf> {
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
         .unwrap_or_default();
@@ -303,56 +314,54 @@ fn binaries() -> PathBuf {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).find(|bin| bin.join("initdb").exists())
     };
-    versions.pop().or_else(elsewhere).expect("PostgreSQL is not installed: run `cargo xtask setup`")
+    let not_installed =
+        || io::Error::new(io::ErrorKind::NotFound, "it is not installed: run `cargo xtask setup`");
+    versions.pop().or_else(elsewhere).ok_or_else(not_installed)
 }
 
 /// A cluster that was never used. `initdb` takes seconds and a copy does not, so the first test on a machine makes one for
 /// all, under a lock, and a copy that was not finished is never taken for one.
-fn template() -> PathBuf {
-    let binaries = binaries();
+fn template() -> io::Result<PathBuf> {
+    let binaries = binaries()?;
     let version = binaries.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let name =
         format!("latchkey-postgres-{}-{}", version.unwrap_or_default(), rustix::process::geteuid().as_raw());
     let home = std::env::temp_dir().join(name);
-    fs::create_dir_all(&home).unwrap();
-    let lock = File::create(home.join("lock")).unwrap();
-    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    fs::create_dir_all(&home).map_err(of(home.display()))?;
+    let lock = File::create(home.join("lock")).map_err(of(home.display()))?;
+    flock(&lock, FlockOperation::LockExclusive)?;
     let template = home.join("data");
     if template.exists() {
-        return template;
+        return Ok(template);
     }
-    fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).map_err(of(home.display()))?;
     let making = home.join("making");
     let _ = fs::remove_dir_all(&making);
-    fs::create_dir(&making).unwrap();
-    give_away(&making);
+    fs::create_dir(&making).map_err(of(making.display()))?;
+    give_away(&making)?;
     let data = making.join("data");
-    let made = as_owner_of(&making)
-        .arg(binaries.join("initdb"))
+    let mut make = as_owner_of(&making)?;
+    make.arg(binaries.join("initdb"))
         .args(["--username=latchkey", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"])
         .args(["--no-instructions", "--wal-segsize=1", "-D"])
         .arg(&data)
-        .current_dir(&making)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-    create_database(&binaries, &making, &data);
-    fs::rename(&data, &template).unwrap();
-    template
+        .current_dir(&making);
+    run(&mut make)?;
+    create_database(&binaries, &making, &data)?;
+    fs::rename(&data, &template).map_err(of(data.display()))?;
+    Ok(template)
 }
 
 /// In single-user mode: no server has to be waited for.
-fn create_database(binaries: &Path, making: &Path, data: &Path) {
+fn create_database(binaries: &Path, making: &Path, data: &Path) -> io::Result<()> {
     let sql = making.join("sql");
-    fs::write(&sql, "CREATE DATABASE latchkey\n").unwrap();
-    let made = as_owner_of(making)
-        .arg(binaries.join("postgres"))
+    fs::write(&sql, "CREATE DATABASE latchkey\n").map_err(of(sql.display()))?;
+    let mut make = as_owner_of(making)?;
+    make.arg(binaries.join("postgres"))
         .args(["--single", "-D"])
         .arg(data)
         .arg("postgres")
         .current_dir(making)
-        .stdin(File::open(&sql).unwrap())
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        .stdin(File::open(&sql)?);
+    run(&mut make)
 }

@@ -9,22 +9,22 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
 pub(super) struct Alarm {
-    most: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Alarm {
     /// For work that may take so long each time.
     pub(super) fn new(most: Duration) -> Self {
-        Self { most, timer: Box::pin(sleep(most)) }
+        Self { timer: Box::pin(sleep(most)) }
     }
 
-    /// What the work has come to; None once it has taken too long.
+    /// What the work has come to; None once it is `deadline`: as long from now each time as [`Alarm::new`] was told, so
+    /// that what is set is never too late.
     pub(super) fn wait<F: Future>(
         &mut self,
+        deadline: Instant,
         mut work: Pin<&mut F>,
     ) -> impl Future<Output = Option<F::Output>> {
-        let deadline = Instant::now() + self.most;
         poll_fn(move |cx| {
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
@@ -55,7 +55,7 @@ mod tests {
     /// How long it takes, and whether there is an output.
     async fn wait(alarm: &mut Alarm, work: impl Future<Output = ()>) -> (Duration, bool) {
         let began = Instant::now();
-        let output = alarm.wait(pin!(work)).await;
+        let output = alarm.wait(began + 30 * SECOND, pin!(work)).await;
         (began.elapsed(), output.is_some())
     }
 

@@ -14,7 +14,7 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 
@@ -78,6 +78,8 @@ pub(super) struct Leased {
     pub(super) idle: Option<Duration>,
     /// Whether it was not there at once.
     pub(super) waited: bool,
+    /// Whether another endpoint was tried before.
+    pub(super) second: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +156,7 @@ impl Endpoint {
                     lease: Lease::new(Sender::Http1(connection), self, place),
                     idle: Some(idle),
                     waited: false,
+                    second: false,
                 });
             }
         }
@@ -183,7 +186,7 @@ impl Endpoint {
                 Sender::Http2(self.multiplexed.connect(stream, &self.drivers).await.map_err(handshake)?)
             }
         };
-        Ok(Leased { lease: Lease::new(sender, self, place), idle: None, waited: true })
+        Ok(Leased { lease: Lease::new(sender, self, place), idle: None, waited: true, second: false })
     }
 
     /// A stream of a connection that somebody has made meanwhile, or of a new one.
@@ -204,6 +207,7 @@ impl Endpoint {
             lease: Lease::new(Sender::Http2(stream), self, place),
             idle: Some(Duration::ZERO),
             waited: false,
+            second: false,
         }
     }
 
@@ -273,13 +277,16 @@ impl Lease {
         })
     }
 
-    /// What was sent has come to; None once it has taken longer than the rule says.
-    pub(super) async fn wait<F: Future>(&mut self, sent: Pin<&mut F>) -> Option<F::Output> {
-        let most = self.endpoint.backend.rule.timeout;
+    /// What was sent has come to; None once it is `deadline`, which is as far from the sending as the rule says.
+    pub(super) async fn wait<F: Future>(
+        &mut self,
+        deadline: Instant,
+        sent: Pin<&mut F>,
+    ) -> Option<F::Output> {
         match &mut self.sender {
-            Some(Sender::Http1(connection)) => connection.alarm.wait(sent).await,
+            Some(Sender::Http1(connection)) => connection.alarm.wait(deadline, sent).await,
             // Of one that many use there is no alarm for each. Boxed, so that the others stay small.
-            _ => Box::pin(timeout(most, sent)).await.ok(),
+            _ => Box::pin(timeout_at(deadline, sent)).await.ok(),
         }
     }
 

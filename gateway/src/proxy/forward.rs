@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::authorize::Still;
 use super::body::{Source, Upstream as UpstreamBody};
@@ -104,10 +104,11 @@ impl Answer {
     }
 }
 
-/// Sends a request whose headers are ready. At most one retry: of what was never sent, or of a request that may be
-/// repeated, has no body, and broke off before its answer began. For the latter it must be copied beforehand, which is
-/// done where a retry can help: where there is another endpoint, or where a connection was idle for long enough to
-/// have been closed by the other side. What had to wait is sent only if `still` holds.
+/// Sends a request whose headers are ready. At most one retry, and none where one endpoint could not be reached already:
+/// of what was never sent, or of a request that may be repeated, has no body, and broke off before its answer began. For
+/// the latter it must be copied beforehand, which is done where a retry can help: where there is another endpoint, or
+/// where a connection was idle for long enough to have been closed by the other side. What had to wait is sent only if
+/// `still` holds. The rule's timeout is for both attempts together.
 pub(super) async fn send(
     upstream: &Upstream,
     request: Request<RequestBody>,
@@ -119,22 +120,23 @@ pub(super) async fn send(
         Box::pin(still.holds()).await.map_err(Failure::Refused)?;
     }
     let several = upstream.has_several();
-    let doubtful = several || leased.idle.is_some_and(|idle| idle >= DOUBTFUL);
+    let doubtful = !leased.second && (several || leased.idle.is_some_and(|idle| idle >= DOUBTFUL));
     let spare = match transfer {
         None if doubtful && is_repeatable(request.method()) => Some(Box::new(copy(&request))),
         _ => None,
     };
-    let begun = several.then(Instant::now);
+    let begun = Instant::now();
     let after = upstream.rule().timeout;
     let Some(sent) = leased.lease.send(request) else { return Err(unreachable(upstream, Unreachable::None)) };
     // Most requests have no body. What waits for one that is moving is larger, and boxed.
     let sent = match transfer {
-        None => leased.lease.wait(pin!(sent)).await,
-        Some(transfer) => Box::pin(within(sent, after, transfer)).await,
+        None => leased.lease.wait(begun + after, pin!(sent)).await,
+        Some(transfer) => Box::pin(within(sent, begun + after, after, transfer)).await,
     };
+    let timed = several.then_some(begun);
     match sent {
         Some(Ok(response)) => {
-            leased.lease.answered(begun);
+            leased.lease.answered(timed);
             Ok(Answer { response, leased, retried: false })
         }
         Some(Err(mut failed)) => {
@@ -150,18 +152,19 @@ pub(super) async fn send(
                 Some(_) => true,
             };
             if !met_its_end {
-                leased.lease.failed(begun);
+                leased.lease.failed(timed);
             }
             match unsent.or(spare) {
-                Some(request) if several || leased.idle.is_some() => {
-                    Box::pin(again(upstream, leased.lease, *request, transfer, still)).await
+                Some(request) if !leased.second && (several || leased.idle.is_some()) => {
+                    let deadline = begun + upstream.rule().timeout;
+                    Box::pin(again(upstream, leased.lease, *request, transfer, still, deadline)).await
                 }
                 _ => Err(broken(upstream, error, transfer)),
             }
         }
         None => {
             if !has_fault(transfer) {
-                leased.lease.failed(begun);
+                leased.lease.failed(timed);
             }
             Err(timed_out(upstream, transfer))
         }
@@ -174,26 +177,34 @@ async fn again(
     request: Request<RequestBody>,
     transfer: Option<&Transfer>,
     still: Still<'_>,
+    deadline: Instant,
 ) -> Result<Answer, Failure> {
-    let leased = upstream.lease_again(former).await;
-    let mut leased = leased.map_err(|source| unreachable(upstream, source))?;
-    still.holds().await.map_err(Failure::Refused)?;
+    let ready = async {
+        let leased = upstream.lease_again(former).await.map_err(|source| unreachable(upstream, source))?;
+        still.holds().await.map_err(Failure::Refused)?;
+        Ok(leased)
+    };
+    let Ok(ready) = timeout_at(deadline, ready).await else { return Err(timed_out(upstream, transfer)) };
+    let mut leased = ready?;
     let begun = upstream.has_several().then(Instant::now);
     let Some(sent) = leased.lease.send(request) else { return Err(unreachable(upstream, Unreachable::None)) };
-    let after = upstream.rule().timeout;
+    // The connection's alarm is set for a whole timeout.
     let sent = match transfer {
-        None => leased.lease.wait(pin!(sent)).await,
-        Some(transfer) => within(sent, after, transfer).await,
+        None => timeout_at(deadline, sent).await.ok(),
+        Some(transfer) => within(sent, deadline, upstream.rule().timeout, transfer).await,
     };
     if let Some(Ok(response)) = sent {
         leased.lease.answered(begun);
         return Ok(Answer { response, leased, retried: true });
     }
-    if !has_fault(transfer) {
-        leased.lease.failed(begun);
-    }
     match sent {
-        Some(Err(failed)) => Err(broken(upstream, failed.into_error(), transfer)),
+        Some(Err(failed)) => {
+            if !has_fault(transfer) {
+                leased.lease.failed(begun);
+            }
+            Err(broken(upstream, failed.into_error(), transfer))
+        }
+        // It had what the first one left of the time, which may be next to nothing: that says nothing about it.
         _ => Err(timed_out(upstream, transfer)),
     }
 }

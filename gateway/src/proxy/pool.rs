@@ -49,7 +49,7 @@ impl Upstream {
     }
 
     /// A connection, idle or new, and a place for the request. Tries another endpoint once where one cannot be
-    /// reached: nothing was sent yet.
+    /// reached: nothing was sent yet. That is the request's one repetition.
     pub(super) async fn lease(&self) -> Result<Leased, Unreachable> {
         let mut place = self.backend.limit.enter();
         let waits = place.is_none();
@@ -66,7 +66,7 @@ impl Upstream {
                 // It waited for the first one.
                 Some(second) => {
                     let leased = Box::pin(second.lease(&mut place)).await?;
-                    Ok(Leased { waited: true, ..leased })
+                    Ok(Leased { waited: true, second: true, ..leased })
                 }
                 None => Err(unreachable),
             },
@@ -147,6 +147,7 @@ mod tests {
         for _ in 0..50 {
             let leased = upstream.lease().await.unwrap();
             assert!(leased.idle.is_some(), "it is the connection that was there");
+            assert_eq!(leased.second, leased.waited);
             waited += usize::from(leased.waited);
             leased.lease.give_back();
         }

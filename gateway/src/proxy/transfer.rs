@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 use crate::layers::headers;
 
@@ -162,20 +162,21 @@ pub(super) fn trailers(frame: Frame<Bytes>, clean: fn(&mut HeaderMap)) -> Frame<
     }
 }
 
-/// Waits for `answer`, at most `patience` after the request was sent: while its body is still moving, the wait has
-/// not begun. None: time is up.
+/// Waits for `answer` until `deadline`, and at most `patience` after the request's body has moved: until then the wait
+/// has not begun. None: time is up.
 pub(super) async fn within<F: Future>(
     answer: F,
+    mut deadline: Instant,
     patience: Duration,
     transfer: &Transfer,
 ) -> Option<F::Output> {
     let mut answer = std::pin::pin!(answer);
     loop {
         let before = transfer.frames();
-        match timeout(patience, answer.as_mut()).await {
+        match timeout_at(deadline, answer.as_mut()).await {
             Ok(output) => return Some(output),
             Err(_) if transfer.frames() == before => return None,
-            Err(_) => {}
+            Err(_) => deadline = Instant::now() + patience,
         }
     }
 }

@@ -23,6 +23,7 @@ mod lifetime;
 mod paths;
 mod peers;
 mod reload;
+mod retries;
 mod role_changes;
 mod streams;
 mod strict;

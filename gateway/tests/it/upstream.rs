@@ -242,6 +242,10 @@ async fn answer(reader: &mut Reader, request: &Request, seen: &Seen) -> Option<(
             None
         }
         "gone" => None,
+        "late" => {
+            seen.go.notified().await;
+            None
+        }
         "closing" => {
             write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
             None

@@ -21,7 +21,8 @@ use crate::{
 };
 
 pub const TOKEN_ROUTE: &str = "latchkey, token route";
-pub const SESSION_ROUTE: &str = "latchkey, session route";
+/// Named with the store that its sessions are read from on every request.
+pub const SESSION_ROUTE: &str = "latchkey, session route, Redis";
 
 /// Each is a route of the same gateway process; see `gateways`.
 const ROUTES: [(&str, &str, &str, Headers); 4] = [

@@ -11,7 +11,8 @@ use crate::certificates::{CertificateFolder, LOCAL_DOMAIN};
 /// What a job's script can tell from a failure: there is nothing left to do.
 const EXISTS: u8 = 3;
 
-/// Exits with 0 when the administrator was made, with 3 when there is one already, with 1 when it could not be done.
+/// Exits with 0 when the administrator was made, with 3 when there is one already (with --if-none: 0), with 1 when it could
+/// not be done.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// gRPC URL of auth-service; may be repeated, once for each replica.
@@ -33,6 +34,9 @@ pub struct Args {
     /// Do not demand that the password is changed at the first login.
     #[arg(long)]
     keep_password: bool,
+    /// Change nothing and succeed where an administrator exists: for a job that runs at every start.
+    #[arg(long)]
+    if_none: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,7 +73,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         Err(error @ BootstrapError::AdministratorExists) => {
             eprintln!("{error}");
-            Ok(ExitCode::from(EXISTS))
+            Ok(if args.if_none { ExitCode::SUCCESS } else { ExitCode::from(EXISTS) })
         }
         Err(error) => Err(error.into()),
     }

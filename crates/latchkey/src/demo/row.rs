@@ -11,7 +11,7 @@ use super::issue::issue;
 use super::load::{self, Callers, Credential, Seen};
 use super::metrics::Metrics;
 use super::quota::Quota;
-use super::servers;
+use super::servers::Server;
 use super::shares::Shares;
 use super::stack::Stack;
 
@@ -108,15 +108,19 @@ impl Row {
     }
 }
 
-pub async fn measure(kind: Kind, replicas: u16, seconds: u64, quota: Option<&Quota>) -> Result<Row> {
+pub async fn measure(
+    kind: Kind,
+    server: &Server,
+    replicas: u16,
+    seconds: u64,
+    quota: Option<&Quota>,
+) -> Result<Row> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([])
         .timeout(Duration::from_secs(30))
         .build()
         .context("no HTTP client can be made")?;
-    // Declared first, so that it goes after the stack.
-    let server = servers::start(kind);
     let stack = Stack::start(replicas, &server.arguments(), quota).await?;
     let gateways = stack.file.gateways.clone();
 

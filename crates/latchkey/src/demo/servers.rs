@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use servers::{Postgres, Redis, Sync};
 
 use super::Kind;
@@ -21,18 +22,25 @@ pub fn is_installed(kind: Kind) -> bool {
     }
 }
 
-/// A new one for each stack: what one stack seals, another cannot open.
-pub fn start(kind: Kind) -> Server {
-    match kind {
-        Kind::Tokens | Kind::Sqlite => Server::None,
-        Kind::Postgres => Server::Postgres(Postgres::start(Sync::On)),
-        Kind::Redis => Server::Redis(Redis::start()),
-    }
+/// A new one for each stack: what one stack seals, another cannot open. The error is told instead of the rows, as
+/// [`missing`] is.
+pub fn start(kind: Kind) -> Result<Server> {
+    let server = match kind {
+        Kind::Tokens | Kind::Sqlite => Ok(Server::None),
+        Kind::Postgres => Postgres::try_start(Sync::On).map(Server::Postgres),
+        Kind::Redis => Redis::try_start().map(Server::Redis),
+    };
+    server.with_context(|| {
+        format!("{} needs {}, which is installed and does not start here", kind.title(), package(kind))
+    })
 }
 
 pub fn missing(kind: Kind) -> String {
-    let package = if kind == Kind::Postgres { "postgresql" } else { "redis-server" };
-    format!("{} needs the Debian package {package}, which is not installed", kind.title())
+    format!("{} needs the Debian package {}, which is not installed", kind.title(), package(kind))
+}
+
+fn package(kind: Kind) -> &'static str {
+    if kind == Kind::Postgres { "postgresql" } else { "redis-server" }
 }
 
 impl Server {

@@ -1,7 +1,8 @@
-//! `latchkey demo`: a short run of it with real PostgreSQL and Redis, and what its report says; and a run where one is not
-//! installed. What its judge refuses is in `src/demo/judge/tests.rs`.
+//! `latchkey demo`: a short run of it with real PostgreSQL and Redis, and what its report says; and runs where one is not
+//! installed, or does not start. What its judge refuses is in `src/demo/judge/tests.rs`.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
@@ -94,6 +95,37 @@ fn what_is_not_installed_is_named_with_its_package() {
     assert_eq!(report["problems"], serde_json::json!(["nothing was shown"]));
     assert!(stderr.contains("NOT HELD: nothing was shown"), "{stderr}");
     assert!(page.contains("Not held"), "{page}");
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "what the program would inherit anyway")]
+fn what_is_installed_and_does_not_start_is_named_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("report");
+    let server = folder.path().join("redis-server");
+    fs::write(&server, "#!/bin/sh\necho 'the moon is wrong'\nexit 1\n").unwrap();
+    // As root the server is somebody else's process.
+    for path in [folder.path(), &server] {
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    let shown = |path: String| {
+        let mut demo = program();
+        demo.args(["demo", "--seconds", "1", "--replicas", "1,2", "--stores", "redis", "--output"]);
+        let ran = demo.arg(&output).env("PATH", path).output().unwrap();
+        assert!(!ran.status.success());
+        let report: Value = serde_json::from_slice(&fs::read(output.join("report.json")).unwrap()).unwrap();
+        let skipped = report["skipped"][0].as_str().unwrap().to_owned();
+        assert_eq!(report["skipped"].as_array().unwrap().len(), 1, "told once: {report}");
+        assert!(text(&ran.stdout).contains(&format!("not shown: {skipped}")), "{}", text(&ran.stdout));
+        skipped
+    };
+    let needs = "Sessions in Redis needs redis-server, which is installed and does not start here: ";
+    let here = folder.path().display();
+    let everything_else = std::env::var("PATH").unwrap();
+    let said = shown(format!("{here}:{everything_else}"));
+    assert_eq!(said, format!("{needs}the moon is wrong"));
+    // Nor can it without what starts it.
+    assert_eq!(shown(here.to_string()), format!("{needs}setpriv: No such file or directory (os error 2)"));
 }
 
 #[test]

@@ -116,7 +116,10 @@ impl Container {
     /// A one-shot job's arguments and files, short of the servers that it needs.
     pub fn check_job(&self) {
         match self.arguments[0].as_str() {
-            "migrate" | "bootstrap" => {
+            kind @ ("migrate" | "bootstrap") => {
+                // Else it would fail, and be tried again and again, at every start but the first.
+                let may_run_again = kind == "migrate" || self.arguments.iter().any(|one| one == "--if-none");
+                assert!(may_run_again, "{}", self.name);
                 let said = self.refused();
                 assert!(said.contains("cannot be asked"), "{}: {said}", self.name);
             }
