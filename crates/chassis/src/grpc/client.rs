@@ -44,7 +44,7 @@ use bounded::Bounded;
 use connector::{Connector, Security};
 pub(crate) use endpoint::parse_target;
 use endpoint::{Place, Target};
-use link::{Link, Origin};
+use link::{Link, Origin, Unanswered};
 use outgoing::Outgoing;
 use replica::Replica;
 use resolve::Name;
@@ -241,17 +241,16 @@ impl Inner {
                     said = Some(answer);
                     copy
                 }
-                Err(mut failure) => {
-                    let unsent = failure.take_message();
-                    let error = failure.into_error();
-                    let refused = link::reset(&error);
+                Err(Unanswered { unsent, error }) => {
+                    let refused = error.as_ref().and_then(link::reset);
                     if !refused.is_some_and(|reset| reset.of_stream) {
                         link.retire();
                     }
                     let is_safe = is_repeatable || refused.is_some_and(|reset| reset.unprocessed);
                     let safe = unsent.or(copy.filter(|_| is_safe));
                     let Some(safe) = safe.filter(|_| failed.is_none()) else {
-                        tracing::debug!(peer = &*self.name, error = %status::chain(&error), "a call could not be made");
+                        let error = error.as_ref().map(|error| status::chain(error));
+                        tracing::debug!(peer = &*self.name, error, "a call could not be made");
                         // What the first one said says more.
                         let said = said.map(|answer| answer.map(|body| self.bounded(body, deadline)));
                         return said.ok_or_else(|| out_of_reach(&self.name));

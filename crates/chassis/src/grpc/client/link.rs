@@ -4,10 +4,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::SendRequest;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -47,7 +47,8 @@ impl Origin {
 }
 
 pub(super) struct Link {
-    sender: SendRequest<Outgoing>,
+    /// As long as somebody takes what is sent.
+    sender: ArcSwapOption<SendRequest<Outgoing>>,
     origin: Origin,
     load: Load,
     /// No further calls: the connection is known to be going.
@@ -74,7 +75,7 @@ pub(super) enum Health {
 impl Link {
     pub(super) fn new(sender: SendRequest<Outgoing>, origin: Origin, cut: CancellationToken) -> Link {
         Link {
-            sender,
+            sender: ArcSwapOption::from_pointee(sender),
             origin,
             load: Load::new(Instant::now()),
             retired: AtomicBool::new(false),
@@ -97,7 +98,8 @@ impl Link {
 
     /// Whether it takes calls, as far as is known.
     pub(super) fn is_open(&self) -> bool {
-        !self.retired.load(Ordering::Relaxed) && !self.sender.is_closed()
+        let takes = || self.sender.load().as_ref().is_some_and(|sender| !sender.is_closed());
+        !self.retired.load(Ordering::Relaxed) && takes()
     }
 
     /// Which life of a process that keeps its state in its own memory this leads to.
@@ -117,17 +119,34 @@ impl Link {
         self.cut.cancel();
     }
 
+    /// Nobody takes any more what is sent. What was on its way just then may still be in the channel, which its receiver cannot
+    /// empty while a sender is half-way through: it is given back once there is no sender either.
+    pub(super) fn close(&self) {
+        self.sender.store(None);
+    }
+
     /// Sends a call and waits for the head of its answer.
-    pub(super) async fn call(
-        &self,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+    pub(super) async fn call(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, Unanswered> {
         let mut flight = Flight::begin(self);
-        let answer = self.sender.clone().try_send_request(request).await;
-        if let Ok(answer) = &answer {
-            flight.ended = if is_unavailable(answer) { Ended::Unavailable } else { Ended::Answered };
+        let Some(mut sender) = self.sender() else {
+            return Err(Unanswered { unsent: Some(request), error: None });
+        };
+        let sent = sender.try_send_request(request);
+        drop(sender);
+        match sent.await {
+            Ok(answer) => {
+                flight.ended = if is_unavailable(&answer) { Ended::Unavailable } else { Ended::Answered };
+                Ok(answer)
+            }
+            Err(mut failure) => {
+                Err(Unanswered { unsent: failure.take_message(), error: Some(failure.into_error()) })
+            }
         }
-        answer
+    }
+
+    /// Not to be kept while an answer is waited for: see [`Link::close`].
+    fn sender(&self) -> Option<SendRequest<Outgoing>> {
+        self.sender.load().as_deref().cloned()
     }
 
     /// Asks `grpc.health.v1` whether the process is ready. One that does not have the service, or does not let us
@@ -147,7 +166,13 @@ impl Link {
         let direct = tower::service_fn(|request: Request<Body>| async move {
             let (parts, body) = request.into_parts();
             let request = Request::from_parts(parts, Outgoing::gather(body).await?);
-            let answer = self.sender.clone().send_request(request).await;
+            let Some(mut sender) = self.sender() else {
+                broken.store(true, Ordering::Relaxed);
+                return Err(Status::unavailable("the connection is closed"));
+            };
+            let sent = sender.send_request(request);
+            drop(sender);
+            let answer = sent.await;
             broken.store(answer.is_err(), Ordering::Relaxed);
             answer.inspect(|_| self.answered()).map_err(|error| Status::from_error(error.into()))
         });
@@ -177,6 +202,14 @@ impl Link {
             self.doubt.notify_one();
         }
     }
+}
+
+/// A call that has no answer.
+pub(super) struct Unanswered {
+    /// The request, if it was certainly not sent.
+    pub(super) unsent: Option<Request<Outgoing>>,
+    /// What the connection says; `None` if there was none any more.
+    pub(super) error: Option<hyper::Error>,
 }
 
 /// A call that is under way. However it ends, also when nobody waits for it any more, it is counted.

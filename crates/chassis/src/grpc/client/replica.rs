@@ -97,6 +97,7 @@ impl Replica {
 
     /// Follows a connection to its end.
     async fn watch(&self, link: &Arc<Link>, dispatch: Dispatch) -> End {
+        let _closed = Closed(link);
         let mut dispatch = pin!(dispatch);
         let broken = "the connection broke off";
         let began = Instant::now();
@@ -158,6 +159,15 @@ impl Replica {
         tracing::warn!(peer = &*self.neighbour, reason, "a replica is left out");
         let labels = [KeyValue::new("peer", self.neighbour.to_string()), KeyValue::new("reason", reason)];
         self.ejections.add(1, &labels);
+    }
+}
+
+/// Closes a link with the end of what takes its calls, whichever way that comes.
+struct Closed<'a>(&'a Link);
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
