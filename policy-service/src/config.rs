@@ -38,7 +38,7 @@ impl Validate for Config {
             prefixed("tls", tls.problems()),
             prefixed("access", access.problems()),
             prefixed("operations", operations.problems()),
-            prefixed("feed", feed.problems()),
+            prefixed("feed", feed.problems(tls.mode)),
             prefixed("log", log.problems()),
             prefixed("shutdown", shutdown.problems()),
             prefixed("store", store.problems(&[])),

@@ -48,7 +48,7 @@ impl Validate for Config {
         problems.extend(prefixed("tls", tls.problems()));
         problems.extend(prefixed("access", access.problems()));
         problems.extend(prefixed("operations", operations.problems()));
-        problems.extend(prefixed("feed", feed.problems()));
+        problems.extend(prefixed("feed", feed.problems(tls.mode)));
         problems.extend(prefixed("log", log.problems()));
         problems.extend(prefixed("shutdown", shutdown.problems()));
         problems.extend(prefixed("peers.policy", peers.policy.problems(tls.mode)));

@@ -15,7 +15,8 @@ mod store;
 pub use load::{ConfigError, Problem, Resolved, environment, load, resolve};
 pub use reference::render_reference;
 pub use sections::{
-    Access, Log, LogFormat, Operations, Peer, Server, Shutdown, Tls, TlsMode, Validate, optional, prefixed,
+    Access, Log, LogFormat, Operations, Peer, Server, Shutdown, Tls, TlsMode, Validate, judge_endpoint,
+    optional, prefixed,
 };
 #[cfg(feature = "sql")]
 pub use store::Store;

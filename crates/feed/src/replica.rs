@@ -12,6 +12,7 @@ mod ending;
 mod event;
 mod everything;
 mod history;
+mod members;
 mod membership;
 mod streams;
 
@@ -249,12 +250,14 @@ impl Replica {
             (Purpose::Append(batch), LogReply::Appended(placed)) => self.appended(batch, placed, now),
             (Purpose::Head(request), LogReply::Read(read)) => self.head_read(request, read, now),
             (Purpose::Members(requests), LogReply::Members(members)) => {
+                self.look_at_members(&members, now.moment);
                 for request in requests {
                     self.members_read(request, members.clone(), now);
                 }
             }
             (Purpose::EarlyMembers, LogReply::Members(members)) => self.early_members_read(members),
             (Purpose::Remove, LogReply::Done) => self.removed(),
+            (Purpose::Fence(member), LogReply::Done) => self.saw_fenced(member, now.moment),
             (Purpose::Cleanup, _) => {}
             (purpose, _) => self.log_failed(purpose, now),
         }
@@ -263,7 +266,7 @@ impl Replica {
     fn log_failed(&mut self, purpose: Purpose, now: Now) {
         match purpose {
             Purpose::Register(_) | Purpose::Snapshot => self.start_again_later(now),
-            Purpose::Beat(_) | Purpose::CatchUp(_) | Purpose::Cleanup => {}
+            Purpose::Beat(_) | Purpose::CatchUp(_) | Purpose::Fence(_) | Purpose::Cleanup => {}
             Purpose::Hello(stream) => self.close(stream),
             Purpose::Answer(question) => self.unavailable(&question),
             Purpose::Append(batch) => self.append_failed(batch),

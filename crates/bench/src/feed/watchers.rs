@@ -100,7 +100,12 @@ async fn replica(log: &Arc<dyn Log>, lifecycle: &Lifecycle) -> anyhow::Result<(S
     let log = Arc::clone(log);
     let membership = Membership {
         name: "auth",
-        settings: Feed { listen: address, advertise: String::new(), lease: LEASE },
+        settings: Feed {
+            listen: address,
+            advertise: String::new(),
+            lease: LEASE,
+            variant: Variant::default(),
+        },
         identity: external()?,
         access: Access::default(),
         clock: SystemClock::shared(),

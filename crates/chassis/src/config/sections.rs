@@ -275,13 +275,17 @@ impl Peer {
             problems.push("endpoints: must name at least one, such as https://127.0.0.1:7001".to_owned());
         }
         for endpoint in &self.endpoints {
-            let target = crate::grpc::client::parse_target(endpoint);
-            if let Err(reason) = target.and_then(|target| target.judge(mode == TlsMode::Mutual)) {
+            if let Err(reason) = judge_endpoint(endpoint, mode) {
                 problems.push(format!("endpoints: {endpoint:?} {reason}"));
             }
         }
         problems
     }
+}
+
+/// Whether it can be reached where connections are secured as `mode` says. The error continues a sentence that begins with it.
+pub fn judge_endpoint(endpoint: &str, mode: TlsMode) -> Result<(), &'static str> {
+    crate::grpc::client::parse_target(endpoint)?.judge(mode == TlsMode::Mutual)
 }
 
 /// The values of keys that a service's `default.toml` need not repeat.

@@ -1,5 +1,6 @@
 //! A service replica at work: it calls the log and the peers, and passes messages to and from watchers.
 
+mod gone;
 mod view;
 mod worker;
 

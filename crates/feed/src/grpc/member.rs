@@ -26,7 +26,7 @@ use super::{
     service::{Confirms, Places, Reads, Watches, access},
 };
 use crate::{
-    Life, Log, Variant,
+    Life, Log,
     driver::{
         Clock,
         serving::{Parts, Serving, View, serve},
@@ -122,7 +122,7 @@ async fn take_part(
         channels: Default::default(),
     };
     let (serving, work) = serve(Parts {
-        settings: Settings { lease: settings.lease, address: advertised, variant: Variant::default() },
+        settings: Settings { lease: settings.lease, address: advertised, variant: settings.variant },
         life: Life(random(&entropy)),
         log: open_log().await,
         peers: Arc::new(peers),

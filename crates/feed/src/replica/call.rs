@@ -21,12 +21,14 @@ pub(super) enum Purpose {
     Append(Batch),
     /// Nothing to end: everything up to the head must hold everywhere.
     Head(RequestId),
-    /// After one commit, for all that it ended.
+    /// After one commit, for all that it ended; for nothing, when this process begins.
     Members(Vec<RequestId>),
     /// Only a broken variant reads members before it appends.
     EarlyMembers,
     Remove,
-    /// Fences and removals of others, which somebody will do again if they fail.
+    /// Of another, which somebody will fence again if it fails.
+    Fence(MemberId),
+    /// Removals of others, which somebody will do again if they fail.
     Cleanup,
 }
 

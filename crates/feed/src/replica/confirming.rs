@@ -186,6 +186,10 @@ impl Replica {
                 continue;
             };
             waiting.struck = true;
+            let behind = self.records.iter().filter(|(_, record)| record.acked < waiting.position.number);
+            let left = behind.map(|(id, _)| *id).filter(|id| !self.streams.contains_key(id));
+            let note = |stream| Action::Note { stream, misconduct: Misconduct::LeftLease };
+            self.actions.extend(left.map(note));
             let slow = self.records.iter().filter(|(id, record)| {
                 let since = self.streams.get(id).and_then(|stream| stream.since);
                 record.acked < waiting.position.number && since.is_some_and(|since| since <= applied)

@@ -43,15 +43,15 @@ pub(super) struct Ender {
     appending: bool,
     /// Tags that this life has given away.
     tags: u64,
-    waits: BTreeMap<RequestId, Wait>,
+    pub(super) waits: BTreeMap<RequestId, Wait>,
     peers: BTreeMap<CallId, (RequestId, MemberId)>,
-    /// When this process first saw that a member was fenced.
-    seen_fenced: BTreeMap<MemberId, Moment>,
-    early_members: Option<Vec<Member>>,
+    /// When this process first saw that a member was fenced, of those that were when they were last read.
+    pub(super) seen_fenced: BTreeMap<MemberId, Moment>,
+    pub(super) early_members: Option<Vec<Member>>,
     /// As last read: who is asked while they are read again.
-    known: Vec<Member>,
+    pub(super) known: Vec<Member>,
     /// The highest position that each has confirmed.
-    told: BTreeMap<MemberId, u64>,
+    pub(super) told: BTreeMap<MemberId, u64>,
 }
 
 #[derive(Debug)]
@@ -82,10 +82,10 @@ impl Batch {
 
 /// An ending that is committed, but not yet everywhere.
 #[derive(Debug)]
-struct Wait {
+pub(super) struct Wait {
     position: Position,
     /// Read after the commit was answered: every lease that matters began before.
-    since: Moment,
+    pub(super) since: Moment,
     give_up: Moment,
     /// The members were read after the commit: `left` is complete.
     counted: bool,
@@ -99,10 +99,10 @@ struct Wait {
 
 /// A member that has not confirmed.
 #[derive(Debug)]
-struct Left {
-    member: Member,
-    waited_out: Moment,
-    ask_again: Option<Moment>,
+pub(super) struct Left {
+    pub(super) member: Member,
+    pub(super) waited_out: Moment,
+    pub(super) ask_again: Option<Moment>,
 }
 
 impl Replica {
@@ -154,7 +154,9 @@ impl Replica {
         }
         let mut waiting = batch.requests;
         waiting.retain(|(request, mode)| self.begins_to_wait(*request, placed.last, *mode, now));
-        self.read_members(waiting.into_iter().map(|(request, _)| request).collect(), now);
+        if !waiting.is_empty() {
+            self.read_members(waiting.into_iter().map(|(request, _)| request).collect(), now);
+        }
         self.ender.early_members = None;
         self.append();
     }
@@ -217,23 +219,6 @@ impl Replica {
         true
     }
 
-    /// Rule E3. Who were members a moment ago are asked at once: what they confirm after the commit counts, whenever it is
-    /// known that they are still members.
-    fn read_members(&mut self, requests: Vec<RequestId>, now: Now) {
-        if requests.is_empty() {
-            return;
-        }
-        if let Some(members) = self.ender.early_members.clone() {
-            return requests.into_iter().for_each(|request| self.members_read(request, members.clone(), now));
-        }
-        self.call_log(Purpose::Members(requests.clone()), LogCall::Members);
-        for member in self.ender.known.clone() {
-            for request in &requests {
-                self.ask(*request, member.clone(), now.moment);
-            }
-        }
-    }
-
     /// Rule E2: everything up to a head that was read after the call began.
     pub(super) fn head_read(&mut self, request: RequestId, read: Read, now: Now) {
         match read {
@@ -248,51 +233,23 @@ impl Replica {
         }
     }
 
-    /// Rule E4.
-    pub(super) fn members_read(&mut self, request: RequestId, members: Vec<Member>, now: Now) {
-        let Some(wait) = self.ender.waits.get(&request) else { return };
-        let since = wait.since;
-        let mut left = BTreeMap::new();
-        self.ender.told.retain(|id, _| members.iter().any(|member| member.id == *id));
-        self.ender.known = members.iter().filter(|member| !member.fenced).cloned().collect();
-        for member in members {
-            if member.fenced && self.is_long_fenced(&member, now.moment) {
-                continue;
-            }
-            let own = self.settings.variant.is(Broken::OwnLeaseLength);
-            let lease = if own { self.settings.lease } else { member.lease };
-            let waited_out = since + waited_out(lease);
-            left.insert(member.id, Left { member, waited_out, ask_again: None });
-        }
+    /// All that there is to wait for.
+    pub(super) fn wait_for(&mut self, request: RequestId, mut left: BTreeMap<MemberId, Left>, now: Moment) {
         let Some(wait) = self.ender.waits.get_mut(&request) else { return };
         let longest = left.values().map(|left| left.waited_out).max();
-        wait.give_up = longest.unwrap_or(since) + GRACE;
+        wait.give_up = longest.unwrap_or(wait.since) + GRACE;
         wait.counted = true;
         left.retain(|id, _| !wait.confirmed.contains(id));
         wait.left = left;
         let unasked = wait.left.values().filter(|left| !wait.asked.contains(&left.member.id));
         for member in unasked.map(|left| left.member.clone()).collect::<Vec<_>>() {
-            self.ask(request, member, now.moment);
+            self.ask(request, member, now);
         }
         self.done_if_nobody_is_left(request);
     }
 
-    /// Whether every lease of a fenced member is over, so that its row may go.
-    fn is_long_fenced(&mut self, member: &Member, now: Moment) -> bool {
-        let seen = *self.ender.seen_fenced.entry(member.id).or_insert(now);
-        if self.settings.variant.is(Broken::SkipFencedAtOnce) {
-            return true;
-        }
-        let over = seen + waited_out(member.lease) <= now;
-        if over {
-            self.ender.seen_fenced.remove(&member.id);
-            self.call_log(Purpose::Cleanup, LogCall::Remove(member.id));
-        }
-        over
-    }
-
     /// A peer is told along with the question what it may not have read yet.
-    fn ask(&mut self, request: RequestId, member: Member, now: Moment) {
+    pub(super) fn ask(&mut self, request: RequestId, member: Member, now: Moment) {
         let Some(wait) = self.ender.waits.get_mut(&request) else { return };
         let (id, position) = (member.id, wait.position);
         wait.asked.insert(id);
@@ -374,7 +331,7 @@ impl Replica {
             .collect();
         for (request, member, over) in due {
             if over {
-                self.call_log(Purpose::Cleanup, LogCall::Fence(member.id));
+                self.call_log(Purpose::Fence(member.id), LogCall::Fence(member.id));
                 self.member_done(request, member.id);
             } else {
                 self.ask(request, member, now.moment);

@@ -159,6 +159,8 @@ pub enum Misconduct {
     StrayAcknowledgement,
     /// It held confirmations up again and again, and gets no grants for a while.
     HeldBack,
+    /// It went without giving its lease back, and a confirmation waits for that. So is one that died.
+    LeftLease,
     /// Too much of what it was sent is unread or unacknowledged: its stream is closed.
     TooSlow,
     /// As many streams as one name may have are open: it is refused.
@@ -168,11 +170,12 @@ pub enum Misconduct {
 }
 
 impl Misconduct {
-    pub const EVERY: [Self; 7] = [
+    pub const EVERY: [Self; 8] = [
         Self::UnknownPosition,
         Self::SecondHello,
         Self::StrayAcknowledgement,
         Self::HeldBack,
+        Self::LeftLease,
         Self::TooSlow,
         Self::TooMany,
         Self::NotTheProtocol,
@@ -185,6 +188,7 @@ impl Misconduct {
             Self::SecondHello => "second_hello",
             Self::StrayAcknowledgement => "stray_acknowledgement",
             Self::HeldBack => "held_back",
+            Self::LeftLease => "left_lease",
             Self::TooSlow => "too_slow",
             Self::TooMany => "too_many",
             Self::NotTheProtocol => "not_the_protocol",

@@ -81,6 +81,7 @@ impl Replica {
         self.reset_all();
         self.phase = Phase::Serving;
         self.beat(now);
+        self.read_members(Vec::new(), now);
     }
 
     pub(super) fn start_again_later(&mut self, now: Now) {
@@ -165,6 +166,7 @@ impl Replica {
         }
         self.right = None;
         self.history.leave();
+        self.forget_fences();
         self.read_snapshot();
     }
 

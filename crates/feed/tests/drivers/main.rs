@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "only tests use this")]
 
 mod cluster;
+mod controls;
 mod misconduct;
 mod strangers;
 

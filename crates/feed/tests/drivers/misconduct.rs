@@ -118,6 +118,17 @@ async fn every_misconduct_is_named_in_the_log_and_counted_in_the_metrics() {
     while serving.view().misconduct.count(Misconduct::HeldBack) == 0 {
         ending(Mode::Everywhere).await;
     }
+    // It goes with its lease.
+    let mut watcher = serving.open("gateway");
+    serving.received(watcher.id, FromWatcher::Hello { watcher: WatcherId(8), position: None }).await;
+    let mut sequence = 0;
+    while !matches!(watcher.messages.recv().await, Some(ToWatcher::Grant { .. })) {
+        sequence += 1;
+        serving.received(watcher.id, FromWatcher::Renew { sequence, acked: Position::START }).await;
+    }
+    drop(watcher);
+    ending(Mode::Everywhere).await;
+    assert!(serving.view().misconduct.count(Misconduct::LeftLease) > 0);
     watch(serving, &lifecycle, |_, _| None);
     while serving.view().misconduct.count(Misconduct::TooSlow) == 0 {
         ending(Mode::Durable).await;

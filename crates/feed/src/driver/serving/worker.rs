@@ -14,11 +14,12 @@ use tokio::sync::{
     oneshot, watch,
 };
 
-use super::{Memories, NotConfirmed, Noted, Parts, Queued, View};
+use super::{Memories, NotConfirmed, Noted, Parts, Queued, View, gone::Gone};
 use crate::{
     Change, Credential, FromWatcher, LogCall, MemberId, Moment, Position, Replica, StreamId, Tail, WatcherId,
     driver::sleep_until,
     replica::{Action, Answer, Event, Misconduct, Mode, Outcome, RequestId},
+    time::waited_out,
 };
 
 /// How often entries that can concern nothing any more are removed from the log.
@@ -77,6 +78,7 @@ pub(super) struct Worker {
     tasks: mpsc::UnboundedReceiver<Told>,
     under_way: FuturesUnordered<BoxFuture<'static, Event>>,
     streams: HashMap<StreamId, Open>,
+    gone: Gone,
     replies: Replies,
     /// Streams that are gone, of which the machine has still to hear.
     closed: Vec<StreamId>,
@@ -111,6 +113,7 @@ impl Worker {
             tasks,
             under_way: FuturesUnordered::new(),
             streams: HashMap::new(),
+            gone: Gone::default(),
             replies: Replies::default(),
             closed: Vec::new(),
             misconduct: Noted::default(),
@@ -190,7 +193,7 @@ impl Worker {
             }
         };
         if let Event::StreamClosed { stream } = event {
-            self.streams.remove(&stream);
+            self.close(stream);
         }
         self.on(event);
     }
@@ -266,7 +269,7 @@ impl Worker {
                 self.send(stream, Queued::Everything);
             }
             Action::Close { stream } => {
-                self.streams.remove(&stream);
+                self.close(stream);
             }
             Action::Note { stream, misconduct } => self.note(stream, misconduct),
             Action::AnswerConfirm { request, confirmed } => {
@@ -299,18 +302,27 @@ impl Worker {
             if matches!(refused, TrySendError::Full(_)) {
                 self.note(stream, Misconduct::TooSlow);
             }
-            self.streams.remove(&stream);
+            self.close(stream);
             self.closed.push(stream);
         }
+    }
+
+    fn close(&mut self, stream: StreamId) {
+        let Some(mut open) = self.streams.remove(&stream) else { return };
+        let (now, kept) = (self.parts.clock.moment(), waited_out(self.parts.settings.lease));
+        self.gone.add(stream, std::mem::take(&mut open.caller), open.watcher, now, kept);
     }
 
     /// Each is counted, and named once a stream: a watcher may do it again and again.
     fn note(&mut self, stream: StreamId, misconduct: Misconduct) {
         self.misconduct.add(misconduct);
-        let Some(open) = self.streams.get_mut(&stream) else { return };
-        if open.named.insert(misconduct) {
-            let watcher = open.watcher.map(|watcher| watcher.to_string());
-            tracing::warn!(caller = open.caller, watcher, what = misconduct.name(), "a watcher's misconduct");
+        let watcher = match self.streams.get_mut(&stream) {
+            Some(open) => open.named.insert(misconduct).then(|| (open.caller.clone(), open.watcher)),
+            None => self.gone.take(stream),
+        };
+        if let Some((caller, watcher)) = watcher {
+            let watcher = watcher.map(|watcher| watcher.to_string());
+            tracing::warn!(caller, watcher, what = misconduct.name(), "a watcher's misconduct");
         }
     }
 
