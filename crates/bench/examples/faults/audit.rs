@@ -1,4 +1,5 @@
-//! After the fault: every gateway is asked for everything, and those who may have made or ended something must agree.
+//! After the fault: every gateway is asked for every session and for the access token of every family whose end was asked for, one of
+//! them for each refresh token. Those who may have made or ended something must agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::client::{Answer, Asked, DEADLINE};
-use crate::ledger::Op;
-use crate::world::{Session, World, is_of_another, refresh};
+use crate::ledger::{Op, is_clear};
+use crate::world::{Family, Session, World, is_of_another, refresh};
 
 const AT_ONCE: usize = 8;
 /// How often an object is asked for again while its service is not there.
@@ -19,19 +20,29 @@ const TRIES: usize = 40;
 const LISTS: usize = 4;
 
 impl World {
-    /// Asks every gateway for everything that was made or ended, until each has answered clearly. What may have been ended, and
-    /// what may have been made, must be the same for all of them.
+    /// Asks every gateway for everything that was made or ended, until each has answered clearly; what can be asked once, one of
+    /// them. What may have been ended, and what may have been made, must be the same for all of them.
     pub async fn audit(self: &Arc<Self>) -> anyhow::Result<()> {
-        let (sessions, families, unclear) = {
+        let (sessions, living, ended) = {
             let mut pools = self.pools();
             let mut sessions = pools.sessions.clone();
             sessions.extend(pools.ended_sessions.iter().cloned());
             sessions.extend(pools.unclear_sessions.iter().cloned());
-            let mut families = std::mem::take(&mut pools.families);
-            families.append(&mut pools.ended_families);
-            (sessions, families, std::mem::take(&mut pools.unclear_families))
+            let mut ended = std::mem::take(&mut pools.ended_families);
+            ended.append(&mut pools.unclear_families);
+            (sessions, std::mem::take(&mut pools.families), ended)
         };
         let (places, mut tasks) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+        // First those whose access tokens are shown: the later, the more of them have expired, and are refused for that.
+        let families = ended.into_iter().map(|family| (family, true));
+        let families = families.chain(living.into_iter().map(|family| (family, false)));
+        for (number, (family, may_have_ended)) in families.enumerate() {
+            let (world, places) = (Arc::clone(self), Arc::clone(&places));
+            tasks.spawn(async move {
+                let _place = places.acquire_owned().await?;
+                world.look_for_family(number, &family, may_have_ended).await
+            });
+        }
         for session in sessions {
             for gateway in 0..self.clients.replicas() {
                 let (world, places, session) = (Arc::clone(self), Arc::clone(&places), Arc::clone(&session));
@@ -44,34 +55,30 @@ impl World {
                 });
             }
         }
-        for family in unclear {
-            let (world, places) = (Arc::clone(self), Arc::clone(&places));
-            tasks.spawn(async move {
-                let _place = places.acquire_owned().await?;
-                for gateway in 0..world.clients.replicas() {
-                    let request = |http: &reqwest::Client, url: &str| {
-                        http.get(format!("{url}/app/token/audit")).bearer_auth(&family.access_token)
-                    };
-                    world.look(gateway, &family.name, "", request).await?;
-                }
-                // Last, because it is a change.
-                let request = |http: &reqwest::Client, url: &str| refresh(http, url, &family.refresh_token);
-                world.look(0, &family.name, "", request).await.map(drop)
-            });
-        }
-        for (number, family) in families.into_iter().enumerate() {
-            let (world, places) = (Arc::clone(self), Arc::clone(&places));
-            let gateway = number % self.clients.replicas();
-            tasks.spawn(async move {
-                let _place = places.acquire_owned().await?;
-                let request = |http: &reqwest::Client, url: &str| refresh(http, url, &family.refresh_token);
-                world.look(gateway, &family.name, "", request).await.map(drop)
-            });
-        }
         while let Some(looked) = tasks.join_next().await {
             looked??;
         }
         self.lists_agree().await
+    }
+
+    /// Where somebody asked for its end, its access token is shown to every gateway: none may let it in once the end was
+    /// acknowledged. That of a family which nobody ended may have expired, which says nothing of the family, so that it is not shown.
+    /// The refresh token is presented once, to the gateways in turn and after the access token, because it is a change: what comes of it
+    /// is another token, and of a second time, without a family that lives, its end.
+    async fn look_for_family(
+        &self,
+        number: usize,
+        family: &Family,
+        may_have_ended: bool,
+    ) -> anyhow::Result<()> {
+        for gateway in (0..self.clients.replicas()).filter(|_| may_have_ended) {
+            let request = |http: &reqwest::Client, url: &str| {
+                http.get(format!("{url}/app/token/audit")).bearer_auth(&family.access_token)
+            };
+            self.look(gateway, &family.name, "", request).await?;
+        }
+        let request = |http: &reqwest::Client, url: &str| refresh(http, url, &family.refresh_token);
+        self.look(number % self.clients.replicas(), &family.name, "", request).await.map(drop)
     }
 
     /// A login that was not answered has left its session everywhere or nowhere: every replica lists the same ones of a user.
@@ -115,8 +122,7 @@ impl World {
                 entry.wrong_user = !owner.is_empty() && is_of_another(answer, owner);
             });
             if let Some(answer) = answer
-                && answer.status < 500
-                && answer.status != 429
+                && is_clear(answer.status)
             {
                 return Ok(answer);
             }
@@ -131,4 +137,29 @@ fn ids(listed: &Answer) -> BTreeSet<String> {
     let said = listed.json();
     let sessions = said["sessions"].as_array().into_iter().flatten();
     sessions.filter_map(|session| session["id"].as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::{Window, judge};
+
+    #[tokio::test]
+    async fn an_access_token_of_what_has_ended_is_asked_for_before_its_refresh_token() {
+        let window = Window { begins: 0, ends: 0, load_ends: 0 };
+        let audited = async |statuses| {
+            let folder = tempfile::tempdir().unwrap();
+            let world = crate::client::world_of(statuses, folder.path()).await.unwrap();
+            let [name, refresh_token, access_token] = ["family-0", "r", "a"].map(str::to_owned);
+            world.pools().ended_families.push(Family { name, refresh_token, access_token });
+            let acknowledged = Answer { status: 204, headers: Default::default(), body: Vec::new() };
+            world.note(Op::End, "family-0", 0, (Ok(acknowledged), Asked::only(0)), |_, _| ());
+            world.audit().await.unwrap();
+            let looks = world.ledger.entries();
+            (looks.len() - 1, judge(&looks, window).revived)
+        };
+        assert_eq!(audited(&[200, 400]).await, (2, 1));
+        assert_eq!(audited(&[401, 503, 200]).await, (3, 1));
+        assert_eq!(audited(&[401, 400]).await, (2, 0));
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use crate::ledger::{Entry, Op};
+use crate::ledger::{Entry, Op, is_wrong};
 
 /// When the fault was there, in the ledger's time.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,8 @@ pub struct Figures {
     pub hung: u64,
     /// 503 without Retry-After, or a 503 that took a cookie away.
     pub rude: u64,
-    /// Errors of ours that were not said to be an outage. No row hurts the application, so 502 and 504 are right in none.
+    /// Answers that are neither success nor refusal nor said to be for now: errors of ours that are not 503, and 404, 303 and the
+    /// like, since everything that is asked for is there.
     pub not_503: u64,
     /// What was asked for, was not acknowledged, and afterwards was there for one replica and not for another.
     pub half_done: u64,
@@ -110,7 +111,6 @@ pub fn judge(entries: &[Entry], window: Window) -> Figures {
         let may_be_ended = end_sent
             .get(entry.object.as_str())
             .is_some_and(|sent| entry.t_ack.is_none_or(|answered| answered > *sent));
-        let is_refused = matches!(entry.status, Some(400..=403));
         match entry.op {
             Op::Hostile | Op::Ended => {
                 figures.hostile += 1;
@@ -122,24 +122,24 @@ pub fn judge(entries: &[Entry], window: Window) -> Figures {
             Op::Audit => {
                 if entry.is_success() && may_be_ended {
                     there.insert(&entry.object);
-                } else if is_refused && may_be_ended {
+                } else if entry.says_absent() && may_be_ended {
                     gone.insert(&entry.object);
                 }
-                if is_refused && !may_be_ended && made.contains(entry.object.as_str()) {
+                if entry.says_absent() && !may_be_ended && made.contains(entry.object.as_str()) {
                     lost.insert(&entry.object);
                 }
             }
             Op::CutOff => {}
             Op::Session | Op::Bearer | Op::Create | Op::Login | Op::Refresh | Op::End => {
                 let own_end = entry.op != Op::End && may_be_ended;
-                figures.false_401 += u64::from(is_refused && !own_end);
+                figures.false_401 += u64::from(entry.is_refused() && !own_end);
             }
         }
         figures.hung += u64::from(entry.hung);
         figures.wrong_user += u64::from(entry.wrong_user);
         figures.double += u64::from(entry.double);
         figures.rude += u64::from(entry.rude);
-        figures.not_503 += u64::from(entry.status.is_some_and(|status| status >= 500 && status != 503));
+        figures.not_503 += u64::from(entry.status.is_some_and(is_wrong));
         figures.half_done += u64::from(entry.half_done);
     }
     figures.half_done += there.intersection(&gone).count() as u64;
@@ -150,16 +150,14 @@ pub fn judge(entries: &[Entry], window: Window) -> Figures {
 
 fn times(figures: &mut Figures, entries: &[Entry], window: Window) {
     let valid = || entries.iter().filter(|entry| entry.op.is_valid());
-    let failed = |entry: &Entry| entry.status.is_none_or(|status| status >= 500 || status == 429);
     let sent_in = |from: u64, to: u64| valid().filter(move |entry| (from..to).contains(&entry.t_send));
     let during: Vec<&Entry> = sent_in(window.begins, window.ends).collect();
     if !during.is_empty() {
-        let errors = during.iter().filter(|entry| failed(entry)).count();
+        let errors = during.iter().filter(|entry| entry.is_unserved()).count();
         figures.err_pct = 100.0 * errors as f64 / during.len() as f64;
     }
     figures.gap_ms = gap_ms(entries, window, Op::is_valid);
-    figures.recover_ms =
-        recovery(&sent_in(window.ends, window.load_ends).collect::<Vec<_>>(), window, failed);
+    figures.recover_ms = recovery(&sent_in(window.ends, window.load_ends).collect::<Vec<_>>(), window);
     let took = |entry: &Entry| entry.t_ack.map(|answered| answered - entry.t_send);
     let before = valid().filter(|entry| entry.t_send < window.begins).filter_map(took);
     figures.baseline_p99_ms = p99(before.collect()) / 1_000;
@@ -186,12 +184,12 @@ pub fn gap_ms(entries: &[Entry], window: Window, is_meant: impl Fn(Op) -> bool) 
 }
 
 /// From the end of the fault to the first second in which 99 of 100 succeed. Looked at every 50 ms.
-fn recovery(after: &[&Entry], window: Window, failed: impl Fn(&Entry) -> bool) -> u64 {
+fn recovery(after: &[&Entry], window: Window) -> u64 {
     let mut from = window.ends;
     while from + 1_000_000 <= window.load_ends {
         let second: Vec<_> =
             after.iter().filter(|entry| (from..from + 1_000_000).contains(&entry.t_send)).collect();
-        let errors = second.iter().filter(|entry| failed(entry)).count();
+        let errors = second.iter().filter(|entry| entry.is_unserved()).count();
         if !second.is_empty() && errors * 100 <= second.len() {
             return (from - window.ends) / 1_000;
         }

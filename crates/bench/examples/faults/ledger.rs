@@ -44,6 +44,17 @@ impl Op {
     }
 }
 
+/// An answer that is right for nobody in any row: no success, no refusal, and not said to be for now (429, 503). Nothing that is
+/// asked here may be missing, moved or of another method, and no row hurts the application.
+pub fn is_wrong(status: u16) -> bool {
+    !matches!(status, 200..=299 | 400..=403 | 429 | 503)
+}
+
+/// Whoever was told this knows whether what was asked for is there.
+pub fn is_clear(status: u16) -> bool {
+    status < 500 && status != 429
+}
+
 /// One step of one client. Times are microseconds since the ledger was opened.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
@@ -78,6 +89,21 @@ pub struct Entry {
 impl Entry {
     pub fn is_success(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+
+    /// For what was shown: right for whoever has nothing good to show, wrong for everybody else.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.status, Some(400..=403))
+    }
+
+    /// Neither let in nor refused: 5xx, 429, no answer, and what nobody who may should ever be told, such as 404 and 303.
+    pub fn is_unserved(&self) -> bool {
+        !self.is_success() && !self.is_refused()
+    }
+
+    /// Of an audit: the answer is clear, and what was asked for is not there.
+    pub fn says_absent(&self) -> bool {
+        self.status.is_some_and(is_clear) && !self.is_success()
     }
 
     /// Of an ending: it holds everywhere. 202 says that this is not known.

@@ -19,7 +19,8 @@ const WARM: usize = 8;
 /// Half the grace window: what was sent by then is judged within it, also on a machine that is slow.
 pub const REFRESH_WITHIN: Duration = Duration::from_secs(5);
 
-/// `rate` requests a second until it `is_over`; resolves when each has had its answer or has lost it.
+/// `rate` requests a second until it `is_over`; resolves when each has had its answer or has lost it. One that
+/// panics ends the run.
 pub async fn run(world: Arc<World>, rate: u64, is_over: Arc<AtomicBool>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(1).max(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -38,9 +39,13 @@ pub async fn run(world: Arc<World>, rate: u64, is_over: Arc<AtomicBool>) {
                 _ => hostile(&world).await,
             }
         });
-        while steps.try_join_next().is_some() {}
+        while let Some(ended) = steps.try_join_next() {
+            ended.unwrap();
+        }
     }
-    while steps.join_next().await.is_some() {}
+    while let Some(ended) = steps.join_next().await {
+        ended.unwrap();
+    }
 }
 
 /// Endings one after another: with the first the services make connections to each other, which they keep.

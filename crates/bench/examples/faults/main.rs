@@ -24,6 +24,7 @@ mod observe;
 mod outcome;
 mod panics;
 mod present;
+mod resources;
 mod rows;
 mod stack;
 mod trap;

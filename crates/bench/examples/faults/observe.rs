@@ -14,7 +14,8 @@ use crate::client::{Care, Clients, GRACE, SMOKE_GRACE};
 use crate::figures::{Figures, Window, gap_ms, judge, p99};
 use crate::ledger::{Entry, Ledger, Op};
 use crate::load;
-use crate::stack::{Files, Stack};
+use crate::resources::{Files, Most};
+use crate::stack::Stack;
 use crate::trap::Trap;
 use crate::world::{World, expired_token, foreign_token};
 
@@ -40,8 +41,9 @@ pub struct Observed {
     pub figures: Figures,
     pub entries: Vec<Entry>,
     pub window: Window,
-    /// Most resident megabytes of one process that were seen when the fault had gone.
-    pub rss_mb: u64,
+    /// Most resident megabytes, and most open files, that one process was seen to have from the load's begin on.
+    pub rss_max_mb: u64,
+    pub fd_max: u64,
     /// Open files of all processes that were not replaced: when the load was over minus before it, both of them idle.
     /// Connections to the database are not among them: pools that grew keep what they opened.
     pub leaked: u64,
@@ -68,6 +70,8 @@ pub async fn observe(
     let before = stack.open_files();
     let mut tasks = JoinSet::new();
     let watching = tasks.spawn(Arc::clone(&world.clients).watch());
+    let most = Arc::new(Most::default());
+    tasks.spawn(Arc::clone(&most).watch(stack.file_path()));
     let (began, whole) = (Instant::now(), Duration::from_secs(plan.seconds));
     let (is_over, mut load) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
     load.spawn(load::run(Arc::clone(&world), plan.rate, Arc::clone(&is_over)));
@@ -95,12 +99,14 @@ pub async fn observe(
     let mut figures = judge(&entries, window);
     figures.fail_open = trap.hits();
     figures.panics = stack.panics();
-    let rss_mb = stack.resources("").into_iter().max().unwrap_or(0);
+    let (rss_max_mb, fd_max) = (most.rss_mb(), most.files());
+    anyhow::ensure!(fd_max > 0, "no process was looked at");
     if !figures.not_zero().is_empty() || figures.acked_lost > 0 {
         stack.keep_logs(&plan.folder.join(format!("{name}.logs")))?;
     }
     let expired = world.pools().expired_shown;
-    Ok(Observed { figures, entries, window, rss_mb, leaked, pooled, expired, is_whole: plan.is_whole() })
+    let is_whole = plan.is_whole();
+    Ok(Observed { figures, entries, window, rss_max_mb, fd_max, leaked, pooled, expired, is_whole })
 }
 
 async fn begin(
@@ -192,7 +198,7 @@ impl Observed {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Served {
     pub asked: usize,
-    /// 5xx, 429, no answer.
+    /// 5xx, 429, no answer, and answers that are right for nobody.
     pub unserved: usize,
     /// Of those, how many were told that it is an outage.
     pub by_503: usize,
@@ -214,7 +220,7 @@ fn served(entries: &[Entry], from: u64, to: u64, is_meant: impl Fn(&Entry) -> bo
     let mut served = Served::default();
     for entry in entries.iter().filter(|entry| (from..to).contains(&entry.t_send) && is_meant(entry)) {
         served.asked += 1;
-        served.unserved += usize::from(entry.status.is_none_or(|status| status >= 500 || status == 429));
+        served.unserved += usize::from(entry.is_unserved());
         served.by_503 += usize::from(entry.status == Some(503));
     }
     served
@@ -242,6 +248,9 @@ mod tests {
         assert_eq!(seen, Served { asked: 5, unserved: 4, by_503: 1 });
         assert_eq!((seen.err_pct(), seen.to_string()), (80.0, "4/5".to_owned()));
         assert_eq!(served(&entries, 6, 10, |_| true).err_pct(), 0.0);
+        let not_there = [of(Some(404)), of(Some(303)), of(Some(401))];
+        let seen = served(&not_there, 0, 10, |_| true);
+        assert_eq!(seen, Served { asked: 3, unserved: 2, by_503: 0 }, "a refusal is counted as that");
     }
 
     #[test]

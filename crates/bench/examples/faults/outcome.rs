@@ -52,7 +52,8 @@ pub struct Outcome {
 impl Outcome {
     pub fn of(fault: &str, observed: &Observed) -> Outcome {
         let mut outcome = Outcome::of_background(fault, observed.figures.clone());
-        outcome.extra("rss_max_mb", observed.rss_mb);
+        outcome.extra("rss_max_mb", observed.rss_max_mb);
+        outcome.extra("fd_max", observed.fd_max);
         outcome.extra("leaked", observed.leaked);
         outcome.extra("expired", observed.expired);
         if observed.is_whole {

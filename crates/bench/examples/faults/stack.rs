@@ -1,6 +1,6 @@
 //! The system under test: what `latchkey up` starts, as processes of their own, found, hurt and looked at from outside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::panics;
+use crate::resources::{Files, open_files, resident_mb};
 
 /// A loaded machine running a debug build is slow.
 const SOON: Duration = Duration::from_secs(90);
@@ -151,6 +152,11 @@ impl Stack {
         self.folder.path().join("state")
     }
 
+    /// Where `up` says who runs under which number.
+    pub fn file_path(&self) -> PathBuf {
+        self.state().join("stack.json")
+    }
+
     /// What `latchkey up` has said.
     pub fn said(&self) -> String {
         fs::read_to_string(self.folder.path().join("up.err")).unwrap_or_default()
@@ -164,7 +170,7 @@ impl Stack {
 
     /// Reads again who runs under which number.
     pub fn look_again(&mut self) -> anyhow::Result<()> {
-        self.file = serde_json::from_slice(&fs::read(self.state().join("stack.json"))?)?;
+        self.file = serde_json::from_slice(&fs::read(self.file_path())?)?;
         Ok(())
     }
 
@@ -185,7 +191,7 @@ impl Stack {
         let before = self.file.pids.get(process).copied();
         let until = Instant::now() + SOON;
         loop {
-            let text = fs::read(self.state().join("stack.json"))?;
+            let text = fs::read(self.file_path())?;
             let file: StackFile = serde_json::from_slice(&text)?;
             if file.pids.get(process).copied() != before {
                 self.file = file;
@@ -205,7 +211,7 @@ impl Stack {
         lay_over(&mut settings, toml.parse()?);
         fs::write(file, settings.to_string())?;
         self.stop();
-        fs::remove_file(self.state().join("stack.json")).or_else(|error| match error.kind() {
+        fs::remove_file(self.file_path()).or_else(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Ok(()),
             _ => Err(error),
         })?;
@@ -214,7 +220,7 @@ impl Stack {
     }
 
     async fn until_started(&mut self) -> anyhow::Result<()> {
-        let path = self.state().join("stack.json");
+        let path = self.file_path();
         let until = Instant::now() + SOON;
         loop {
             if let Ok(text) = fs::read(&path) {
@@ -269,47 +275,7 @@ impl Stack {
         let ours = self.file.pids.iter().filter(|(name, _)| name.starts_with(service));
         ours.filter_map(|(_, pid)| resident_mb(*pid)).collect()
     }
-}
 
-/// Without the program's own file, which is large in a debug build and everybody's.
-fn resident_mb(pid: i32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
-}
-
-/// Open files of a process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Files {
-    pub to_database: u64,
-    pub others: u64,
-}
-
-/// `database`: the port of its server.
-fn open_files(pid: i32, database: Option<u16>) -> Option<Files> {
-    let connections = fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?;
-    // Its fields: number, local address, remote address, state, …; the tenth is the socket's number.
-    let to_database: BTreeSet<String> = connections
-        .lines()
-        .filter_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let port = u16::from_str_radix(fields.get(2)?.rsplit(':').next()?, 16).ok()?;
-            (Some(port) == database).then(|| format!("socket:[{}]", fields[9]))
-        })
-        .collect();
-    let mut files = Files::default();
-    for file in fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten() {
-        let target = fs::read_link(file.path()).unwrap_or_default();
-        if to_database.contains(&*target.to_string_lossy()) {
-            files.to_database += 1;
-        } else {
-            files.others += 1;
-        }
-    }
-    Some(files)
-}
-
-impl Stack {
     /// Of each process, by its number.
     pub fn open_files(&self) -> BTreeMap<i32, Files> {
         let pids = self.file.pids.values();

@@ -32,7 +32,14 @@ fn what_was_acknowledged_and_is_absent_is_lost_once() {
     let there = step(Op::Audit, "ses_1", 25_000_000, Some(200));
     assert_eq!(figures(&[made.clone(), there]).acked_lost, 0);
     let unknown = step(Op::Audit, "ses_1", 25_000_000, Some(503));
-    assert_eq!(figures(&[made, unknown]).acked_lost, 0, "who cannot be asked has lost nothing");
+    assert_eq!(figures(&[made.clone(), unknown]).acked_lost, 0, "who cannot be asked has lost nothing");
+    let clear = |status| figures(&[made.clone(), step(Op::Audit, "ses_1", 25_000_000, status)]).acked_lost;
+    for status in [303, 403, 404] {
+        assert_eq!(clear(Some(status)), 1, "{status}");
+    }
+    for status in [Some(429), Some(500), Some(503), None] {
+        assert_eq!(clear(status), 0, "{status:?}");
+    }
 }
 
 #[test]
@@ -86,13 +93,27 @@ fn each_figure_that_must_be_zero_is_named_when_it_is_not() {
 }
 
 #[test]
-fn an_error_that_is_not_said_to_be_an_outage_is_counted() {
+fn an_answer_that_is_right_for_nobody_is_counted() {
     let of = |op, status| figures(&[step(op, "ses_1", 1, status)]).not_503;
-    for status in [500, 502, 504] {
+    for status in [303, 404, 405, 409, 421, 500, 502, 504] {
         assert_eq!((of(Op::Session, Some(status)), of(Op::Hostile, Some(status))), (1, 1));
     }
-    for status in [Some(200), Some(401), Some(429), Some(503), None] {
+    for status in [Some(200), Some(204), Some(401), Some(429), Some(503), None] {
         assert_eq!(of(Op::Session, status), 0, "{status:?}");
+    }
+}
+
+#[test]
+fn who_is_told_that_there_is_no_such_thing_is_not_served() {
+    for status in [303, 404] {
+        let mut entries = vec![step(Op::Session, "a", 10_000_000, Some(status))];
+        entries.push(step(Op::End, "a", 11_000_000, Some(status)));
+        entries.push(step(Op::Session, "b", 12_000_000, Some(200)));
+        entries.push(step(Op::Refresh, "c", 13_000_000, Some(204)));
+        entries.push(step(Op::Bearer, "", 20_000_000, Some(status)));
+        let judged = figures(&entries);
+        assert_eq!((judged.err_pct, judged.not_503, judged.false_401, judged.revoked), (50.0, 3, 0, 0));
+        assert_eq!(judged.recover_ms, 10_000, "in no second is anybody served");
     }
 }
 
@@ -112,6 +133,7 @@ fn what_may_have_ended_has_ended_for_all_who_are_asked_or_for_none() {
             (judged.half_done, judged.acked_lost, judged.revived)
         };
         assert_eq!(of(&[&there, &gone]), (1, 0, 0));
+        assert_eq!(of(&[&there, &step(Op::Audit, "ses_1", 25_100_000, Some(404))]), (1, 0, 0));
         assert_eq!((of(&[&there, &there]), of(&[&gone, &gone])), ((0, 0, 0), (0, 0, 0)));
     }
     let ended = step(Op::End, "ses_1", 5_000, Some(204));

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{Answer, Care, Clients, DEADLINE, GRACE, Lost};
 use crate::figures::Figures;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, is_wrong};
 use crate::load::tampered;
 use crate::observe::Plan;
 use crate::outcome::{ENOUGH_HOSTILE, Outcome};
@@ -285,7 +285,7 @@ impl Machine {
             seen.figures.hung += u64::from(matches!(answer, Err(Lost::Hung)));
             let status = answer.as_ref().map_or(0, |answer| answer.status);
             called.is_answered &= answer.is_ok();
-            seen.figures.not_503 += u64::from(status >= 500 && status != 503);
+            seen.figures.not_503 += u64::from(answer.as_ref().is_ok_and(|answer| is_wrong(answer.status)));
             seen.figures.rude += u64::from(answer.is_ok_and(|answer| answer.is_rude()));
             seen.figures.false_401 += u64::from(matches!(status, 400..=403));
             let is_served = status == 200;
@@ -297,8 +297,7 @@ impl Machine {
             seen.figures.hostile += 1;
             seen.figures.hung += u64::from(matches!(answer, Err(Lost::Hung)));
             called.is_answered &= answer.is_ok();
-            seen.figures.not_503 +=
-                u64::from(answer.as_ref().is_ok_and(|answer| answer.status >= 500 && answer.status != 503));
+            seen.figures.not_503 += u64::from(answer.as_ref().is_ok_and(|answer| is_wrong(answer.status)));
             seen.figures.let_in += u64::from(answer.is_ok_and(|answer| answer.is_success()));
         }
         called
