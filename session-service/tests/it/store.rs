@@ -6,6 +6,7 @@ mod endings;
 mod postgres;
 mod reading;
 mod redis;
+mod replicas;
 mod rotation;
 mod sqlite;
 mod sweeping;

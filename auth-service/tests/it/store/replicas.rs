@@ -1,4 +1,5 @@
-//! Races of two replicas on one PostgreSQL schema.
+//! Races of two replicas: two pools on one PostgreSQL schema, two writers on one SQLite file. What is raced within one process,
+//! the conformance suite has.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +17,41 @@ use tokio::sync::Barrier;
 
 use super::*;
 
-async fn two_on(server: &Postgres) -> [Arc<dyn Store>; 2] {
-    [Arc::new(migrated(&schema_on(server)).await), Arc::new(migrated(&schema_on(server)).await)]
+type Pair = [Arc<dyn Store>; 2];
+
+macro_rules! on_every_pair {
+    ($($race:ident),* $(,)?) => {
+        mod on_sqlite {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $race() {
+                let folder = tempfile::tempdir().unwrap();
+                let settings = sqlite_settings(&folder.path().join("auth.sqlite"));
+                let open = async || Arc::new(SqliteStore::open(&settings).await.unwrap());
+                super::$race([open().await, open().await]).await;
+            })*
+        }
+        mod on_postgres {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $race() {
+                let server = Postgres::start(Sync::Off);
+                let open = async || Arc::new(migrated(&schema_on(&server)).await);
+                super::$race([open().await, open().await]).await;
+            })*
+        }
+    };
+}
+
+on_every_pair! {
+    of_rotations_that_race_on_replicas_one_wins,
+    of_first_keys_that_race_on_replicas_one_wins,
+    replicas_that_start_at_once_agree_on_one_key,
+    no_family_outlives_a_password_change_that_races_with_its_login,
+    no_family_outlives_the_user_whose_deletion_races_with_its_login,
+    no_family_outlives_the_user_whose_disabling_races_with_its_login,
+    no_token_outlives_the_user_whose_deletion_races_with_its_rotation,
+    p06_a_burst_over_replicas_gets_no_more_than_the_limit,
 }
 
 fn rotation(spent: u8, successor: u8) -> Rotation {
@@ -31,10 +65,7 @@ fn rotation(spent: u8, successor: u8) -> Rotation {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_rotations_that_race_on_replicas_one_wins() {
-    let server = Postgres::start(Sync::Off);
-    let stores = two_on(&server).await;
+async fn of_rotations_that_race_on_replicas_one_wins(stores: Pair) {
     stores[0].insert_user(new_user(1, "alice")).await.unwrap();
     assert!(stores[0].begin_family(&new_family(1, 1)).await.unwrap());
     let rotated = at_once(32, |number| {
@@ -44,8 +75,15 @@ async fn of_rotations_that_race_on_replicas_one_wins() {
     })
     .await;
     assert_eq!(rotated.iter().filter(|won| **won).count(), 1);
+}
 
-    // The control: who reads, and writes by what was read, makes a successor each.
+/// The control.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_reads_and_writes_by_what_was_read_makes_a_successor_each() {
+    let server = Postgres::start(Sync::Off);
+    let store = migrated(&schema_on(&server)).await;
+    store.insert_user(new_user(1, "alice")).await.unwrap();
+    assert!(store.begin_family(&new_family(1, 1)).await.unwrap());
     let pool = PgPoolOptions::new().max_connections(8).connect(&server.url()).await.unwrap();
     let have_read = Arc::new(Barrier::new(8));
     let rotated = at_once(8, |number| {
@@ -67,10 +105,7 @@ async fn of_rotations_that_race_on_replicas_one_wins() {
     assert_eq!(rotated, [true; 8]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_first_keys_that_race_on_replicas_one_wins() {
-    let server = Postgres::start(Sync::Off);
-    let stores = two_on(&server).await;
+async fn of_first_keys_that_race_on_replicas_one_wins(stores: Pair) {
     let inserted = at_once(32, |number| {
         let store = Arc::clone(&stores[number % 2]);
         let record = KeyRecord {
@@ -85,10 +120,7 @@ async fn of_first_keys_that_race_on_replicas_one_wins() {
 }
 
 /// What eight replicas do that start at once on a new schema, and all want to sign.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn replicas_that_start_at_once_agree_on_one_key() {
-    let server = Postgres::start(Sync::Off);
-    let stores = two_on(&server).await;
+async fn replicas_that_start_at_once_agree_on_one_key(stores: Pair) {
     let signing = at_once(8, |number| {
         let store = Arc::clone(&stores[number % 2]);
         async move {
@@ -112,12 +144,10 @@ async fn replicas_that_start_at_once_agree_on_one_key() {
 
 /// Logins of one user that race with what ends them all: a family either is seen and ended by the change, or does not
 /// begin.
-async fn no_family_outlives<F>(change: impl Fn(Arc<dyn Store>, UserId) -> F)
+async fn no_family_outlives<F>(stores: Pair, change: impl Fn(Arc<dyn Store>, UserId) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let server = Postgres::start(Sync::Off);
-    let stores = two_on(&server).await;
     for round in 0..10 {
         let id = user_id(round + 1);
         let user = NewUser { id: id.clone(), ..new_user(1, &format!("user{round}")) };
@@ -147,33 +177,29 @@ where
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_family_outlives_a_password_change_that_races_with_its_login() {
-    no_family_outlives(|store, id| async move {
+async fn no_family_outlives_a_password_change_that_races_with_its_login(stores: Pair) {
+    no_family_outlives(stores, |store, id| async move {
         store.set_password(&id, Some(0), &hash(9), false, ending(T0)).await.unwrap().unwrap();
     })
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_family_outlives_the_user_whose_deletion_races_with_its_login() {
-    no_family_outlives(|store, id| async move { assert!(store.delete_user(&id, ending(T0)).await.unwrap()) })
-        .await;
+async fn no_family_outlives_the_user_whose_deletion_races_with_its_login(stores: Pair) {
+    no_family_outlives(stores, |store, id| async move {
+        assert!(store.delete_user(&id, ending(T0)).await.unwrap())
+    })
+    .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_family_outlives_the_user_whose_disabling_races_with_its_login() {
-    no_family_outlives(|store, id| async move {
+async fn no_family_outlives_the_user_whose_disabling_races_with_its_login(stores: Pair) {
+    no_family_outlives(stores, |store, id| async move {
         store.set_user_status(&id, Status::Disabled, ending(T0)).await.unwrap().unwrap();
     })
     .await;
 }
 
 /// Whoever of them was first: once both are answered, no token of the family is good.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_token_outlives_the_user_whose_deletion_races_with_its_rotation() {
-    let server = Postgres::start(Sync::Off);
-    let stores = two_on(&server).await;
+async fn no_token_outlives_the_user_whose_deletion_races_with_its_rotation(stores: Pair) {
     for round in 0..20 {
         let id = user_id(round + 1);
         let user = NewUser { id: id.clone(), ..new_user(1, &format!("user{round}")) };
@@ -210,10 +236,7 @@ async fn no_token_outlives_the_user_whose_deletion_races_with_its_rotation() {
 }
 
 /// Login attempts are counted for all replicas together (P06).
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn p06_a_burst_over_replicas_gets_no_more_than_the_limit() {
-    let server = Postgres::start(Sync::Off);
-    let stores = two_on(&server).await;
+async fn p06_a_burst_over_replicas_gets_no_more_than_the_limit(stores: Pair) {
     let policy = ThrottlePolicy {
         free: 5,
         first_delay: SECOND,

@@ -93,7 +93,7 @@ const ROWS: [Row; 25] = [
     row!(
         "F30",
         "refresh tokens stolen and used again",
-        false,
+        true,
         families::replayed,
         times(families::STOLEN_IN_GATE)
     ),
@@ -107,11 +107,11 @@ const ROWS: [Row; 25] = [
     row!(
         "F32",
         "logouts and new passwords in a race",
-        false,
+        true,
         families::ended_in_a_race,
         times(families::ROUNDS_IN_GATE)
     ),
-    row!("F35", "users disabled and deleted, roles taken back", false, people::changed),
+    row!("F35", "users disabled and deleted, roles taken back", true, people::changed),
     row!("F36", "start-up in any order", false, start_up::any_order, times(start_up::ORDERS_IN_GATE)),
     row!("J23", "clocks ten minutes apart", false, epochs::are_numbers, times(epochs::ENDINGS_IN_GATE)),
     row!("L03", "kill -9 of an auth-service: endings that wait", false, endings::waited_for),
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(names(&["F17", "f02"], false), ["F02", "F17a", "F17b", "F17c", "F17f"]);
         assert_eq!(names(&["F17b"], false), ["F17b"]);
         assert_eq!(names(&[], false).len(), ROWS.len());
-        assert_eq!(names(&[], true), ["F02", "F03", "F06", "F08", "F31"]);
+        assert_eq!(names(&[], true), ["F02", "F03", "F06", "F08", "F30", "F31", "F32", "F35"]);
     }
 
     #[test]

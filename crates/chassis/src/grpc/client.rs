@@ -8,7 +8,8 @@
 //!
 //! A call is made a second time, on another connection, if the first attempt was certainly not processed. One that may be
 //! made twice, a read, also if the connection broke, or if the replica says that it is unavailable and another has not
-//! lately said so. Never after a deadline, and never because of another answer.
+//! lately said so. Never after a deadline, and never because of another answer. What was not even sent does not count as
+//! made: where several connections go at once, it goes on to the next.
 
 mod apart;
 mod bounded;
@@ -22,7 +23,7 @@ mod replica;
 mod resolve;
 mod roster;
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -59,13 +60,16 @@ use crate::status;
 use crate::telemetry::traces;
 use crate::tls::Identity;
 
+/// How often a call that was not even sent goes on to another connection. That more of them go just then is no accident.
+const UNSENT: u32 = 8;
+
 /// A cloneable way to one service, over however many replicas. Give it to a generated client. Its connections live
 /// on the runtime that it was made in.
 #[derive(Clone)]
 pub struct Channel {
     inner: Arc<Inner>,
     /// Where the last call went, if the next is to go elsewhere.
-    avoided: Option<Arc<Mutex<Weak<Link>>>>,
+    avoided: Option<Arc<Mutex<Option<Place>>>>,
 }
 
 struct Inner {
@@ -213,13 +217,14 @@ impl Inner {
         &self,
         request: Request<Body>,
         deadline: Instant,
-        avoided: Option<&Mutex<Weak<Link>>>,
+        avoided: Option<&Mutex<Option<Place>>>,
     ) -> Result<Response<Body>, Status> {
         let (mut parts, body) = request.into_parts();
         let is_repeatable = repeatable::is_repeatable(parts.uri.path());
         parts.uri = self.origin.at(parts.uri.path_and_query()).ok_or_else(|| out_of_reach(&self.name))?;
         let mut request = Request::from_parts(parts, Outgoing::gather(body).await?);
         let (mut failed, mut healthier, mut said) = (None, None, None);
+        let (mut is_repeated, mut unsent_before) = (false, 0);
         loop {
             let link = match (healthier.take(), avoided) {
                 (Some(healthier), _) => Some(healthier),
@@ -228,10 +233,15 @@ impl Inner {
             };
             let Some(link) = link else { return Err(out_of_reach(&self.name)) };
             if let Some(avoided) = avoided {
-                *avoided.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&link);
+                *avoided.lock().unwrap_or_else(PoisonError::into_inner) = Some(link.place().clone());
             }
-            let copy = if failed.is_none() { outgoing::copy(&request) } else { None };
-            let mut again = match link.call(request).await {
+            let copy = if is_repeated { None } else { outgoing::copy(&request) };
+            // Only now: whoever takes it may have had to be waited for.
+            let left = format_timeout(deadline.saturating_duration_since(Instant::now()));
+            if let Ok(left) = HeaderValue::try_from(left) {
+                request.headers_mut().insert("grpc-timeout", left);
+            }
+            let again = match link.call(request).await {
                 Ok(answer) => {
                     let copy = copy.filter(|_| is_repeatable && link::is_unavailable(&answer));
                     healthier = copy.as_ref().and_then(|_| self.roster.take_healthier(&link));
@@ -239,6 +249,7 @@ impl Inner {
                         return Ok(answer.map(|body| self.bounded(body, deadline)));
                     };
                     said = Some(answer);
+                    is_repeated = true;
                     copy
                 }
                 Err(Unanswered { unsent, error }) => {
@@ -247,8 +258,10 @@ impl Inner {
                         link.retire();
                     }
                     let is_safe = is_repeatable || refused.is_some_and(|reset| reset.unprocessed);
-                    let safe = unsent.or(copy.filter(|_| is_safe));
-                    let Some(safe) = safe.filter(|_| failed.is_none()) else {
+                    let unsent = unsent.filter(|_| said.is_none() && unsent_before < UNSENT);
+                    unsent_before += u32::from(unsent.is_some());
+                    is_repeated |= unsent.is_none();
+                    let Some(safe) = unsent.or(copy.filter(|_| is_safe)) else {
                         let error = error.as_ref().map(|error| status::chain(error));
                         tracing::debug!(peer = &*self.name, error, "a call could not be made");
                         // What the first one said says more.
@@ -259,10 +272,6 @@ impl Inner {
                 }
             };
             self.retries.add(1, &[KeyValue::new("peer", self.name.to_string())]);
-            let left = format_timeout(deadline.saturating_duration_since(Instant::now()));
-            if let Ok(left) = HeaderValue::try_from(left) {
-                again.headers_mut().insert("grpc-timeout", left);
-            }
             (request, failed) = (again, Some(link));
         }
     }
@@ -271,9 +280,9 @@ impl Inner {
         Body::new(Bounded::new(body, deadline, self.name.clone()))
     }
 
-    async fn choose_another(&self, avoided: &Mutex<Weak<Link>>) -> Option<Arc<Link>> {
-        let last = avoided.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        match self.roster.take_now(last.as_ref()) {
+    async fn choose_another(&self, avoided: &Mutex<Option<Place>>) -> Option<Arc<Link>> {
+        let last = avoided.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match last.and_then(|last| self.roster.take_elsewhere(&last)) {
             Some(another) => Some(another),
             None => self.roster.choose(None).await,
         }
@@ -299,14 +308,11 @@ impl Service<Request<Body>> for Channel {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (inner, avoided) = (self.inner.clone(), self.avoided.clone());
-        let headers = request.headers_mut();
-        let timeout = headers.get("grpc-timeout").and_then(|value| parse_timeout(value.to_str().ok()?));
-        let timeout = timeout.unwrap_or_else(|| {
-            headers.insert("grpc-timeout", HeaderValue::from_static("5S"));
-            DEFAULT_TIMEOUT
-        });
+        let timeout = request.headers().get("grpc-timeout");
+        let timeout =
+            timeout.and_then(|value| parse_timeout(value.to_str().ok()?)).unwrap_or(DEFAULT_TIMEOUT);
         let now = Instant::now();
         let deadline = now.checked_add(timeout).unwrap_or(now + DEFAULT_TIMEOUT);
         let (mut parts, body) = request.into_parts();
@@ -335,3 +341,6 @@ impl std::fmt::Debug for Channel {
         f.debug_struct("Channel").field("name", &self.inner.name).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

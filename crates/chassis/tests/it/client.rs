@@ -14,6 +14,7 @@ use latchkey_chassis::config::TlsMode;
 use latchkey_chassis::grpc::client::{Call, channel};
 use latchkey_chassis::tls::Identity;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::authority::Authority;
@@ -71,6 +72,33 @@ async fn an_endpoint_that_says_nothing_makes_nobody_wait_for_long() {
     for answer in futures_util::future::join_all(calls).await {
         assert_eq!(answer.unwrap_err().code(), Code::Unavailable, "one timeout for all in line");
     }
+}
+
+#[tokio::test]
+async fn calls_do_not_hasten_connections_whose_handshakes_fail() {
+    let authority = Authority::new();
+    let listener = TcpListener::bind(own_address()).await.unwrap();
+    let endpoint = format!("https://{}", listener.local_addr().unwrap());
+    let channel =
+        channel(&[endpoint], &authority.identity("gateway"), "auth", &life(Duration::ZERO)).unwrap();
+    drop(listener.accept().await.unwrap());
+    let began = Instant::now();
+    let calls = async {
+        loop {
+            assert_eq!(say(&channel).await.unwrap_err().code(), Code::Unavailable);
+            tokio::task::yield_now().await;
+        }
+    };
+    let connections = async {
+        for _ in 0..3 {
+            drop(listener.accept().await.unwrap());
+        }
+    };
+    tokio::select! {
+        () = calls => {}
+        () = connections => {}
+    }
+    assert!(began.elapsed() >= Duration::from_millis(100 + 200 + 400), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

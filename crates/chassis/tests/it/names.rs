@@ -1,6 +1,7 @@
 //! A neighbour by name: its replicas are what the name's addresses are, as they change.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,19 +22,34 @@ const SOON: Duration = Duration::from_millis(20);
 
 /// What a name's addresses are at the moment; `None` where nobody knows.
 #[derive(Clone, Default)]
-struct Addresses(Arc<Mutex<Option<Vec<IpAddr>>>>);
+struct Addresses {
+    known: Arc<Mutex<Option<Vec<IpAddr>>>>,
+    /// Questions that nobody knew an answer to.
+    unanswered: Arc<AtomicU32>,
+}
 
 impl Addresses {
     fn are(&self, servers: &[&Running]) {
-        *self.0.lock().unwrap() = Some(servers.iter().map(|server| server.address.ip()).collect());
+        *self.known.lock().unwrap() = Some(servers.iter().map(|server| server.address.ip()).collect());
     }
 
-    fn are_unknown(&self) {
-        *self.0.lock().unwrap() = None;
+    /// Until that has been noticed: a lookup is at most one question for each family, so with the fifth the second has
+    /// failed and a third has begun.
+    async fn are_unknown(&self) {
+        *self.known.lock().unwrap() = None;
+        let before = self.unanswered.load(Ordering::Relaxed);
+        let noticed = async {
+            while self.unanswered.load(Ordering::Relaxed) < before + 5 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, noticed).await.expect("it is looked up again and again");
     }
 
     fn now(&self) -> Option<Vec<IpAddr>> {
-        self.0.lock().unwrap().clone()
+        let known = self.known.lock().unwrap().clone();
+        self.unanswered.fetch_add(u32::from(known.is_none()), Ordering::Relaxed);
+        known
     }
 }
 
@@ -80,8 +96,9 @@ async fn follows_changes(addresses: &Addresses, one: &Running, two: &Running, ch
     until_it_takes_part(two, true, channel).await;
     addresses.are(&[two]);
     until_it_takes_part(one, false, channel).await;
-    addresses.are_unknown();
+    addresses.are_unknown().await;
     until_it_takes_part(two, true, channel).await;
+    until_it_takes_part(one, false, channel).await;
     addresses.are(&[one, two]);
     until_it_takes_part(one, true, channel).await;
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::cpu::Cpu;
 use super::judge;
 use super::row::{LOOKS, Row};
 use super::shares::Shares;
@@ -70,7 +71,7 @@ pub fn page(report: &Report) -> String {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Latchkey: both ways of scaling</title>\
          <style>{STYLE}</style><h1>Both ways of scaling</h1><p>Latchkey on one machine with {} cores: \
          {} of every service and of the gateway, loaded through all gateways for {} s or more each, and then one of \
-         each killed under load.</p>{verdict}<ul>{}</ul>{}{}{}{}</html>\n",
+         each killed under load.</p>{verdict}<ul>{}</ul>{}{}{}{}{}</html>\n",
         report.cores,
         replicas(&report.rows),
         report.seconds,
@@ -78,6 +79,7 @@ pub fn page(report: &Report) -> String {
         charts.concat(),
         table(&report.rows),
         shares(&report.rows),
+        cpu(report),
         settings(report),
     )
 }
@@ -238,6 +240,29 @@ fn shares(rows: &[Row]) -> String {
     table + "</table>"
 }
 
+/// Empty without a limit.
+fn cpu(report: &Report) -> String {
+    if report.cpu.is_none() {
+        return String::new();
+    }
+    let mut table =
+        "<h2>CPU</h2><p>What each service used, under the load, of the part of a core that its replicas had (1.00 is all \
+         of it), for how much of the time a replica was made to wait for more, and what all replicas used for each \
+         answered request. The busiest limits the row: if it answers more than in proportion to its replicas, a request \
+         cost it less.</p><table><tr><th>What</th>\
+         <th>Replicas</th><th>auth</th><th>policy</th><th>session</th><th>gateway</th><th>Busiest</th></tr>"
+            .to_owned();
+    for row in &report.rows {
+        let _ = write!(table, "<tr><td>{}</td><td>{}</td>", row.kind.title(), row.replicas);
+        for service in ["auth", "policy", "session", "gateway"] {
+            let said = row.cpu.get(service).map_or_else(String::new, Cpu::said);
+            let _ = write!(table, "<td>{said}</td>");
+        }
+        let _ = write!(table, "<td>{}</td></tr>", row.busiest().map_or("", |(service, _)| service));
+    }
+    table + "</table>"
+}
+
 fn settings(report: &Report) -> String {
     let mut all = "<h2>Settings</h2><p>As they come, but for these. A token is issued once for its row, which it must outlive. \
                    And since all processes and the load share this machine, who waits for a core is slow, and not away: a \
@@ -266,6 +291,16 @@ mod tests {
         let even = "<td>0.50 0.50</td>";
         let few = "<td>0.75 0.25 (of 4 calls, too few to judge)</td>";
         assert!(page.contains(&format!("{even}{few}{even}{even}<td>1</td><td>3</td>")), "{page}");
+    }
+
+    #[test]
+    fn the_page_has_what_each_used_of_its_part_where_there_was_a_limit() {
+        let rows = || vec![good(Kind::Redis, 2)];
+        let limited = page(&report(Some(0.1), rows()));
+        let idle = "<td>0.10, 0.50 throttled, 60 µs</td>".repeat(3);
+        let said = format!("{idle}<td>0.90, 0.50 throttled, 60 µs</td><td>gateway</td></tr>");
+        assert!(limited.contains(&said), "{limited}");
+        assert!(!page(&report(None, rows())).contains("throttled"));
     }
 
     #[test]

@@ -6,6 +6,10 @@ use super::{Kind, Report};
 /// With a limit on each process: how throughput must have grown over one of everything.
 const MUST_GROW: [(u16, f64); 2] = [(2, 1.7), (4, 3.0)];
 
+/// Of its part of a core, what the busiest service must have used: else something else was in the way, and a row with more of
+/// everything that answers more shows nothing.
+const MUST_USE: f64 = 0.8;
+
 /// Why rows of so many replicas show no growth; `None`: they do.
 pub fn incomparable(replicas: &[u16]) -> Option<String> {
     let is_shown = |number: &u16| replicas.contains(number);
@@ -27,6 +31,7 @@ pub fn problems(report: &Report) -> Vec<String> {
         found.extend(of_row(row).into_iter().map(|problem| format!("{at}: {problem}")));
     }
     if report.cpu.is_some() {
+        found.extend(report.rows.iter().filter_map(idle));
         found.extend(growth(&report.rows));
     }
     found
@@ -58,6 +63,10 @@ fn of_row(row: &Row) -> Vec<String> {
     if row.kind == Kind::Tokens && row.store_reads_per_request > 0.0 {
         found.push(format!("{:.4} reads of the store a request", row.store_reads_per_request));
     }
+    let reads = row.store_reads_per_request;
+    if row.kind != Kind::Tokens && (reads.is_nan() || reads <= 0.0) {
+        found.push("no session was read from its store".to_owned());
+    }
     for service in SERVICES {
         let of_service = |process: &&String| process.starts_with(&format!("{service}-"));
         let killed = row.killed.processes.iter().filter(of_service).count();
@@ -81,6 +90,18 @@ fn of_row(row: &Row) -> Vec<String> {
     found
         .extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
     found
+}
+
+/// Why the rate of this row is not what its services can do; `None`: it is.
+fn idle(row: &Row) -> Option<String> {
+    let (service, share) = row.busiest().unwrap_or(("nobody", 0.0));
+    let at = format!("{}, {} of everything", row.kind.title(), row.replicas);
+    (!share.is_finite() || share < MUST_USE).then(|| {
+        format!(
+            "{at}: was not loaded to its limit: the busiest, {service}, used {share:.2} of its part of a core, less than \
+             {MUST_USE}: growth shows nothing"
+        )
+    })
 }
 
 /// How often it answered what one of everything did; `None`: there is no such row.

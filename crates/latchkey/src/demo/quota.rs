@@ -7,26 +7,22 @@ use anyhow::{Context, Result, bail};
 
 use crate::up::stack_file::StackFile;
 
+mod groups;
+
+pub use groups::{Counted, Held};
+use groups::{Counters, Hierarchy};
+
 /// Short, so that a process that has used its part waits a moment and not a tenth of a second.
 const PERIOD_MICROSECONDS: f64 = 20_000.0;
 /// The kernel takes no quota below this.
 const LEAST_MICROSECONDS: f64 = 1_000.0;
 
 pub struct Quota {
-    /// Where groups are made, and where a process is whose own group is not below it.
-    home: PathBuf,
-    is_v2: bool,
-    microseconds: u64,
-}
-
-/// The groups of one stack; removed when dropped, their processes back where they were.
-pub struct Held {
-    groups: Vec<Group>,
-}
-
-struct Group {
-    path: PathBuf,
-    before: PathBuf,
+    limiting: Hierarchy,
+    /// Where version 1 counts CPU time apart from where it limits it; `None`: the limiting groups count.
+    counting: Option<Hierarchy>,
+    /// What each process has.
+    pub cores: f64,
 }
 
 /// `--cpu`.
@@ -50,7 +46,6 @@ impl Quota {
             controllers.split_whitespace().any(|name| name == "cpu")
         };
         let is_v2 = has_cpu("cgroup.subtree_control");
-        let home = if is_v2 { root.to_owned() } else { root.join("cpu") };
         if !is_v2 && has_cpu("cgroup.controllers") {
             let file = root.join("cgroup.subtree_control");
             bail!(
@@ -58,46 +53,76 @@ impl Quota {
                 file.display()
             );
         }
-        if !is_v2 && !home.join("cpu.cfs_quota_us").exists() && !home.join("cgroup.procs").exists() {
+        let limiting =
+            if is_v2 { Hierarchy::version_2(root.to_owned()) } else { Hierarchy::version_1(root, "cpu") };
+        if !is_v2 && !limiting.has("cpu.cfs_quota_us") && !limiting.has("cgroup.procs") {
             bail!(
                 "--cpu: no control group on this machine has the CPU controller, so processes cannot be limited"
             );
         }
-        let microseconds = (PERIOD_MICROSECONDS * cores).round() as u64;
-        let quota = Self { home, is_v2, microseconds };
-        let trial =
-            quota.group("trial", microseconds).context("--cpu: control groups cannot be written here")?;
-        fs::remove_dir(&trial).context("--cpu: control groups cannot be removed here")?;
+        let counting = Hierarchy::version_1(root, "cpuacct");
+        let is_apart = !is_v2 && !limiting.has("cpuacct.usage");
+        if is_apart && !counting.has("cpuacct.usage") {
+            bail!(
+                "--cpu: no control group on this machine counts CPU time, so nobody sees who used its part"
+            );
+        }
+        let quota = Self { limiting, counting: is_apart.then_some(counting), cores };
+        let trial = |made: Result<PathBuf>| {
+            let group = made.context("--cpu: control groups cannot be written here")?;
+            fs::remove_dir(&group).context("--cpu: control groups cannot be removed here")
+        };
+        trial(quota.limited("trial", cores))?;
+        if let Some(counting) = &quota.counting {
+            trial(counting.group("trial"))?;
+        }
         Ok(quota)
     }
 
     /// Until what it answers is dropped, whatever `pid` starts has one core together, and knows it: as where it is limited from
     /// its start, it takes one thread, and not one for each core. With less of a core it would not start in time.
     pub fn one_core(&self, pid: u32) -> Result<Held> {
-        let mut held = Held { groups: Vec::new() };
-        held.put(pid, self.of(pid), self.group("start", PERIOD_MICROSECONDS as u64)?)?;
+        let mut held = Held::default();
+        held.put(pid, self.limiting.of(pid), self.limited("start", 1.0)?)?;
         Ok(held)
     }
 
     /// Limits every process of the stack but the applications behind the gateways.
     pub fn hold(&self, stack: &StackFile) -> Result<Held> {
-        let mut held = Held { groups: Vec::new() };
+        let mut held = Held::default();
         for (name, pid) in stack.pids.iter().filter(|(name, _)| !name.starts_with("echo-")) {
-            self.group(name, self.microseconds)
-                .and_then(|group| held.put(*pid, self.of(*pid), group))
-                .with_context(|| format!("{name} cannot be limited"))?;
+            self.add(&mut held, name, *pid).with_context(|| format!("{name} cannot be limited"))?;
         }
         Ok(held)
     }
 
-    fn group(&self, name: &str, microseconds: u64) -> Result<PathBuf> {
-        let group = self.home.join(format!("latchkey-demo-{}-{name}", std::process::id()));
+    fn add(&self, held: &mut Held, name: &str, pid: u32) -> Result<()> {
+        let limiting = self.limited(name, self.cores)?;
+        held.put(pid, self.limiting.of(pid), limiting.clone())?;
+        let counting = match &self.counting {
+            None => limiting.clone(),
+            Some(counting) => {
+                let group = counting.group(name)?;
+                held.put(pid, counting.of(pid), group.clone())?;
+                group
+            }
+        };
+        let counters = match self.limiting.is_v2() {
+            true => Counters::Version2(limiting),
+            false => Counters::Version1 { limiting, counting },
+        };
+        held.count(name, counters);
+        Ok(())
+    }
+
+    fn limited(&self, name: &str, cores: f64) -> Result<PathBuf> {
+        let group = self.limiting.group(name)?;
         let set = |file: &str, value: String| {
             let file = group.join(file);
             fs::write(&file, value).with_context(|| file.display().to_string())
         };
-        fs::create_dir(&group).with_context(|| group.display().to_string())?;
-        let limited = if self.is_v2 {
+        let microseconds = (PERIOD_MICROSECONDS * cores).round();
+        let limited = if self.limiting.is_v2() {
             set("cpu.max", format!("{microseconds} {PERIOD_MICROSECONDS}"))
         } else {
             set("cpu.cfs_period_us", PERIOD_MICROSECONDS.to_string())
@@ -107,40 +132,6 @@ impl Quota {
             let _ = fs::remove_dir(&group);
         }
         limited.map(|()| group)
-    }
-
-    /// The group that a process is in now: a line of `controllers:path`, without controllers in version 2.
-    fn of(&self, pid: u32) -> PathBuf {
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        let path = groups.lines().find_map(|line| {
-            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-            let is_ours = match self.is_v2 {
-                true => controllers.is_empty(),
-                false => controllers.split(',').any(|name| name == "cpu"),
-            };
-            is_ours.then(|| self.home.join(path.trim_start_matches('/')))
-        });
-        // In a container the path may be one of the host.
-        path.filter(|path| path.is_dir()).unwrap_or_else(|| self.home.clone())
-    }
-}
-
-impl Held {
-    fn put(&mut self, pid: u32, before: PathBuf, path: PathBuf) -> Result<()> {
-        let processes = path.join("cgroup.procs");
-        self.groups.push(Group { path, before });
-        fs::write(&processes, pid.to_string()).with_context(|| processes.display().to_string())
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        for Group { path, before } in &self.groups {
-            for pid in fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default().lines() {
-                let _ = fs::write(before.join("cgroup.procs"), pid);
-            }
-            let _ = fs::remove_dir(path);
-        }
     }
 }
 

@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::Kind;
+use super::cpu::Cpu;
 use super::issue::issue;
 use super::load::{self, Callers, Credential, Seen};
 use super::metrics::Metrics;
-use super::quota::Quota;
+use super::quota::{Held, Quota};
 use super::servers::Server;
 use super::shares::Shares;
 use super::stack::Stack;
@@ -57,6 +58,8 @@ pub struct Row {
     pub store_writes_per_request: f64,
     /// By service, by replica.
     pub shares: BTreeMap<&'static str, Shares>,
+    /// By service: what it used of its part of a core while the load went on. Empty without a limit.
+    pub cpu: BTreeMap<&'static str, Cpu>,
     /// How often it was looked whether the calls were shared: of issuing, and of the load.
     pub looks: Looks,
     pub killed: Killed,
@@ -89,10 +92,19 @@ pub struct Killed {
 }
 
 impl Row {
+    /// Who used most of what it had; `None`: nobody was limited.
+    pub fn busiest(&self) -> Option<(&'static str, f64)> {
+        let shares = self.cpu.iter().map(|(service, cpu)| (*service, cpu.share()));
+        shares.max_by(|(_, one), (_, other)| one.total_cmp(other))
+    }
+
     pub fn line(&self) -> String {
+        let busiest = self.busiest().map_or_else(String::new, |(service, share)| {
+            format!("; {service} used {share:.2} of its part of a core")
+        });
         format!(
             "{:.0} requests/s, p50 {:.1} ms, p99 {:.1} ms, {:.2} calls and {:.2} store reads a request; killed: {} of {} \
-             failed, {} of {} at other gateways, {} wrong refusals, {} lost",
+             failed, {} of {} at other gateways, {} wrong refusals, {} lost{busiest}",
             self.requests_per_second,
             self.p50_ms,
             self.p99_ms,
@@ -157,9 +169,11 @@ pub async fn measure(
         anyhow::Ok(())
     };
     let callers = if limited.is_some() { Callers::EachGateway(CALLERS_A_GATEWAY) } else { CALLERS };
+    let counted_before = limited.as_ref().map(Held::counted).transpose()?.unwrap_or_default();
     let began = tokio::time::Instant::now();
     let (seen, ended) = load::until(callers, &client, &gateways, &credentials, end).await;
     let took = began.elapsed();
+    let counted = limited.as_ref().map(Held::counted).transpose()?.unwrap_or_default();
     ended?;
     let after = Metrics::read(&client, &stack.file).await?;
     drop(limited);
@@ -177,6 +191,11 @@ pub async fn measure(
         let (from, to) = if early { (&before_issue, &after_issue) } else { (&before, &after) };
         (service, shares(service, from, to))
     });
+    let cpu = |quota: &Quota| {
+        SERVICES.map(|service| {
+            (service, Cpu::new(service, (&counted_before, &counted), quota.cores, (took, seen.answered)))
+        })
+    };
     Ok(Row {
         kind,
         replicas,
@@ -195,6 +214,7 @@ pub async fn measure(
         store_reads_per_request: per_request(of_sessions("latchkey_session_lookups_total")),
         store_writes_per_request: per_request(of_sessions("latchkey_session_activity_writes_total")),
         shares: shares.collect(),
+        cpu: quota.map(cpu).into_iter().flatten().collect(),
         looks,
         killed,
     })

@@ -22,8 +22,7 @@ pub fn is_installed(kind: Kind) -> bool {
     }
 }
 
-/// A new one for each stack: what one stack seals, another cannot open. The error is told instead of the rows, as
-/// [`missing`] is.
+/// A new one for each stack: what one stack seals, another cannot open. The error says why it does not start.
 pub fn start(kind: Kind) -> Result<Server> {
     let server = match kind {
         Kind::Tokens | Kind::Sqlite => Ok(Server::None),

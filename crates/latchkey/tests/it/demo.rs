@@ -1,12 +1,16 @@
 //! `latchkey demo`: a short run of it with real PostgreSQL and Redis, and what its report says; and runs where one is not
-//! installed, or does not start. What its judge refuses is in `src/demo/judge/tests.rs`.
+//! installed, or does not start, or each process has a part of a core. What its judge refuses is in `src/demo/judge/tests.rs`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::stack::{latchkey, program, text};
+
+/// With `--cpu`.
+const CALLERS_A_GATEWAY: u64 = 32;
 
 #[test]
 fn a_short_run_shows_both_ways_of_scaling_and_loses_nothing() {
@@ -68,6 +72,66 @@ fn a_short_run_shows_both_ways_of_scaling_and_loses_nothing() {
     }
 }
 
+/// How much it grows is a matter of the machine: here it is that the verdict is told, and what it is from.
+#[test]
+fn each_process_is_given_its_part_of_a_core_or_the_command_says_why_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("report");
+    let arguments =
+        ["demo", "--cpu", "0.1", "--seconds", "1", "--replicas", "1,2", "--stores", "tokens", "--output"];
+    let ran = latchkey(&[&arguments[..], &[output.to_str().unwrap()]].concat());
+    let stderr = text(&ran.stderr);
+    if !can_limit() {
+        assert!(!ran.status.success());
+        assert!(stderr.contains("--cpu: "), "{stderr}");
+        assert!(!output.exists(), "nothing was shown");
+        return;
+    }
+
+    let written = fs::read(output.join("report.json")).unwrap_or_else(|_| panic!("no report: {stderr}"));
+    let report: Value = serde_json::from_slice(&written).unwrap();
+    let problems = report["problems"].as_array().unwrap();
+    assert_eq!(report["passed"], ran.status.success(), "{stderr}");
+    assert_eq!(report["passed"], problems.is_empty(), "{report}");
+    for problem in problems {
+        assert!(stderr.contains(&format!("NOT HELD: {}", problem.as_str().unwrap())), "{stderr}");
+    }
+    assert_eq!((&report["cpu"], &report["note"]), (&0.1.into(), &Value::Null));
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        let replicas = row["replicas"].as_u64().unwrap();
+        assert_eq!(row["callers"], CALLERS_A_GATEWAY * replicas);
+        for service in ["auth", "policy", "session", "gateway"] {
+            let of_each = |what: &str| row["cpu"][service][what].as_object().unwrap().clone();
+            let (used, throttled) = (of_each("used"), of_each("throttled"));
+            assert_eq!((used.len() as u64, throttled.len() as u64), (replicas, replicas), "{row}");
+            assert!(row["cpu"][service]["microseconds_per_request"].as_f64().unwrap() > 0.0, "{row}");
+            for replica in 0..replicas {
+                let of = |what: &serde_json::Map<_, Value>| {
+                    what[&format!("{service}-{replica}")].as_f64().unwrap()
+                };
+                assert!(of(&used) > 0.0 && of(&throttled) >= 0.0, "{row}");
+            }
+        }
+    }
+    let page = fs::read_to_string(output.join("report.html")).unwrap();
+    assert_eq!(page.matches(" throttled, ").count(), 8, "{page}");
+}
+
+/// Whether control groups can be made here, found out without the program.
+fn can_limit() -> bool {
+    let root = Path::new("/sys/fs/cgroup");
+    let probe = |home: &Path| {
+        let group = home.join(format!("latchkey-it-{}", std::process::id()));
+        fs::create_dir(&group).and_then(|()| fs::remove_dir(group)).is_ok()
+    };
+    match fs::read_to_string(root.join("cgroup.subtree_control")) {
+        Ok(controllers) => controllers.split_whitespace().any(|name| name == "cpu") && probe(root),
+        Err(_) => probe(&root.join("cpu")) && probe(&root.join("cpuacct")),
+    }
+}
+
 #[test]
 fn what_is_not_installed_is_named_with_its_package() {
     let folder = tempfile::tempdir().unwrap();
@@ -99,7 +163,7 @@ fn what_is_not_installed_is_named_with_its_package() {
 
 #[test]
 #[allow(clippy::disallowed_methods, reason = "what the program would inherit anyway")]
-fn what_is_installed_and_does_not_start_is_named_with_its_reason() {
+fn what_is_installed_and_does_not_start_fails_the_command_after_the_rest() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("report");
     let server = folder.path().join("redis-server");
@@ -110,14 +174,17 @@ fn what_is_installed_and_does_not_start_is_named_with_its_reason() {
     }
     let shown = |path: String| {
         let mut demo = program();
-        demo.args(["demo", "--seconds", "1", "--replicas", "1,2", "--stores", "redis", "--output"]);
+        demo.args(["demo", "--seconds", "1", "--replicas", "1", "--stores", "tokens,redis", "--output"]);
         let ran = demo.arg(&output).env("PATH", path).output().unwrap();
         assert!(!ran.status.success());
         let report: Value = serde_json::from_slice(&fs::read(output.join("report.json")).unwrap()).unwrap();
-        let skipped = report["skipped"][0].as_str().unwrap().to_owned();
-        assert_eq!(report["skipped"].as_array().unwrap().len(), 1, "told once: {report}");
-        assert!(text(&ran.stdout).contains(&format!("not shown: {skipped}")), "{}", text(&ran.stdout));
-        skipped
+        assert_eq!(report["passed"], false);
+        assert_eq!(report["rows"].as_array().unwrap().len(), 1, "the rest is shown: {report}");
+        let problems = report["problems"].as_array().unwrap();
+        assert_eq!(problems.len(), 1, "told once: {report}");
+        let problem = problems[0].as_str().unwrap().to_owned();
+        assert!(text(&ran.stderr).contains(&format!("NOT HELD: {problem}")), "{}", text(&ran.stderr));
+        problem
     };
     let needs = "Sessions in Redis needs redis-server, which is installed and does not start here: ";
     let here = folder.path().display();

@@ -1,11 +1,11 @@
 //! One trace through the whole system: from a client that is believed, through the gateway, every service and its store,
 //! to the application.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-use servers::{Collected, Collector, Redis};
+use servers::{Collected, Collector, Postgres, Redis, Sync};
 
 use super::stack::{Builder, PASSWORD, Stack, eventually};
 
@@ -16,9 +16,9 @@ fn traced(request: RequestBuilder) -> RequestBuilder {
     request.header("traceparent", format!("00-{TRACE}-{CLIENT}-01"))
 }
 
-async fn start(collector: &Collector, sessions: &str, trusted: &str) -> Stack {
+async fn start(collector: &Collector, stores: &[&str], trusted: &str) -> Stack {
     Builder::new()
-        .arguments(&["--sessions", sessions])
+        .arguments(stores)
         .settings("gateway", &format!("trusted_proxies = [{trusted}]\n"))
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())
         .variable("OTEL_BSP_SCHEDULE_DELAY", "100")
@@ -51,18 +51,32 @@ async fn until(collector: &Collector, expected: &[&str]) {
     .await;
 }
 
-#[tokio::test]
-async fn one_trace_goes_from_the_client_to_every_store_and_to_the_application() {
-    let (collector, redis) = (Collector::start().await, Redis::start());
-    let stack = start(&collector, &redis.url(), "\"127.0.0.0/8\"").await;
-    stack.register("alice").await;
-
+/// A session's cookie, and what the application was asked with it.
+async fn logged_in_and_greeted(stack: &Stack) -> (String, Value) {
     let login = json!({ "identifier": "alice", "password": PASSWORD, "mode": "session" });
     let answer = traced(stack.post("/v1/login", &login)).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
     let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
     let request = traced(stack.get("/app/session/hello")).header("cookie", &cookie);
-    let echo: Value = request.send().await.unwrap().json().await.unwrap();
+    let echo = request.send().await.unwrap().json().await.unwrap();
+    (cookie, echo)
+}
+
+/// Which service's store the trace has been to, by the name that the store's kind has there.
+fn stores_in(spans: &[Collected]) -> BTreeSet<(&str, &str)> {
+    let of_trace = spans.iter().filter(|span| span.trace == TRACE);
+    of_trace
+        .filter_map(|span| Some((span.service.as_str(), span.attributes.get("db.system.name")?.as_str())))
+        .collect()
+}
+
+#[tokio::test]
+async fn one_trace_goes_from_the_client_to_every_store_and_to_the_application() {
+    let (collector, redis) = (Collector::start().await, Redis::start());
+    let stack = start(&collector, &["--sessions", &redis.url()], "\"127.0.0.0/8\"").await;
+    stack.register("alice").await;
+
+    let (cookie, echo) = logged_in_and_greeted(&stack).await;
 
     let on = |route: &str| ["gateway Server ", route].concat();
     let (login, hello) = (on("/v1/login"), on("/app/session/*"));
@@ -83,15 +97,8 @@ async fn one_trace_goes_from_the_client_to_every_store_and_to_the_application() 
 
     let spans = collector.spans();
     let of_trace: Vec<&Collected> = spans.iter().filter(|span| span.trace == TRACE).collect();
-    let stores: Vec<(&str, &str)> = of_trace
-        .iter()
-        .filter_map(|span| Some((span.service.as_str(), span.attributes.get("db.system.name")?.as_str())))
-        .collect();
-    for expected in
-        [("latchkey-auth", "sqlite"), ("latchkey-policy", "sqlite"), ("latchkey-session", "redis")]
-    {
-        assert!(stores.contains(&expected), "{expected:?} is not in {stores:?}");
-    }
+    let stores = [("latchkey-auth", "sqlite"), ("latchkey-policy", "sqlite"), ("latchkey-session", "redis")];
+    assert_eq!(stores_in(&spans), BTreeSet::from(stores));
     assert!(of_trace.iter().all(|span| !span.failed), "{of_trace:?}");
     let answered =
         of_trace.iter().find(|span| span.name == "/app/session/*" && span.parent == CLIENT).unwrap();
@@ -117,9 +124,25 @@ async fn one_trace_goes_from_the_client_to_every_store_and_to_the_application() 
 }
 
 #[tokio::test]
+async fn one_trace_goes_to_every_store_on_postgresql() {
+    let (collector, server) = (Collector::start().await, Postgres::start(Sync::Off));
+    let stack = start(&collector, &["--database", &server.url()], "\"127.0.0.0/8\"").await;
+    stack.register("alice").await;
+    logged_in_and_greeted(&stack).await;
+    let services = ["latchkey-auth", "latchkey-policy", "latchkey-session"];
+    eventually("every store is in the trace", async || {
+        let spans = collector.spans();
+        let stores = stores_in(&spans);
+        assert!(stores.iter().all(|(_, system)| *system == "postgresql"), "{stores:?}");
+        (stores.len() == services.len()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_client_of_the_open_network_begins_no_trace_of_its_own_choice() {
     let collector = Collector::start().await;
-    let stack = start(&collector, "memory", "").await;
+    let stack = start(&collector, &["--sessions", "memory"], "").await;
     let echo: Value = traced(stack.get("/app/public/x")).send().await.unwrap().json().await.unwrap();
     let told = echo["headers"]["traceparent"][0].as_str().unwrap().to_owned();
     assert!(!told.contains(TRACE) && !told.contains(CLIENT), "{told}");

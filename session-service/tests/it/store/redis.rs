@@ -1,5 +1,4 @@
-//! What is Redis's own: replicas on one server, what is left lying around, what survives, and what becomes of it when the
-//! server is ill.
+//! What is Redis's own: what is left lying around, what survives, and what becomes of it when the server is ill.
 
 mod encrypted;
 mod faults;
@@ -30,10 +29,6 @@ async fn shared_on(server: &Redis, life: &Lifecycle) -> Store {
     Arc::new(store_on(server, life, PATIENT).await)
 }
 
-async fn two_on(server: &Redis, lives: &[Lifecycle; 2]) -> [Store; 2] {
-    [shared_on(server, &lives[0]).await, shared_on(server, &lives[1]).await]
-}
-
 /// Everything that the server holds: keys, milliseconds they may live, and their contents.
 async fn contents(server: &Redis) -> Vec<(Vec<u8>, i64, Value)> {
     let client = redis::Client::open(server.url()).unwrap();
@@ -52,91 +47,6 @@ async fn contents(server: &Redis) -> Vec<(Vec<u8>, i64, Value)> {
         all.push((key, lives, read.query_async(&mut to).await.unwrap()));
     }
     all
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn s11_the_limit_holds_over_replicas() {
-    let (server, lives) = (Redis::start(), [life(), life()]);
-    let stores = two_on(&server, &lives).await;
-    for (subject, at_limit) in [("alice", AtLimit::Refuse), ("bob", AtLimit::EndOldest)] {
-        let limit = Limit { most: 3, at_limit };
-        let numbers = if subject == "alice" { 0..100_u64 } else { 100..200 };
-        let created =
-            all_at_once(
-                numbers.map(|number| {
-                    let store = stores[usize::try_from(number % 2).unwrap()].clone();
-                    async move {
-                        store.create(NewSession { limit, ..login(number, subject, at(0)) }).await.unwrap()
-                    }
-                }),
-            )
-            .await;
-        let ended = created.iter().filter_map(|one| match one {
-            Created::Stored { ended } => Some(ended.len()),
-            Created::ProofSpent | Created::LimitReached => None,
-        });
-        let (stored, ended) = (ended.clone().count(), ended.sum::<usize>());
-        assert_eq!(stored - ended, 3, "{subject}: {created:?}");
-        assert_eq!(stored, if at_limit == AtLimit::Refuse { 3 } else { 100 });
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_happens_once_happens_once_over_replicas() {
-    let (server, lives) = (Redis::start(), [life(), life()]);
-    let stores = two_on(&server, &lives).await;
-    let of = |number: u64| stores[usize::try_from(number % 2).unwrap()].clone();
-    let proof = login(1, "alice", at(0)).proof;
-    let created =
-        all_at_once((1..=60).map(|number| {
-            let (store, proof) = (of(number), proof.clone());
-            async move {
-                (number, store.create(NewSession { proof, ..login(number, "alice", at(0)) }).await.unwrap())
-            }
-        }))
-        .await;
-    let winners: Vec<u64> = created
-        .iter()
-        .filter(|(_, one)| matches!(one, Created::Stored { .. }))
-        .map(|(number, _)| *number)
-        .collect();
-    let [winner] = winners[..] else { panic!("{created:?}") };
-
-    let rotated = all_at_once((0..60).map(|number| {
-        let store = of(number);
-        async move { store.rotate(rotation(winner, winner, 1_000 + number, at(1))).await.unwrap() }
-    }))
-    .await;
-    assert_eq!(rotated.iter().filter(|one| **one == Rotated::Done).count(), 1, "{rotated:?}");
-
-    let ended = all_at_once((0..60).map(|number| {
-        let store = of(number);
-        async move { store.end(Ending::One(id(winner)), EndReason::Logout, at(2)).await.unwrap().len() }
-    }))
-    .await;
-    assert_eq!(ended.into_iter().sum::<usize>(), 1);
-}
-
-/// Subjects in one shard and in two: the second is two transitions.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn s03_the_former_session_ends_although_it_rotates_at_that_moment() {
-    let (server, lives) = (Redis::start(), [life(), life()]);
-    let [one, other] = two_on(&server, &lives).await;
-    for round in 0..60_u64 {
-        let first = if round % 2 == 0 { 1000 } else { ELSEWHERE };
-        let (old, rotated, new) = (first + round, first + 1000 + round, 3000 + round);
-        create(&one, login(old, "usr_1", at(0))).await;
-        let replacing = NewSession { former: Some(secret(old).digest()), ..login(new, "usr_1", at(1)) };
-        let (created, _) =
-            tokio::join!(one.create(replacing), other.rotate(rotation(old, old, rotated, at(1))));
-        let Created::Stored { ended } = created.unwrap() else { panic!("round {round}") };
-        assert_eq!(super::ids(&ended), [(id(old), EndReason::Replaced)], "round {round}");
-        for former in [old, rotated] {
-            assert_eq!(found(&one, former, at(2)).await, None, "round {round}");
-        }
-        assert_eq!(found(&other, new, at(2)).await, Some(id(new)));
-        one.end(Ending::One(id(new)), EndReason::Logout, at(3)).await.unwrap();
-    }
 }
 
 #[tokio::test]

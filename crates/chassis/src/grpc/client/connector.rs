@@ -43,6 +43,13 @@ pub(super) enum ConnectError {
     Http(#[source] hyper::Error),
 }
 
+impl ConnectError {
+    /// Whether the other side is there and has nobody at this port.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, ConnectError::Tcp(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
+    }
+}
+
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
@@ -79,7 +86,7 @@ impl Connector {
                 .handshake(TokioIo::new(io))
                 .await
                 .map_err(ConnectError::Http)?;
-            Ok((Arc::new(Link::new(sender, self.origin.clone(), cut)), dispatch))
+            Ok((Arc::new(Link::new(sender, self.origin.clone(), place.clone(), cut)), dispatch))
         };
         tokio::time::timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or(Err(ConnectError::Timeout))
     }

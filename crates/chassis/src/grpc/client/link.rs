@@ -18,6 +18,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::endpoint::Place;
 use super::load::{Ended, Load};
 use super::outgoing::Outgoing;
 use crate::grpc::INCARNATION;
@@ -50,6 +51,7 @@ pub(super) struct Link {
     /// As long as somebody takes what is sent.
     sender: ArcSwapOption<SendRequest<Outgoing>>,
     origin: Origin,
+    place: Place,
     load: Load,
     /// No further calls: the connection is known to be going.
     retired: AtomicBool,
@@ -73,10 +75,16 @@ pub(super) enum Health {
 }
 
 impl Link {
-    pub(super) fn new(sender: SendRequest<Outgoing>, origin: Origin, cut: CancellationToken) -> Link {
+    pub(super) fn new(
+        sender: SendRequest<Outgoing>,
+        origin: Origin,
+        place: Place,
+        cut: CancellationToken,
+    ) -> Link {
         Link {
             sender: ArcSwapOption::from_pointee(sender),
             origin,
+            place,
             load: Load::new(Instant::now()),
             retired: AtomicBool::new(false),
             answers: AtomicU64::new(0),
@@ -100,6 +108,11 @@ impl Link {
     pub(super) fn is_open(&self) -> bool {
         let takes = || self.sender.load().as_ref().is_some_and(|sender| !sender.is_closed());
         !self.retired.load(Ordering::Relaxed) && takes()
+    }
+
+    /// Where it leads to: the same for each connection to a replica.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Which life of a process that keeps its state in its own memory this leads to.

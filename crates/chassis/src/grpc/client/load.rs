@@ -22,6 +22,8 @@ const DECAY: Duration = Duration::from_secs(1);
 const FAST_NANOS: f64 = 20_000_000.0;
 /// What one answer more counts for in the share of those that say unavailable: six in a row make it most of them.
 const WEIGHT: f64 = 1.0 / 8.0;
+/// What it counts for at most, be it the only one for long: less than half, so that it takes two.
+const HEAVIEST: f64 = 0.4;
 /// After this long without an answer, 63 % of that share is forgotten: all were such, and after 7 s one call tries again.
 const SHARE_DECAY: Duration = Duration::from_secs(10);
 /// By how much such a replica is dearer: as many calls may be in flight at another before it gets one.
@@ -70,7 +72,7 @@ impl Load {
         // A peak counts at once; what is better than before counts as much as it is fresh.
         let next = if took > average { took } else { average * left + took * (1.0 - left) };
         let left = self.left(SHARE_DECAY, now);
-        let (share, weight) = (read(&self.unavailable_share) * left, WEIGHT.max(1.0 - left));
+        let (share, weight) = (read(&self.unavailable_share) * left, (1.0 - left).clamp(WEIGHT, HEAVIEST));
         let share = match ended {
             Ended::Unavailable => share + (1.0 - share) * weight,
             Ended::Answered => share - share * weight,
@@ -177,6 +179,25 @@ mod tests {
         (0..6).for_each(|_| ended(&other, Ended::Answered));
         let now = Instant::now();
         assert!(!other.is_unavailable(now) && (other.cost(now) - well.cost(now)).abs() < 1.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_calls_are_rare_one_answer_decides_nothing_and_two_do() {
+        let load = Load::new(Instant::now());
+        for rest in [0, 1, 7, 60] {
+            tokio::time::advance(Duration::from_secs(rest)).await;
+            ended(&load, Ended::Unavailable);
+            assert!(!load.is_unavailable(Instant::now()), "after {rest} s");
+            (0..20).for_each(|_| ended(&load, Ended::Answered));
+        }
+        for _ in 0..2 {
+            tokio::time::advance(Duration::from_secs(6)).await;
+            ended(&load, Ended::Unavailable);
+        }
+        assert!(load.is_unavailable(Instant::now()));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        (0..2).for_each(|_| ended(&load, Ended::Answered));
+        assert!(!load.is_unavailable(Instant::now()));
     }
 
     /// As every auth-service does for one method while policy-service is away.

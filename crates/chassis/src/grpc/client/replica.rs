@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connector::{Connector, Dispatch};
 use super::link::{Health, Link};
-use super::roster::{Key, Roster, SILENT, Standing};
+use super::roster::{Asked, Key, Roster, SILENT, Standing};
 use crate::entropy::{Entropy as _, SystemEntropy};
 
 /// Both together are how long a replica that is silent without a call under way stays in.
@@ -45,7 +45,8 @@ pub(super) struct Replica {
 enum End {
     /// It was good, and was closed or broke.
     Good,
-    Bad(String),
+    /// There was none that was good, and why.
+    Bad(String, Asked),
 }
 
 impl Replica {
@@ -62,7 +63,12 @@ impl Replica {
         loop {
             let began = Instant::now();
             let end = match self.connector.connect(&self.key.1).await {
-                Err(error) => End::Bad(error.to_string()),
+                // Who refuses at once answers at once when it is back: a call may well wait for that. A handshake is dear
+                // for both sides, and one that fails will mostly fail again.
+                Err(error) if error.is_refusal() && began.elapsed() < AT_ONCE => {
+                    End::Bad(error.to_string(), Asked::From(Instant::now() + spread(SHORT_PAUSE)))
+                }
+                Err(error) => End::Bad(error.to_string(), Asked::Never),
                 Ok((link, dispatch)) => self.watch(&link, dispatch).await,
             };
             match end {
@@ -73,21 +79,19 @@ impl Replica {
                         tokio::time::sleep(SHORT_PAUSE).await;
                     }
                 }
-                End::Bad(reason) => {
+                End::Bad(reason, asked) => {
                     let mut wanted = self.roster.wanted();
-                    // Who refuses at once answers at once when it is back: a call may well wait for that.
-                    let again = (began.elapsed() < AT_ONCE).then(|| Instant::now() + SHORT_PAUSE);
-                    self.stands(Standing::Out { reason: reason.clone(), again });
+                    self.stands(Standing::Out { reason: reason.clone(), asked });
                     let called_for = async {
-                        match again {
-                            Some(again) => tokio::time::sleep_until(again).await,
-                            None => std::future::pending().await,
+                        match asked {
+                            Asked::From(again) => tokio::time::sleep_until(again).await,
+                            Asked::Never | Asked::Now => std::future::pending().await,
                         }
                         wanted.changed().await.is_ok()
                     };
                     tokio::select! {
                         () = tokio::time::sleep(spread(pause)) => {}
-                        true = called_for => self.stands(Standing::Out { reason, again: None }),
+                        true = called_for => self.stands(Standing::Out { reason, asked: Asked::Now }),
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -99,6 +103,7 @@ impl Replica {
     async fn watch(&self, link: &Arc<Link>, dispatch: Dispatch) -> End {
         let _closed = Closed(link);
         let mut dispatch = pin!(dispatch);
+        let bad = |reason: &str| End::Bad(reason.to_owned(), Asked::Never);
         let broken = "the connection broke off";
         let began = Instant::now();
         let (mut wanted, mut called_for) = (self.roster.wanted(), false);
@@ -130,11 +135,11 @@ impl Replica {
                 }
                 Health::Silent => {
                     link.cut();
-                    return End::Bad(SILENT.to_owned());
+                    return bad(SILENT);
                 }
                 Health::Broken => {
                     link.retire();
-                    return if was_ready { End::Good } else { End::Bad(broken.to_owned()) };
+                    return if was_ready { End::Good } else { bad(broken) };
                 }
             };
             patience = CHECK_PATIENCE;
@@ -146,7 +151,7 @@ impl Replica {
                 Ok(()) = wanted.changed(), if health == Health::NotServing => called_for = true,
             }
             if !link.is_open() {
-                return if was_ready { End::Good } else { End::Bad(broken.to_owned()) };
+                return if was_ready { End::Good } else { bad(broken) };
             }
         }
     }
@@ -179,7 +184,7 @@ fn standing(health: Health, starts: bool, was_ready: bool, link: &Arc<Link>) -> 
         Health::NotServing if was_ready => Some(Standing::Leaving(link.clone())),
         Health::NotServing => {
             let reason = "it says that it is not ready".to_owned();
-            Some(Standing::Out { reason, again: Some(Instant::now()) })
+            Some(Standing::Out { reason, asked: Asked::From(Instant::now()) })
         }
         Health::Silent => Some(Standing::Silent(link.clone())),
         Health::Broken => None,

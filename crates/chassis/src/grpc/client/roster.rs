@@ -18,7 +18,7 @@ use super::endpoint::Place;
 use super::link::Link;
 use crate::lifecycle::Readiness;
 
-/// How long a call that finds nobody waits for one that it had asked again.
+/// How long a call that finds nobody waits for one that is asked again.
 const ASKED: Duration = Duration::from_millis(200);
 
 /// How a replica stands.
@@ -29,10 +29,20 @@ pub(super) enum Standing {
     Serving(Arc<Link>),
     /// It was ready and says that it is not: it stops, and answers until it closes the connection.
     Leaving(Arc<Link>),
-    /// Connected, and silent: asked where there is nobody else, since it may only be slow.
+    /// Connected, and silent: asked where there is nobody else and nobody to hope for, since it may only be slow.
     Silent(Arc<Link>),
-    /// It takes no calls, and why; from when on it is asked again for whoever calls, where an answer will be quick.
-    Out { reason: String, again: Option<Instant> },
+    /// It takes no calls, and why.
+    Out { reason: String, asked: Asked },
+}
+
+/// Whether one that takes no calls is asked again for whoever calls.
+#[derive(Clone, Copy)]
+pub(super) enum Asked {
+    /// Its answer would not be quick.
+    Never,
+    From(Instant),
+    /// At this moment: others who call wait for the same answer.
+    Now,
 }
 
 /// What operators are told of one that is connected and does not answer.
@@ -74,6 +84,8 @@ struct View {
     silent: Vec<Arc<Link>>,
     /// Whether somebody may begin to take calls in a moment.
     hopeful: bool,
+    /// Whether one that is out is being asked.
+    asking: bool,
     /// From when on it is worth asking one that is out.
     again: Option<Instant>,
 }
@@ -101,29 +113,31 @@ impl Roster {
         let mut asked: Option<Instant> = None;
         loop {
             changes.borrow_and_update();
-            {
+            let until = {
                 let view = self.view.load();
                 if let Some(link) = view.choose(&self.turn, except) {
                     return Some(link);
                 }
-                if !view.is_hopeful() {
+                if view.is_hopeful() {
+                    None
+                } else {
                     let now = Instant::now();
-                    match asked {
-                        None if view.again.is_none_or(|again| now < again) => return None,
-                        None => {
-                            asked = Some(now);
-                            self.wanted.send_modify(|wanted| *wanted = wanted.wrapping_add(1));
-                        }
-                        // It was asked, and said no again; or it says nothing.
-                        Some(at) if view.again.is_some_and(|again| again > at) => return None,
-                        Some(at) if now >= at + ASKED => return None,
-                        Some(_) => {}
+                    let is_first = asked.is_none();
+                    let at = *asked.get_or_insert(now);
+                    let is_askable = view.again.is_some_and(|again| again <= at);
+                    // Whoever was asked has said no again, or says nothing.
+                    if !(view.asking || is_askable) || now >= at + ASKED {
+                        return None;
                     }
+                    if is_first && is_askable {
+                        self.wanted.send_modify(|wanted| *wanted = wanted.wrapping_add(1));
+                    }
+                    Some(at + ASKED)
                 }
-            }
+            };
             let patience = async {
-                match asked {
-                    Some(at) => tokio::time::sleep_until(at + ASKED).await,
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
                     None => std::future::pending().await,
                 }
             };
@@ -135,9 +149,9 @@ impl Roster {
         }
     }
 
-    /// Another than `except` who takes calls now.
-    pub(super) fn take_now(&self, except: Option<&Arc<Link>>) -> Option<Arc<Link>> {
-        self.view.load().choose(&self.turn, except)
+    /// Somebody at another place who takes calls now.
+    pub(super) fn take_elsewhere(&self, place: &Place) -> Option<Arc<Link>> {
+        self.view.load().taking_calls(&self.turn, |link| link.place() != place).cloned()
     }
 
     /// The cheapest of those who are ready, other than `link`, and do not mostly answer that they are unavailable.
@@ -226,9 +240,11 @@ impl Members {
                 Standing::Serving(link) => view.serving.push(link.clone()),
                 Standing::Leaving(link) => view.leaving.push(link.clone()),
                 Standing::Silent(link) => view.silent.push(link.clone()),
-                Standing::Out { again, .. } => {
-                    view.again = [view.again, *again].into_iter().flatten().min();
+                Standing::Out { asked: Asked::Never, .. } => {}
+                Standing::Out { asked: Asked::From(again), .. } => {
+                    view.again = Some(view.again.map_or(*again, |earliest| earliest.min(*again)));
                 }
+                Standing::Out { asked: Asked::Now, .. } => view.asking = true,
             }
         }
         view
@@ -265,22 +281,27 @@ impl View {
         self.hopeful || self.serving.iter().chain(&self.leaving).any(|link| !link.is_open())
     }
 
+    /// Somebody who takes calls; who is only silent, where there is nobody else and nobody to hope for. A call to one that
+    /// is frozen hangs, so it must not be preferred to one whose connection is renewed.
     fn choose(&self, turn: &AtomicU64, except: Option<&Arc<Link>>) -> Option<Arc<Link>> {
-        let usable =
-            |link: &&Arc<Link>| link.is_open() && except.is_none_or(|except| !Arc::ptr_eq(link, except));
+        let is_other = |link: &Arc<Link>| except.is_none_or(|except| !Arc::ptr_eq(link, except));
+        let is_forlorn = self.serving.is_empty() && self.leaving.is_empty() && !self.hopeful;
+        let silent = || self.silent.iter().find(|link| is_forlorn && link.is_open() && is_other(link));
+        self.taking_calls(turn, is_other).or_else(silent).cloned()
+    }
+
+    fn taking_calls(&self, turn: &AtomicU64, is_other: impl Fn(&Arc<Link>) -> bool) -> Option<&Arc<Link>> {
+        let usable = |link: &&Arc<Link>| link.is_open() && is_other(link);
         let now = Instant::now();
         let cost = |link: &Arc<Link>| link.cost(now);
         let available = |link: &&Arc<Link>| usable(link) && !link.is_unavailable(now);
         let two = power_of_two(&self.serving, turn, usable, cost);
-        let link = two
-            .filter(|link| !link.is_unavailable(now))
+        two.filter(|link| !link.is_unavailable(now))
             // Two at random may both be cut off, or gone, where a third is not.
             .or_else(|| cheapest(&self.serving, available, cost))
             .or(two)
             .or_else(|| self.serving.iter().find(usable))
             .or_else(|| self.leaving.iter().find(usable))
-            .or_else(|| self.silent.iter().find(usable));
-        link.cloned()
     }
 }
 
@@ -318,39 +339,4 @@ fn scatter(number: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shares(costs: &[f64], usable: impl Fn(usize) -> bool) -> Vec<f64> {
-        let places: Vec<usize> = (0..costs.len()).collect();
-        let (turn, mut chosen) = (AtomicU64::new(0), vec![0.0; costs.len()]);
-        for _ in 0..10_000 {
-            if let Some(place) = power_of_two(&places, &turn, |place| usable(**place), |place| costs[*place])
-            {
-                chosen[*place] += 1.0 / 10_000.0;
-            }
-        }
-        chosen
-    }
-
-    #[test]
-    fn equals_get_equal_shares() {
-        for count in [2_u8, 3, 4, 7] {
-            let shares = shares(&vec![1.0; count.into()], |_| true);
-            let fair = 1.0 / f64::from(count);
-            assert!(shares.iter().all(|share| (0.9..1.1).contains(&(share / fair))), "{shares:?}");
-        }
-    }
-
-    #[test]
-    fn the_costliest_gets_nothing_and_the_rest_is_spread() {
-        let shares = shares(&[1.0, 9.0, 1.0, 1.0], |_| true);
-        assert!(shares[1] == 0.0 && shares.iter().filter(|share| **share > 0.3).count() == 3, "{shares:?}");
-    }
-
-    #[test]
-    fn one_that_is_not_usable_is_not_chosen() {
-        let shares = shares(&[1.0, 1.0, 1.0], |place| place != 2);
-        assert!(shares[2] == 0.0 && shares[0] > 0.4 && shares[1] > 0.4, "{shares:?}");
-    }
-}
+mod tests;

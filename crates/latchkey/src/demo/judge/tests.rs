@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::super::cpu::Cpu;
 use super::super::row::{FirstUse, Killed, Looks, first_of_each};
 use super::super::shares::Shares;
 use super::*;
@@ -9,6 +10,11 @@ pub fn good(kind: Kind, replicas: u16) -> Row {
     let shares = SERVICES.map(|service| {
         let calls = (0..replicas).map(|replica| (format!("{service}-{replica}"), 100)).collect();
         (service, Shares { calls, judged: true })
+    });
+    let cpu = SERVICES.map(|service| {
+        let of_each = |value| (0..replicas).map(|replica| (format!("{service}-{replica}"), value)).collect();
+        let used = if service == "gateway" { 0.9 } else { 0.1 };
+        (service, Cpu { used: of_each(used), throttled: of_each(0.5), microseconds_per_request: 60.0 })
     });
     Row {
         kind,
@@ -28,6 +34,7 @@ pub fn good(kind: Kind, replicas: u16) -> Row {
         store_reads_per_request: if kind == Kind::Tokens { 0.0 } else { 1.0 },
         store_writes_per_request: 0.0,
         shares: BTreeMap::from(shares),
+        cpu: BTreeMap::from(cpu),
         looks: Looks { issue: 1, load: 1 },
         killed: Killed {
             processes: first_of_each(),
@@ -115,6 +122,18 @@ fn each_thing_that_does_not_hold_is_named_with_its_row() {
 }
 
 #[test]
+fn a_session_is_read_from_its_store() {
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::Redis] {
+        for reads in [0.0, f64::NAN] {
+            let mut row = good(kind, 2);
+            row.store_reads_per_request = reads;
+            let said = format!("{}, 2 of everything: no session was read from its store", kind.title());
+            assert_eq!(judged(None, vec![row]), [said]);
+        }
+    }
+}
+
+#[test]
 fn too_few_calls_are_no_proof_where_a_service_is_asked() {
     let few = |kind, service| {
         let mut row = good(kind, 2);
@@ -140,6 +159,29 @@ fn throughput_must_grow_when_each_process_has_its_own_part_of_a_core() {
         judged(Some(0.1), rows),
         ["Sessions in Redis: 2 of everything answered 1.60 times what one did, less than 1.7"]
     );
+}
+
+#[test]
+fn growth_shows_nothing_where_nobody_used_up_its_part() {
+    let rows = |used: f64| {
+        let mut two = good(Kind::Redis, 2);
+        // The other used 0.9: they are judged together.
+        two.cpu.get_mut("gateway").unwrap().used.insert("gateway-1".into(), used);
+        vec![good(Kind::Redis, 1), two]
+    };
+    assert_eq!(judged(Some(0.1), rows(0.7)), Vec::<String>::new());
+    let said = |what| {
+        format!(
+            "Sessions in Redis, 2 of everything: was not loaded to its limit: the busiest, {what} of its part of a core, \
+             less than 0.8: growth shows nothing"
+        )
+    };
+    assert_eq!(judged(Some(0.1), rows(0.6)), [said("gateway, used 0.75")]);
+    assert_eq!(judged(Some(0.1), rows(f64::NAN)), [said("gateway, used NaN")]);
+    assert_eq!(judged(None, rows(0.6)), Vec::<String>::new());
+    let mut uncounted = rows(0.7);
+    uncounted[1].cpu.clear();
+    assert_eq!(judged(Some(0.1), uncounted), [said("nobody, used 0.00")]);
 }
 
 #[test]
