@@ -46,6 +46,8 @@ pub async fn to_be_cut_off(server: &Postgres) -> (Stack, Ways, Vec<String>, [Tok
     for token in &tokens {
         is_let_in(&gateways, token).await;
     }
+    // auth-1 asks first whom it knows, and it knows auth-0 from where that was before.
+    ended(&gateways[1], &stack.token("alice", PASSWORD).await).await;
     (stack, ways, gateways, tokens)
 }
 
