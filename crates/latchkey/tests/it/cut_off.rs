@@ -219,7 +219,7 @@ async fn a_gateway_that_acknowledges_late_holds_up_a_few_endings_and_then_none()
     let mut cable = Cable::new();
     hears_through(&mut cable, &mut stack).await;
     let mut rounds = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..6 {
         has_lease(&stack, "gateway-1").await;
         let mut ends = Vec::new();
         for _ in 0..=HELD_UP {
