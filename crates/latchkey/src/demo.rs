@@ -1,7 +1,7 @@
 //! `latchkey demo`: shows both ways of scaling on this machine, judges what it saw, and writes a report.
 //!
 //! Every row is a stack of its own, started by `latchkey up` as a user would, with N replicas of each service and of the
-//! gateway. First stateless tokens, then sessions in each store that replicas can share. A row that does not hold what the
+//! gateway. Those of one kind run side by side and are loaded by turns, so that they can be compared. First stateless tokens, then sessions in each store that replicas can share. A row that does not hold what the
 //! report claims makes the command fail.
 
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ mod shares;
 mod stack;
 
 use quota::Quota;
-use row::Row;
+use row::{Row, Standing};
 
 /// More replicas on one machine than `up` starts.
 const MOST_REPLICAS: i64 = 16;
@@ -144,26 +144,15 @@ async fn show(mut args: Args) -> Result<ExitCode> {
         settings: BTreeMap::from(stack::SETTINGS),
         rows: Vec::new(),
     };
-    for kind in args.stores {
+    for kind in args.stores.iter().copied() {
         if !servers::is_installed(kind) {
             report.skip(kind, servers::missing(kind));
             continue;
         }
-        for replicas in &args.replicas {
-            println!("{}, {replicas} of everything: starting", kind.title());
-            let server = match servers::start(kind) {
-                Ok(server) => server,
-                // What is there and does not work is not passed over: the rest is shown, and the command fails.
-                Err(why) => {
-                    report.problems.push(format!("{why:#}"));
-                    break;
-                }
-            };
-            let row = row::measure(kind, &server, *replicas, args.seconds, quota.as_ref())
-                .await
-                .with_context(|| format!("{}, {replicas} of everything", kind.title()))?;
-            println!("  {}", row.line());
-            report.rows.push(row);
+        match measure(kind, &args, quota.as_ref()).await? {
+            Ok(rows) => report.rows.extend(rows),
+            // What is there and does not work is not passed over: the rest is shown, and the command fails.
+            Err(why) => report.problems.push(format!("{why:#}")),
         }
     }
     let not_held = judge::problems(&report);
@@ -175,6 +164,29 @@ async fn show(mut args: Args) -> Result<ExitCode> {
         say(format_args!("NOT HELD: {problem}"));
     }
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The inner error says why the store does not start.
+async fn measure(kind: Kind, args: &Args, quota: Option<&Quota>) -> Result<Result<Vec<Row>>> {
+    let at = |replicas| format!("{}, {replicas} of everything", kind.title());
+    let mut standing = Vec::new();
+    for replicas in &args.replicas {
+        println!("{}: starting", at(replicas));
+        let server = match servers::start(kind) {
+            Ok(server) => server,
+            Err(why) => return Ok(Err(why)),
+        };
+        standing.push(Standing::start(kind, server, *replicas, quota).await.with_context(|| at(replicas))?);
+    }
+    println!("{}: loading each in turn", kind.title());
+    row::load(&mut standing, args.seconds).await.with_context(|| kind.title())?;
+    let mut rows = Vec::new();
+    for (replicas, standing) in args.replicas.iter().zip(standing) {
+        let row = standing.finish().await.with_context(|| at(replicas))?;
+        println!("{}: {}", at(replicas), row.line());
+        rows.push(row);
+    }
+    Ok(Ok(rows))
 }
 
 fn write(output: &Path, report: &Report) -> Result<()> {

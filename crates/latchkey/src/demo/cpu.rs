@@ -20,25 +20,22 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Of a service's processes, `cores` each, between two looks that were `took` apart.
+    /// Of a service's processes, `cores` each, what was counted while it `took`.
     pub fn new(
         service: &str,
-        (before, after): (&BTreeMap<String, Counted>, &BTreeMap<String, Counted>),
+        spent: &BTreeMap<String, Counted>,
         cores: f64,
         (took, answered): (Duration, u64),
     ) -> Self {
         let mut cpu = Self::default();
         let mut all = Duration::ZERO;
-        for (replica, now) in after {
+        for (replica, spent) in spent {
             if !replica.strip_prefix(service).is_some_and(|rest| rest.starts_with('-')) {
                 continue;
             }
-            let then = before.get(replica).copied().unwrap_or_default();
-            let used = now.used.saturating_sub(then.used);
-            all += used;
-            let throttled = now.throttled.saturating_sub(then.throttled).as_secs_f64();
-            cpu.used.insert(replica.clone(), used.as_secs_f64() / (cores * took.as_secs_f64()));
-            cpu.throttled.insert(replica.clone(), throttled / took.as_secs_f64());
+            all += spent.used;
+            cpu.used.insert(replica.clone(), spent.used.as_secs_f64() / (cores * took.as_secs_f64()));
+            cpu.throttled.insert(replica.clone(), spent.throttled.as_secs_f64() / took.as_secs_f64());
         }
         cpu.microseconds_per_request = all.as_secs_f64() * 1e6 / answered.max(1) as f64;
         cpu
@@ -70,15 +67,15 @@ mod tests {
             used: Duration::from_millis(used),
             throttled: Duration::from_millis(throttled),
         };
-        let at = |zero, one| {
-            BTreeMap::from([
-                ("auth-0".to_owned(), zero),
-                ("auth-1".to_owned(), one),
-                ("authx-0".to_owned(), one),
-            ])
-        };
-        let (before, after) = (at(counted(50, 100), counted(0, 0)), at(counted(250, 1_700), counted(100, 0)));
-        let cpu = Cpu::new("auth", (&before, &after), 0.1, (Duration::from_secs(2), 1_000));
+        let mut spent = BTreeMap::new();
+        // Two turns of the first, and what came between is not its.
+        let looks = [("auth-0", (50, 100), (150, 900)), ("auth-0", (400, 1_000), (500, 1_800))];
+        let others = [("auth-1", (0, 0), (100, 0)), ("authx-0", (0, 0), (100, 0))];
+        for (replica, before, after) in looks.into_iter().chain(others) {
+            let of = |(used, throttled)| counted(used, throttled);
+            spent.entry(replica.to_owned()).or_insert_with(Counted::default).add(of(before), of(after));
+        }
+        let cpu = Cpu::new("auth", &spent, 0.1, (Duration::from_secs(2), 1_000));
         let of = |zero, one| BTreeMap::from([("auth-0".to_owned(), zero), ("auth-1".to_owned(), one)]);
         assert_eq!((&cpu.used, &cpu.throttled), (&of(1.0, 0.5), &of(0.8, 0.0)));
         assert_eq!(cpu.said(), "0.75, 0.40 throttled, 300 µs");

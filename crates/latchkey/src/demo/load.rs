@@ -88,17 +88,18 @@ impl Seen {
     }
 }
 
-/// Runs until `end` resolves; requests under way are finished.
+/// Runs until `end` resolves; requests under way are finished. What is seen is added.
 pub async fn until<T>(
     callers: Callers,
     client: &reqwest::Client,
     gateways: &[String],
     credentials: &[Credential],
+    seen: &RefCell<Seen>,
     end: impl Future<Output = T>,
-) -> (Seen, T) {
-    let (seen, next, is_over) = (RefCell::new(Seen::default()), Cell::new(0), Cell::new(false));
+) -> T {
+    let (next, is_over) = (Cell::new(0), Cell::new(false));
     let callers = (0..callers.of(gateways.len())).map(|caller| {
-        let (seen, next, is_over) = (&seen, &next, &is_over);
+        let (next, is_over) = (&next, &is_over);
         async move {
             // Another gateway with each number, another credential after a turn of all gateways.
             let mut number = caller;
@@ -118,8 +119,7 @@ pub async fn until<T>(
         is_over.set(true);
         value
     };
-    let (value, _) = tokio::join!(end, join_all(callers));
-    (seen.into_inner(), value)
+    tokio::join!(end, join_all(callers)).0
 }
 
 /// Every credential once at every gateway.

@@ -83,7 +83,7 @@ impl Quota {
     /// its start, it takes one thread, and not one for each core. With less of a core it would not start in time.
     pub fn one_core(&self, pid: u32) -> Result<Held> {
         let mut held = Held::default();
-        held.put(pid, self.limiting.of(pid), self.limited("start", 1.0)?)?;
+        held.put(pid, self.limiting.of(pid), self.limited(&format!("start-{pid}"), 1.0)?)?;
         Ok(held)
     }
 
@@ -97,12 +97,14 @@ impl Quota {
     }
 
     fn add(&self, held: &mut Held, name: &str, pid: u32) -> Result<()> {
-        let limiting = self.limited(name, self.cores)?;
+        // Another stack has one of that name, too.
+        let group = format!("{name}-{pid}");
+        let limiting = self.limited(&group, self.cores)?;
         held.put(pid, self.limiting.of(pid), limiting.clone())?;
         let counting = match &self.counting {
             None => limiting.clone(),
             Some(counting) => {
-                let group = counting.group(name)?;
+                let group = counting.group(&group)?;
                 held.put(pid, counting.of(pid), group.clone())?;
                 group
             }

@@ -286,7 +286,8 @@ async fn one_auth_service_that_stands_still_costs_no_token() {
 
 /// Of both services, by its own figure: it is ready, as its probe says, with none.
 pub async fn has_lease(stack: &Stack, gateway: &str) {
-    let leases = ["auth", "policy"].map(|service| format!("\nlatchkey_gateway_{service}_feed_lease_seconds "));
+    let leases =
+        ["auth", "policy"].map(|service| format!("\nlatchkey_gateway_{service}_feed_lease_seconds "));
     eventually("it has its leases", async || {
         let metrics = stack.metrics(gateway).await;
         let left = |lease: &String| metrics.split_once(lease)?.1.lines().next()?.trim().parse::<f64>().ok();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::stack::{latchkey, program, text};
 
 /// With `--cpu`.
-const CALLERS_A_GATEWAY: u64 = 32;
+const CALLERS_A_GATEWAY: u64 = 64;
 
 #[test]
 fn a_short_run_shows_both_ways_of_scaling_and_loses_nothing() {

@@ -41,6 +41,14 @@ pub struct Counted {
     pub throttled: Duration,
 }
 
+impl Counted {
+    /// What was counted between two looks.
+    pub fn add(&mut self, before: Self, after: Self) {
+        self.used += after.used.saturating_sub(before.used);
+        self.throttled += after.throttled.saturating_sub(before.throttled);
+    }
+}
+
 impl Hierarchy {
     pub fn version_1(root: &Path, controller: &'static str) -> Self {
         Self { home: root.join(controller), controller: Some(controller) }

@@ -78,14 +78,15 @@ fn a_process_is_held_to_its_part_of_a_core_and_then_set_free() {
     let (ours, application) = (Busy::start(), Busy::start());
     let (groups, groups_of_application) = (ours.groups(), application.groups());
     let starting = quota.one_core(ours.0.id()).unwrap();
-    assert_eq!(limit(&quota, "start"), "20000 20000");
+    assert_eq!(limit(&quota, &format!("start-{}", ours.0.id())), "20000 20000");
     drop(starting);
     assert_eq!(ours.groups(), groups, "it is back where it was");
 
     let held = quota.hold(&stack(&[("auth-0", ours.0.id()), ("echo-0", application.0.id())])).unwrap();
 
-    let group = group(&quota, "auth-0");
-    assert_eq!(limit(&quota, "auth-0"), "2000 20000");
+    let name = format!("auth-0-{}", ours.0.id());
+    let group = group(&quota, &name);
+    assert_eq!(limit(&quota, &name), "2000 20000");
     assert_eq!(read(&group, "cgroup.procs"), ours.0.id().to_string());
     assert_eq!(application.groups(), groups_of_application, "an application is not limited");
     // The kernel does what was written: it makes who wants all of a core wait.
@@ -97,6 +98,11 @@ fn a_process_is_held_to_its_part_of_a_core_and_then_set_free() {
     assert!(!throttled.is_zero(), "it was never made to wait");
     assert!(!used.is_zero(), "and what it used is counted");
     assert_eq!(held.counted().unwrap().len(), 1, "an application is not counted");
+
+    // Stacks run side by side, and each has one of that name.
+    let another = quota.hold(&stack(&[("auth-0", application.0.id())])).unwrap();
+    assert_ne!(application.groups(), groups_of_application);
+    drop(another);
 
     drop(held);
     assert!(!group.exists());
@@ -110,8 +116,8 @@ fn version_2_is_told_quota_and_period_in_one_file() {
     let limiting = Hierarchy::version_2(root.path().to_owned());
     let quota = Quota { limiting, counting: None, cores: 0.25 };
     let held = quota.hold(&stack(&[("auth-0", 4_000_000_000)])).unwrap();
-    let group = group(&quota, "auth-0");
-    assert_eq!(limit(&quota, "auth-0"), "5000 20000");
+    let group = group(&quota, "auth-0-4000000000");
+    assert_eq!(limit(&quota, "auth-0-4000000000"), "5000 20000");
     assert_eq!(read(&group, "cgroup.procs"), "4000000000");
     assert!(held.counted().is_err(), "nothing was counted yet");
     fs::write(group.join("cpu.stat"), "usage_usec 1500\nuser_usec 9\nthrottled_usec 20\n").unwrap();
