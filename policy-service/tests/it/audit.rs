@@ -141,13 +141,14 @@ async fn a_call_that_is_given_up_leaves_its_line_too() {
     let lines = Lines::default();
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
     let stack = Stack::start().await;
+    // Connected before: a deadline that passes on the way there reaches nobody, and leaves no line.
+    let mut gateway = stack.client("gateway");
+    gateway.checks.check(call(check(user(1), "document:read", None))).await.unwrap();
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(stack.database());
     let mut elsewhere = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
     let held = elsewhere.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    let mut gateway = stack.client("gateway");
-    let request = Call::new("req_test", Duration::from_millis(200))
-        .actor(ADMINISTRATOR)
-        .request(put_role("editor", &[]));
+    let request =
+        Call::new("req_test", Duration::from_secs(1)).actor(ADMINISTRATOR).request(put_role("editor", &[]));
     gateway.admin.put_role(request).await.unwrap_err();
     drop(held);
     elsewhere.close().await.unwrap();
