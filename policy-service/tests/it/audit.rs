@@ -141,25 +141,26 @@ async fn a_call_that_is_given_up_leaves_its_line_too() {
     let lines = Lines::default();
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
     let stack = Stack::start().await;
-    // Connected before: a deadline that passes on the way there reaches nobody, and leaves no line.
     let mut gateway = stack.client("gateway");
-    gateway.checks.check(call(check(user(1), "document:read", None))).await.unwrap();
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(stack.database());
     let mut elsewhere = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
     let held = elsewhere.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    let request =
-        Call::new("req_test", Duration::from_secs(1)).actor(ADMINISTRATOR).request(put_role("editor", &[]));
-    gateway.admin.put_role(request).await.unwrap_err();
+    let (mut taken, mut calls) = (Vec::new(), 0..3);
+    // One whose deadline passes on the way there reaches nobody and leaves no line: another is made.
+    while taken.is_empty() && calls.next().is_some() {
+        let call = Call::new("req_test", Duration::from_secs(1)).actor(ADMINISTRATOR);
+        gateway.admin.put_role(call.request(put_role("editor", &[]))).await.unwrap_err();
+        // The caller's own deadline may pass a moment before the server's.
+        for _ in 0..1_000 {
+            taken = lines.take();
+            if !taken.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
     drop(held);
     elsewhere.close().await.unwrap();
-    // The caller's own deadline may pass a moment before the server's.
-    let taken = loop {
-        let taken = lines.take();
-        if !taken.is_empty() {
-            break taken;
-        }
-        tokio::task::yield_now().await;
-    };
     assert_eq!(taken, line("role.put", "failed", "CANCELLED", "editor", "permissions=0"));
 }
 
