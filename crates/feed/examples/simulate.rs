@@ -26,8 +26,14 @@ fn main() -> ExitCode {
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|number| number.parse::<u64>().ok());
         match argument.as_str() {
-            "--seeds" => seeds = number(),
-            "--from" => from = number().unwrap_or(0),
+            "--seeds" => {
+                let Some(number) = number().filter(|number| *number > 0) else { return usage() };
+                seeds = Some(number);
+            }
+            "--from" => {
+                let Some(number) = number() else { return usage() };
+                from = number;
+            }
             "--replay" => {
                 let Some(seed) = number() else { return usage() };
                 let rule = arguments.next();
@@ -70,13 +76,13 @@ fn hold(from: u64, seeds: u64) -> ExitCode {
     let failed = AtomicBool::new(false);
     let end = from + seeds;
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let results: Vec<(Counts, Vec<Duration>)> = thread::scope(|scope| {
+    let results: Vec<(u64, Counts, Vec<Duration>)> = thread::scope(|scope| {
         let work = || {
-            let (mut counts, mut calm) = (Counts::default(), Vec::new());
+            let (mut tried, mut counts, mut calm) = (0, Counts::default(), Vec::new());
             loop {
                 let first = next.fetch_add(CHUNK, Ordering::Relaxed);
                 if first >= end {
-                    return (counts, calm);
+                    return (tried, counts, calm);
                 }
                 for seed in first..(first + CHUNK).min(end) {
                     let report = run(seed, None);
@@ -84,29 +90,32 @@ fn hold(from: u64, seeds: u64) -> ExitCode {
                         println!("seed {seed}: {violation}");
                         failed.store(true, Ordering::Relaxed);
                     }
+                    tried += 1;
                     counts = counts + report.counts;
                     if is_calm(seed) {
+                        if report.counts.not_confirmed > 0 {
+                            println!("seed {seed}: nothing is wrong, and an ending is not acknowledged");
+                            failed.store(true, Ordering::Relaxed);
+                        }
                         calm.extend(report.acknowledged_after);
                     }
                 }
             }
         };
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        // One that panicked has said why, and its seeds are missing.
         threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
-    let counts = results.iter().fold(Counts::default(), |sum, (counts, _)| sum + *counts);
-    let mut calm: Vec<Duration> = results.into_iter().flat_map(|(_, calm)| calm).collect();
+    let tried: u64 = results.iter().map(|(tried, ..)| tried).sum();
+    let counts = results.iter().fold(Counts::default(), |sum, (_, counts, _)| sum + *counts);
+    let mut calm: Vec<Duration> = results.into_iter().flat_map(|(.., calm)| calm).collect();
     calm.sort();
-    println!("seeds {from} to {}: {counts:?}", end - 1);
+    println!("seeds {from} to {}, {tried} tried: {counts:?}", end - 1);
     let quantile = |of: f64| calm.get((calm.len() as f64 * of) as usize);
     println!("acknowledged without faults: p50 {:?}, p99 {:?}", quantile(0.5), quantile(0.99));
-    let failed = failed.into_inner() || results_missing(workers, &calm);
+    let failed = failed.into_inner() || tried != seeds || calm.is_empty();
     println!("{}", if failed { "BROKEN" } else { "held" });
     ExitCode::from(u8::from(failed))
-}
-
-fn results_missing(workers: usize, calm: &[Duration]) -> bool {
-    workers == 0 || calm.is_empty()
 }
 
 /// Each rule broken: a seed must show it.

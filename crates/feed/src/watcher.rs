@@ -110,6 +110,9 @@ pub struct Watcher<V> {
     fetches: Fetches<V>,
     #[cfg(feature = "simulation")]
     unapplied: Vec<(Moment, std::sync::Arc<[Entry]>)>,
+    /// What a reset has brought so far, where a broken rule replaces what was known by it.
+    #[cfg(feature = "simulation")]
+    aside: Vec<std::sync::Arc<[Entry]>>,
     actions: Vec<Action>,
 }
 
@@ -145,6 +148,8 @@ impl<V: Clone> Watcher<V> {
             fetches: Fetches::default(),
             #[cfg(feature = "simulation")]
             unapplied: Vec::new(),
+            #[cfg(feature = "simulation")]
+            aside: Vec::new(),
             actions: Vec::new(),
             settings,
         }

@@ -41,7 +41,9 @@ struct Asked {
     /// The session's secret was rotated a moment ago: the browser is to learn the new one.
     set_cookie: Option<HeaderValue>,
     /// Believed by what was known when the last lease ended.
-    is_stale: bool,
+    token_is_stale: bool,
+    /// Its roles are those of that time, whatever is known of the token.
+    roles_are_stale: bool,
 }
 
 enum Believed {
@@ -70,14 +72,14 @@ impl Permit {
 
     /// Whether the route's `stale_for` was made use of.
     pub(super) fn is_stale(&self) -> bool {
-        matches!(&self.0, Who::Asked(asked) if asked.is_stale)
+        matches!(&self.0, Who::Asked(asked) if asked.token_is_stale || asked.roles_are_stale)
     }
 
     /// The token that must still hold when the request is sent; none where an old answer is good enough.
     pub(super) fn into_token(self) -> Option<Arc<Verified<Identity>>> {
         match self.0 {
             Who::Remembered(verified) => Some(verified),
-            Who::Asked(asked) if asked.is_stale => None,
+            Who::Asked(asked) if asked.token_is_stale => None,
             Who::Asked(asked) => match asked.believed {
                 Believed::Token(verified) => Some(verified),
                 Believed::Session(_) => None,
@@ -191,11 +193,11 @@ pub(super) async fn asking(
     request: Request<'_>,
     credential: Credential<'_>,
 ) -> Result<Permit, Box<Refusal>> {
-    let (mut set_cookie, mut is_stale) = (None, false);
+    let (mut set_cookie, mut token_is_stale, mut roles_are_stale) = (None, false, false);
     let (believed, subject) = match credential {
         Credential::Token(token) | Credential::TokenCookie(token) => {
             let (verified, stale) = verified(state, route, token).await?;
-            is_stale = stale;
+            token_is_stale = stale;
             let id = verified.principal.id.clone();
             let subject = match verified.principal.kind {
                 PrincipalKind::User => Subject::user(id),
@@ -222,7 +224,7 @@ pub(super) async fn asking(
         match crate::roles::of(changes, &*state.peers.policy, asker, &subject).await {
             Ok(held) => roles = Some(held),
             // Those of the token, if the route prefers them to none.
-            Err(_) if carries_roles_of_then(changes, route, &believed) => is_stale = true,
+            Err(_) if carries_roles_of_then(changes, route, &believed) => roles_are_stale = true,
             Err(problem) => return Err(boxed(problem)),
         }
     }
@@ -235,13 +237,13 @@ pub(super) async fn asking(
     if let (Believed::Token(verified), Credential::Token(token) | Credential::TokenCookie(token)) =
         (&believed, credential)
         && others_were_asked
-        && !is_stale
+        && !token_is_stale
         && !state.shared.guard.is_live(verified)
     {
         // Meanwhile it was taken back, or the lease ended.
-        is_stale = self::verified(state, route, token).await?.1;
+        token_is_stale = self::verified(state, route, token).await?.1;
     }
-    Ok(Permit(Who::Asked(Box::new(Asked { believed, roles, set_cookie, is_stale }))))
+    Ok(Permit(Who::Asked(Box::new(Asked { believed, roles, set_cookie, token_is_stale, roles_are_stale }))))
 }
 
 /// A session never does: it is not issued anew when roles change.

@@ -45,6 +45,12 @@ impl Endings {
         *self.judged.lock().unwrap() = None;
         *self.asked.lock().unwrap() = asked;
     }
+
+    /// So many looks find it good, and whoever is asked from then on says that it was taken back.
+    pub fn ended_after(&self, looks: usize) {
+        *self.looks_left.lock().unwrap() = Some(looks);
+        *self.asked.lock().unwrap() = Some(Verdict::Ended(What::Token));
+    }
 }
 
 #[async_trait]
@@ -168,8 +174,7 @@ async fn what_has_waited_for_a_neighbour_is_looked_up_again() {
     gateway.world.with(|held| held.allowed.insert(allowed));
     assert_eq!(get(gateway.address, "/app/documents/1", &[&bearer]).await.status, 200);
     // The first look of the request finds it good; the second is the one after the wait.
-    *gateway.endings.looks_left.lock().unwrap() = Some(2);
-    *gateway.endings.asked.lock().unwrap() = Some(Verdict::Ended(What::Token));
+    gateway.endings.ended_after(2);
     let answer = get(gateway.address, "/app/documents/1", &[&bearer]).await;
     assert_eq!(answer.status, 401, "{}", answer.code());
 }

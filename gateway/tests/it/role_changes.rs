@@ -132,6 +132,18 @@ async fn without_a_lease_roles_are_asked_for_with_every_request_and_an_outage_is
     assert_eq!(get(gateway.address, "/available/x", &[&bearer]).await.status, 503);
 }
 
+/// Roles of yesterday are good enough for such a route; a token that was taken back while they were asked for is not.
+#[tokio::test]
+async fn a_token_with_stale_roles_is_looked_up_again() {
+    let gateway = Gateway::start().await;
+    let bearer = gateway.bearer();
+    gateway.role_changes.set(|heard| (heard.blind, heard.may_serve_stale) = (true, true));
+    gateway.world.with(|held| held.down.insert("policy"));
+    assert_eq!(get(gateway.address, "/available/x", &[&bearer]).await.status, 200);
+    gateway.endings.ended_after(2);
+    assert_eq!(get(gateway.address, "/available/x", &[&bearer]).await.status, 401);
+}
+
 /// With a lease, the roles of a token are known to be of yesterday: an outage makes them no better.
 #[tokio::test]
 async fn roles_that_are_known_to_have_changed_are_never_served_stale() {

@@ -27,10 +27,11 @@ impl<V: Clone> Watcher<V> {
         match message {
             ToWatcher::Reset => {
                 self.following = Following::Building;
-                let variant = self.settings.variant;
-                if variant.is(Broken::ResetClears) || variant.is(Broken::BehindReplicaResets) {
+                if self.settings.variant.is(Broken::ResetClears) {
                     self.endings = crate::endings::Endings::default();
                 }
+                #[cfg(feature = "simulation")]
+                self.aside.clear();
             }
             ToWatcher::Live(entries) => self.live(entries),
             ToWatcher::CaughtUp(position) => self.caught_up_with(position, now.moment),
@@ -76,6 +77,10 @@ impl<V: Clone> Watcher<V> {
     /// would keep everybody else from looking; what was heard early refuses early, and the position does not move before the end.
     fn live(&mut self, entries: Arc<[Entry]>) {
         if matches!(self.following, Following::Building) {
+            #[cfg(feature = "simulation")]
+            if self.settings.variant.is(Broken::BehindReplicaResets) {
+                return self.aside.push(entries);
+            }
             self.apply(&entries);
             self.actions.push(Action::Applied { entries });
         }
@@ -84,6 +89,14 @@ impl<V: Clone> Watcher<V> {
     fn caught_up_with(&mut self, position: Position, now: Moment) {
         if !matches!(self.following, Following::Building) {
             return self.move_on(now);
+        }
+        #[cfg(feature = "simulation")]
+        if self.settings.variant.is(Broken::BehindReplicaResets) {
+            self.endings = crate::endings::Endings::default();
+            for entries in std::mem::take(&mut self.aside) {
+                self.apply(&entries);
+                self.actions.push(Action::Applied { entries });
+            }
         }
         self.following = Following::Changes;
         self.fetches.drop_all();

@@ -212,6 +212,10 @@ impl<'a> Standing<'a> {
         Ok(())
     }
 
+    fn requests_per_second(&self) -> f64 {
+        self.seen.borrow().answered as f64 / self.took.as_secs_f64()
+    }
+
     /// Whether the calls of the load were shared, as of now.
     async fn is_even(&mut self) -> Result<bool> {
         self.looks.load += 1;
@@ -270,12 +274,15 @@ impl<'a> Standing<'a> {
 /// Loads all rows of a kind by turns, each for so many seconds: what a machine does besides, and how fast it is just then, is the
 /// same for all of them. All go on until the calls of each are shared.
 pub async fn load(rows: &mut [Standing<'_>], seconds: u64) -> Result<()> {
-    let turn = Duration::from_secs(seconds) / TURNS;
-    for _ in 0..LOOKS {
-        for _ in 0..TURNS {
+    let length = Duration::from_secs(seconds) / TURNS;
+    for look in 0..LOOKS {
+        for turn in 1..=TURNS {
             for row in &mut *rows {
-                row.load(turn).await?;
+                row.load(length).await?;
             }
+            let rates: Vec<_> = rows.iter().map(|row| format!("{:.0}", row.requests_per_second())).collect();
+            let again = if look > 0 { ", again: calls are not shared yet" } else { "" };
+            println!("  turn {turn} of {TURNS}{again}: {} requests/s", rates.join(", "));
         }
         let mut are_even = true;
         for row in &mut *rows {

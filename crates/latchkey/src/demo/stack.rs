@@ -14,11 +14,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// `up` gives its own processes 60 s.
 const WITHIN: Duration = Duration::from_secs(90);
 
-/// A token is issued once for its row, which must not outlive it. And the load takes the whole machine: who waits for a core
+/// Credentials are issued once for their row, and must outlive it and the turns of all the others. And the load takes the whole machine: who waits for a core
 /// is slow, and not away.
 pub const SETTINGS: [(&str, &str); 4] = [
-    ("auth", "token.access_lifetime = \"2h\"\nstore = { timeout = \"3s\", read_wait = \"3s\" }\n"),
-    ("session", "store = { timeout = \"3s\", read_wait = \"3s\" }\n"),
+    ("auth", "token.access_lifetime = \"1day\"\nstore = { timeout = \"3s\", read_wait = \"3s\" }\n"),
+    (
+        "session",
+        "sessions = { idle_timeout = \"1day\", absolute_timeout = \"1day\" }\nstore = { timeout = \"3s\", read_wait = \"3s\" }\n",
+    ),
     ("policy", "store = { timeout = \"3s\", read_wait = \"3s\" }\n"),
     ("gateway", "limits.check_timeout = \"3s\"\n"),
 ];
@@ -110,14 +113,22 @@ impl Stack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::{MOST_SECONDS, row::LOOKS};
+    use crate::demo::{MOST_REPLICAS, MOST_SECONDS, row::LOOKS};
 
     #[test]
-    fn tokens_outlive_the_longest_row() {
-        let auth: toml::Table = SETTINGS[0].1.parse().unwrap();
-        let lifetime = auth["token"]["access_lifetime"].as_str().unwrap();
-        let load = Duration::from_secs(MOST_SECONDS * LOOKS as u64);
-        // Half an hour for everything else.
-        assert!(humantime::parse_duration(lifetime).unwrap() > load + Duration::from_secs(1_800));
+    fn credentials_outlive_the_longest_turns_of_all_rows() {
+        let of = |number: usize| SETTINGS[number].1.parse::<toml::Table>().unwrap();
+        let (auth, session) = (of(0), of(1));
+        let lives = [
+            &auth["token"]["access_lifetime"],
+            &session["sessions"]["idle_timeout"],
+            &session["sessions"]["absolute_timeout"],
+        ];
+        let load = Duration::from_secs(MOST_SECONDS * LOOKS as u64) * u32::try_from(MOST_REPLICAS).unwrap();
+        for life in lives {
+            // An hour for everything else.
+            let life = humantime::parse_duration(life.as_str().unwrap()).unwrap();
+            assert!(life > load + Duration::from_secs(3_600), "{life:?}");
+        }
     }
 }

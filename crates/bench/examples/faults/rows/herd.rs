@@ -47,6 +47,10 @@ pub async fn of_logins(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     // Of those who are in: a login that is told to come back is no error here.
     figures.err_pct = 100.0 * failed as f64 / sessions.len().max(1) as f64;
     figures.p99_ms = p99(sessions.iter().filter_map(|entry| took(entry)).collect());
+    // Of the same calls: a login before the herd hashes, and would be the 99th percentile of all.
+    let before =
+        seen.entries.iter().filter(|entry| entry.op == Op::Session && entry.t_send < seen.window.begins);
+    figures.baseline_p99_ms = p99(before.filter_map(took).collect());
     let herd = || in_fault(Op::Create).chain(in_fault(Op::Wrong));
     let turned_away: Vec<u64> =
         herd().filter(|entry| matches!(entry.status, Some(429 | 503))).filter_map(took).collect();

@@ -205,7 +205,8 @@ pub async fn rolling_restart(plan: Plan) -> anyhow::Result<Vec<Outcome>> {
     outcome.extra("slowest_stop_ms", slowest);
     outcome.must("exit_0", well == told.len() && ends.len() == told.len());
     outcome.must("unready_while_open", not_ready_first == told.len());
-    outcome.at_most("err_pct", observed.figures.err_pct, 0.0);
+    // No matter of speed: also in a short run.
+    outcome.must("err_pct", observed.figures.err_pct == 0.0);
     outcome.at_most("slowest_stop_ms", slowest as f64, 10_000.0);
     outcome.control = Control::Skipped;
     if !plan.is_smoke {

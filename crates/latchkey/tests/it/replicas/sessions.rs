@@ -55,7 +55,7 @@ async fn one_that_alone_loses_redis_gets_hardly_a_lookup_until_it_is_back() {
     eventually("it knows that Redis is away", async || {
         look_up(&stack, &browser).await;
         let readyz = client().get(format!("{}/readyz?verbose", stack.file.operations["session-1"]));
-        readyz.send().await.unwrap().text().await.unwrap().contains("not ok").then_some(())
+        readyz.send().await.unwrap().text().await.unwrap().contains("not ok: store").then_some(())
     })
     .await;
     // Until it was slow long enough ago to be asked like the other.
