@@ -94,6 +94,15 @@ async fn one_trace_goes_from_the_client_to_every_store_and_to_the_application() 
     let (by_policy, to_policy) = call("policy", "PolicyReadService/GetSubjectRoles");
     until(&collector, &["policy Client holdings_of", &by_policy, &to_policy, &hello, CLIENT]).await;
     until(&collector, &["gateway Client /app/session/*", &hello, CLIENT]).await;
+    // A token is issued with roles, which auth-service asks for.
+    let by_token = json!({ "identifier": "alice", "password": PASSWORD, "mode": "token" });
+    assert_eq!(traced(stack.post("/v1/login", &by_token)).send().await.unwrap().status().as_u16(), 200);
+    let from_auth = "auth Client latchkey.policy.v1.PolicyReadService/GetSubjectRoles";
+    until(
+        &collector,
+        &["policy Client holdings_of", &by_policy, from_auth, &by_auth, &to_auth, &login, CLIENT],
+    )
+    .await;
 
     let spans = collector.spans();
     let of_trace: Vec<&Collected> = spans.iter().filter(|span| span.trace == TRACE).collect();
