@@ -1,8 +1,8 @@
 //! `latchkey demo`: shows both ways of scaling on this machine, judges what it saw, and writes a report.
 //!
 //! Every row is a stack of its own, started by `latchkey up` as a user would, with N replicas of each service and of the
-//! gateway. Those of one kind run side by side and are loaded by turns, so that they can be compared. First stateless tokens, then sessions in each store that replicas can share. A row that does not hold what the
-//! report claims makes the command fail.
+//! gateway. Those of one kind run side by side and are loaded by turns, so that they can be compared. First stateless tokens,
+//! then sessions in each store that replicas can share. A row that does not hold what the report claims makes the command fail.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,9 +25,11 @@ mod row;
 mod servers;
 mod shares;
 mod stack;
+mod standing;
 
 use quota::Quota;
-use row::{Row, Standing};
+use row::Row;
+use standing::Standing;
 
 /// More replicas on one machine than `up` starts.
 const MOST_REPLICAS: i64 = 16;
@@ -169,19 +171,19 @@ async fn show(mut args: Args) -> Result<ExitCode> {
 /// The inner error says why the store does not start.
 async fn measure(kind: Kind, args: &Args, quota: Option<&Quota>) -> Result<Result<Vec<Row>>> {
     let at = |replicas| format!("{}, {replicas} of everything", kind.title());
-    let mut standing = Vec::new();
+    let mut all = Vec::new();
     for replicas in &args.replicas {
         println!("{}: starting", at(replicas));
         let server = match servers::start(kind) {
             Ok(server) => server,
             Err(why) => return Ok(Err(why)),
         };
-        standing.push(Standing::start(kind, server, *replicas, quota).await.with_context(|| at(replicas))?);
+        all.push(Standing::start(kind, server, *replicas, quota).await.with_context(|| at(replicas))?);
     }
     println!("{}: loading each in turn", kind.title());
-    row::load(&mut standing, args.seconds).await.with_context(|| kind.title())?;
+    standing::load(&mut all, args.seconds).await.with_context(|| kind.title())?;
     let mut rows = Vec::new();
-    for (replicas, standing) in args.replicas.iter().zip(standing) {
+    for (replicas, standing) in args.replicas.iter().zip(all) {
         let row = standing.finish().await.with_context(|| at(replicas))?;
         println!("{}: {}", at(replicas), row.line());
         rows.push(row);

@@ -235,7 +235,7 @@ async fn a_gateway_that_is_cut_off_is_the_only_one_that_waits() {
 }
 
 /// The default, and how long after that whoever had not moved would have none.
-const LEASE: Duration = Duration::from_secs(5);
+pub const LEASE: Duration = Duration::from_secs(5);
 const LONGER: Duration = Duration::from_secs(7);
 
 /// Of both in turn: a gateway that has moved from the one watches the other when that stands still.

@@ -5,16 +5,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::away::LEASE;
 use crate::memory::{Beside, listen, serve, until};
 use crate::stack::{Builder, PASSWORD, Stack, eventually};
 use crate::taken_back::by_token;
 
 /// A line of its own: what is not so begins otherwise.
 const HAS_LEASE: &str = "\nok: auth's feed";
-/// The default.
-const LEASE: Duration = Duration::from_secs(5);
 const LIFE: Duration = Duration::from_secs(10);
 
 /// Debian keeps it in a folder for each architecture.
@@ -82,7 +81,7 @@ async fn f21_a_clock_within_the_leeway_changes_nothing_and_one_that_is_minutes_o
     for ahead in ["-30", "+30"] {
         gateway.is(ahead);
         // What it was granted before is over.
-        sleep_until(Instant::now() + LEASE + LEASE / 2).await;
+        sleep(LEASE + LEASE / 2).await;
         gateway.lets_in_somebody(&stack).await;
         until(gateway.operations, 200, HAS_LEASE).await;
     }
