@@ -115,7 +115,8 @@ async fn every_key_has_a_time_to_live_and_a_sweep_leaves_none() {
     // Of each subject the session, its secret, those of its subject, all, over and idle ones, and its proof; then what two
     // former secrets find, the rotations and their windows.
     assert_eq!(live(&contents(&server).await), 2 * 7 + 2 + 2);
-    // What is kept under a secret goes with its session, and neither later nor sooner.
+    // What is kept under a secret goes with its session. Each command counts its time to live from when it is run, so a
+    // slow machine has some milliseconds between them.
     let until = async |key: Vec<u8>| {
         let client = redis::Client::open(server.url()).unwrap();
         let mut to = client.get_multiplexed_async_connection().await.unwrap();
@@ -126,8 +127,9 @@ async fn every_key_has_a_time_to_live_and_a_sweep_leaves_none() {
         let shard = format!("latchkey:2:{{sessions-{}}}", id(number).shard().number());
         let session = until(format!("{shard}:session:{}", id(number)).into_bytes()).await;
         let secret = [shard.as_bytes(), b":secret:", secret(current).digest().as_bytes()].concat();
-        assert_eq!(until(secret).await, session);
         assert!(session > 0);
+        let apart = until(secret).await.abs_diff(session);
+        assert!(apart < 60_000, "{apart} ms of a day");
     }
     store.end(Ending::One(id(ELSEWHERE)), EndReason::Logout, at(1)).await.unwrap();
     // Its tombstone, when that is over, and its proof.

@@ -3,7 +3,8 @@ local sealed, accepted_until, ttl, most = ARGV[5], ARGV[6], tonumber(ARGV[7]), t
 local session = read(id)
 if not (is_open(session, now) and session.secret == from) then return 0 end
 local text = record(session) or error('a session that its secret does not find')
-local lives = redis.call('PTTL', secret_key(from))
+-- Of the session, not of its last secret: that it begins some milliseconds later is not added up over rotations.
+local lives = redis.call('PTTL', session_key(id))
 redis.call('SET', secret_key(from), id, 'PX', ttl)
 redis.call('HSET', session_key(id), 'secret', to)
 redis.call('SET', secret_key(to), text, 'PX', lives)
