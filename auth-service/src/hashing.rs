@@ -27,17 +27,18 @@ pub enum HashingError {
     Failed,
 }
 
-/// A place in the queue, good for one run after another. Nothing is hashed without one.
+/// A place in the queue whose turn has come, good for one run after another. Nothing is hashed without one.
 #[derive(Debug)]
 pub struct Place {
-    _permit: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+    _turn: OwnedSemaphorePermit,
 }
 
 #[async_trait]
 pub trait PasswordHashing: Send + Sync + 'static {
-    /// At once: a place, or [`HashingError::Busy`]. To be asked for before the first write, so that a flood of logins that
-    /// cannot be hashed costs the database nothing.
-    fn admit(&self) -> Result<Place, HashingError>;
+    /// [`HashingError::Busy`] at once, or a place once its turn has come. To be asked for before anything is read or written,
+    /// so that a flood of logins costs the database no more than what can be hashed.
+    async fn admit(&self) -> Result<Place, HashingError>;
     /// At the current cost.
     async fn hash(
         &self,

@@ -72,10 +72,10 @@ async fn change(
     request: &ChangePassword<'_>,
     line: &mut Line,
 ) -> Result<LoggedIn, ChangePasswordRefused> {
-    let now = auth.now();
     let current = Password::parse(request.current).map_err(LoginRefused::from)?;
     let new = Password::parse(request.new).map_err(PasswordRefused::from)?;
-    let place = auth.hashing.admit().map_err(Failure::from)?;
+    let place = auth.hashing.admit().await.map_err(Failure::from)?;
+    let now = auth.now();
     // Judged first: what may not be chosen costs neither an attempt nor a hash, and tells nobody anything.
     auth.settings.passwords.judge(&new, request.identifier)?;
     let claimed = Claimed { identifier: request.identifier, password: &current, address: request.address };

@@ -72,9 +72,9 @@ async fn attempt(
     request: &Login<'_>,
     line: &mut Line,
 ) -> Result<LoggedIn, LoginRefused> {
-    let now = auth.now();
     let password = Password::parse(request.password)?;
-    let place = auth.hashing.admit().map_err(Failure::from)?;
+    let place = auth.hashing.admit().await.map_err(Failure::from)?;
+    let now = auth.now();
     let claimed = Claimed { identifier: request.identifier, password: &password, address: request.address };
     let user = believed(auth.verify_password(&place, claimed, now).await?, now, line)?;
     drop(place);

@@ -84,10 +84,10 @@ fn about(line: &mut Line, outcome: &Result<User, RegisterRefused>) {
 }
 
 async fn make(auth: &Auth, request: &NewAccount<'_>) -> Result<User, RegisterRefused> {
-    let now = auth.now();
     let username = Username::parse(request.username)?;
     let password = Password::parse(request.password).map_err(PasswordRefused::from)?;
-    let place = auth.hashing.admit().map_err(Failure::from)?;
+    let place = auth.hashing.admit().await.map_err(Failure::from)?;
+    let now = auth.now();
     auth.settings.passwords.judge(&password, username.as_str())?;
     // Spares a hash where the answer is known; the insertion decides.
     let key = Key::Name(username.key().to_owned());

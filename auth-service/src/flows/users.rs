@@ -99,7 +99,7 @@ async fn set(
     let id = id.ok_or(UserRefused::NotFound)?;
     let password = Password::parse(password).map_err(PasswordRefused::from)?;
     let user = auth.store.user(&Key::Id(id.clone())).await?.ok_or(UserRefused::NotFound)?;
-    let place = auth.hashing.admit().map_err(Failure::from)?;
+    let place = auth.hashing.admit().await.map_err(Failure::from)?;
     auth.settings.passwords.judge(&password, user.username.as_str())?;
     let hash = auth.hashing.hash(&place, &password, auth.random()).await.map_err(Failure::from)?;
     let ending = auth.ending();

@@ -25,6 +25,9 @@ use crate::domain::{
 /// come back in one wave, take both what it waits for and what everybody else needs, and be turned away together again.
 const RETRY_SPREAD: u64 = 3;
 
+/// Callers whose turn it is, for each thread: one whose password is hashed, and those who ask the database before and after.
+const TURNS: usize = 4;
+
 /// Size of the pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolSize {
@@ -46,6 +49,8 @@ impl PoolSize {
 pub struct HashingPool {
     /// One for each thread and each place in the queue.
     places: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+    size: PoolSize,
     shared: Arc<Shared>,
 }
 
@@ -87,12 +92,14 @@ impl HashingPool {
                 shared.work(kdf.as_ref());
             })?;
         }
-        Ok(Self { places: Arc::new(Semaphore::new(size.threads + size.queue)), shared })
+        let places = Arc::new(Semaphore::new(size.threads + size.queue));
+        Ok(Self { places, turns: Arc::new(Semaphore::new(TURNS * size.threads)), size, shared })
     }
 
     /// What waits is dropped and the threads end. For when no call is left that could want an answer.
     pub fn close(&self) {
         self.places.close();
+        self.turns.close();
         let mut queue = self.shared.lock();
         queue.closed = true;
         queue.waiting.clear();
@@ -100,9 +107,11 @@ impl HashingPool {
         self.shared.changed.notify_all();
     }
 
-    /// Passwords that wait now.
+    /// Passwords that wait now: for their turn, or for a thread.
     pub fn waiting(&self) -> usize {
-        self.shared.lock().waiting.len()
+        let taken = (self.size.threads + self.size.queue).saturating_sub(self.places.available_permits());
+        let in_turn = (TURNS * self.size.threads).saturating_sub(self.turns.available_permits());
+        taken.saturating_sub(in_turn) + self.shared.lock().waiting.len()
     }
 
     /// Runs so far.
@@ -176,15 +185,19 @@ impl Shared {
 
 #[async_trait]
 impl PasswordHashing for HashingPool {
-    fn admit(&self) -> Result<Place, HashingError> {
-        match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(permit) => Ok(Place { _permit: permit }),
+    async fn admit(&self) -> Result<Place, HashingError> {
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => place,
             Err(TryAcquireError::NoPermits) => {
                 let earlier = self.shared.refused.fetch_add(1, Ordering::Relaxed);
-                Err(HashingError::Busy { retry_after: Duration::from_secs(1 + earlier % RETRY_SPREAD) })
+                return Err(HashingError::Busy {
+                    retry_after: Duration::from_secs(1 + earlier % RETRY_SPREAD),
+                });
             }
-            Err(TryAcquireError::Closed) => Err(HashingError::Failed),
-        }
+            Err(TryAcquireError::Closed) => return Err(HashingError::Failed),
+        };
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| HashingError::Failed)?;
+        Ok(Place { _place: place, _turn: turn })
     }
 
     async fn hash(

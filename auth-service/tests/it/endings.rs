@@ -14,7 +14,6 @@ use feed::{
     watcher::{Remember, Settings},
 };
 use proto::auth::v1 as wire;
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use token::{AccessClaims, PrincipalKind};
 use tonic::{Code, Status};
 
@@ -602,9 +601,7 @@ async fn a_login_whose_last_token_has_expired_only_here_can_still_be_ended() {
 async fn a_password_that_is_changed_without_a_login_ends_everything_all_the_same() {
     let world = World::new().await;
     let (token, _) = world.login().await;
-    let path = world.stack.place.path("auth.sqlite");
-    let mut connection =
-        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.unwrap();
+    let mut connection = world.stack.place.database().await;
     let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON families BEGIN SELECT RAISE(ABORT, 'away'); END";
     sqlx::query(refuse).execute(&mut connection).await.unwrap();
     let changed = world.stack.change_password("alice", PASSWORD, OTHER_PASSWORD).await;

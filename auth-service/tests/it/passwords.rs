@@ -8,7 +8,6 @@ use auth_service::{
     hashing::argon2id::Argon2id,
 };
 use proto::auth::v1 as wire;
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tonic::Code;
 
 use crate::{
@@ -27,14 +26,8 @@ fn varied(length: usize, seed: u32) -> String {
         .collect()
 }
 
-async fn connection(place: &Place) -> SqliteConnection {
-    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(place.path("auth.sqlite")))
-        .await
-        .unwrap()
-}
-
 async fn stored(place: &Place) -> Vec<String> {
-    let mut connection = connection(place).await;
+    let mut connection = place.database().await;
     sqlx::query_scalar("SELECT password_hash FROM users ORDER BY username")
         .fetch_all(&mut connection)
         .await
@@ -187,7 +180,7 @@ async fn p04_weaker_ones_are_upgraded_at_the_next_login() {
         .unwrap();
     let encode = |bytes: &[u8]| base64::Engine::encode(&base64::prelude::BASE64_STANDARD_NO_PAD, bytes);
     let weak = format!("$argon2id$v=19$m=4096,t=1,p=1${}${}", encode(salt), encode(&out));
-    let mut connection = connection(&stack.place).await;
+    let mut connection = stack.place.database().await;
     sqlx::query("UPDATE users SET password_hash = ?1").bind(&weak).execute(&mut connection).await.unwrap();
 
     assert_eq!(reason(stack.login("alice", OTHER_PASSWORD).await), "INVALID_CREDENTIALS");
@@ -313,7 +306,7 @@ async fn a_change_whose_login_fails_is_a_change() {
     let stack = Stack::start().await;
     stack.register("alice", PASSWORD).await.unwrap();
     let before = stack.login("alice", PASSWORD).await.unwrap();
-    let mut connection = connection(&stack.place).await;
+    let mut connection = stack.place.database().await;
     let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON families BEGIN SELECT RAISE(ABORT, 'away'); END";
     sqlx::query(refuse).execute(&mut connection).await.unwrap();
     let (status, line) = changed(&stack).await;

@@ -69,7 +69,18 @@ async fn what_cannot_be_queued_is_refused_and_the_rest_goes_on() {
             let _ = refused.acquire_many(enough).await.unwrap();
             // Meanwhile what needs no hashing is answered.
             stack.key_set().await;
-            stack.refresh(&tokens.refresh_token).await.unwrap();
+            let again = stack.refresh(&tokens.refresh_token).await.unwrap().refresh_token;
+            // Who waits for a turn has asked the database nothing: of 65 four have counted their attempt.
+            let attempts = "SELECT COUNT(*) FROM login_throttle";
+            let counted = || async {
+                let mut database = stack.place.database().await;
+                sqlx::query_scalar::<_, i64>(attempts).fetch_one(&mut database).await.unwrap()
+            };
+            while counted().await < 4 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            stack.refresh(&again).await.unwrap();
+            assert_eq!(counted().await, 4);
             gate.set(true);
         }
     };

@@ -3,7 +3,6 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use proto::auth::v1 as wire;
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::{
     audit,
@@ -139,13 +138,8 @@ async fn o10_a_retry_survives_a_restart_and_the_wiping_does_not() {
     assert_eq!(successors(&stack.place).await, 0, "wiped when the window closed");
 }
 
-async fn database(place: &Place) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(place.path("auth.sqlite"));
-    SqliteConnection::connect_with(&options).await.unwrap()
-}
-
 async fn count(place: &Place, query: &'static str) -> i64 {
-    sqlx::query_scalar(query).fetch_one(&mut database(place).await).await.unwrap()
+    sqlx::query_scalar(query).fetch_one(&mut place.database().await).await.unwrap()
 }
 
 async fn successors(place: &Place) -> i64 {
@@ -159,7 +153,7 @@ async fn a_sweep_that_fails_stops_no_other() {
     let tokens = stack.login("alice", PASSWORD).await.unwrap();
     let tokens = stack.refresh(&tokens.refresh_token).await.unwrap();
     assert_eq!(reason(stack.login("alice", OTHER_PASSWORD).await), "INVALID_CREDENTIALS");
-    let mut database = database(&stack.place).await;
+    let mut database = stack.place.database().await;
     for statement in [
         "CREATE TRIGGER stuck BEFORE DELETE ON families BEGIN SELECT RAISE(ABORT, 'stuck'); END",
         "UPDATE families SET expires_at = 0 WHERE id NOT IN \

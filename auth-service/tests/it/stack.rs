@@ -33,6 +33,7 @@ use proto::auth::v1::{
     token_service_client::TokenServiceClient, user_admin_service_client::UserAdminServiceClient,
     user_read_service_client::UserReadServiceClient,
 };
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use token::{AccessClaims, Algorithm, Expect, KeySet, RecipientKey};
@@ -140,6 +141,12 @@ impl Place {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// The service's own, for what no call shows.
+    pub async fn database(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.path("auth.sqlite"));
+        SqliteConnection::connect_with(&options).await.unwrap()
     }
 
     pub fn config(&self, env: Env<'_>) -> Config {

@@ -32,10 +32,8 @@ async fn another_master_key_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_sealed_at_rest() {
-    use sqlx::Connection as _;
     let stack = Stack::start().await;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(stack.place.path("auth.sqlite"));
-    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let mut connection = stack.place.database().await;
     let (kid, sealed): (String, Vec<u8>) =
         sqlx::query_as("SELECT kid, sealed FROM signing_keys").fetch_one(&mut connection).await.unwrap();
     let opened = master_key().open(kid.as_bytes(), &sealed).unwrap();
