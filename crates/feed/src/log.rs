@@ -101,10 +101,10 @@ pub trait Log: Send + Sync + 'static {
     async fn remove(&self, member: MemberId) -> Result<(), LogUnavailable>;
     /// Asked after a commit, or a read, of this log was answered: whoever registers later sees that.
     async fn members(&self) -> Result<Vec<Member>, LogUnavailable>;
-    /// Removes entries whose `until` has come by `wall`, never the newest entry, and says whether there may be more: at once
-    /// only as many as hold nobody up. Whoever reads the log from then on does not learn of them: `wall` must not be ahead of
-    /// the log's own clock.
-    async fn trim(&self, wall: Wall) -> Result<bool, LogUnavailable>;
+    /// Removes entries numbered below `before` whose `until` has come by `wall`, never the newest entry, and says whether there
+    /// may be more: at once only as many as hold nobody up. Whoever reads the log from then on does not learn of them: `wall`
+    /// must not be ahead of the log's own clock. Whoever stands below `before` may have to read all of it again.
+    async fn trim(&self, wall: Wall, before: u64) -> Result<bool, LogUnavailable>;
 
     /// What the core asked for, as its driver passes it on.
     async fn call(&self, call: &LogCall) -> Result<LogReply, LogUnavailable> {

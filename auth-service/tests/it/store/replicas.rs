@@ -148,6 +148,7 @@ async fn no_family_outlives<F>(stores: Pair, change: impl Fn(Arc<dyn Store>, Use
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    let mut begun = 0;
     for round in 0..10 {
         let id = user_id(round + 1);
         let user = NewUser { id: id.clone(), ..new_user(1, &format!("user{round}")) };
@@ -159,22 +160,26 @@ where
             (new.family.subject, new.token) = (id.clone(), Digest::from_bytes(token));
             new
         };
-        at_once(32, |number| {
+        let began = at_once(32, |number| {
             let store = Arc::clone(&stores[number % 2]);
             let (new, changed) = (family(number), change(Arc::clone(&store), id.clone()));
             async move {
-                match number {
-                    16 => changed.await,
-                    _ => drop(store.begin_family(&new).await.unwrap()),
+                if number == 16 {
+                    changed.await;
+                    return false;
                 }
+                store.begin_family(&new).await.unwrap()
             }
         })
         .await;
+        begun += began.into_iter().filter(|began| *began).count();
         for number in 0..32 {
             let token = family(number).token;
             assert!(!family_is_alive(&*stores[0], &token, T0).await, "round {round}: {number}");
         }
     }
+    // Some were there to be ended.
+    assert!(begun > 0);
 }
 
 async fn no_family_outlives_a_password_change_that_races_with_its_login(stores: Pair) {
@@ -200,6 +205,7 @@ async fn no_family_outlives_the_user_whose_disabling_races_with_its_login(stores
 
 /// Whoever of them was first: once both are answered, no token of the family is good.
 async fn no_token_outlives_the_user_whose_deletion_races_with_its_rotation(stores: Pair) {
+    let mut rotated = 0;
     for round in 0..20 {
         let id = user_id(round + 1);
         let user = NewUser { id: id.clone(), ..new_user(1, &format!("user{round}")) };
@@ -217,22 +223,25 @@ async fn no_token_outlives_the_user_whose_deletion_races_with_its_rotation(store
             successor: token(successor),
             ..rotation(0, 0)
         };
-        at_once(32, |number| {
+        let raced = at_once(32, |number| {
             let (store, id) = (Arc::clone(&stores[number % 2]), id.clone());
             let rotate = rotate(0, u8::try_from(number).unwrap() + 1);
             async move {
-                match number {
-                    16 => assert!(store.delete_user(&id, ending(T0)).await.unwrap()),
-                    _ => drop(store.rotate(&rotate).await.unwrap()),
+                if number == 16 {
+                    assert!(store.delete_user(&id, ending(T0)).await.unwrap());
+                    return false;
                 }
+                store.rotate(&rotate).await.unwrap()
             }
         })
         .await;
+        rotated += raced.into_iter().filter(|rotated| *rotated).count();
         assert!(!family_is_alive(&*stores[1], &new.token, T0).await, "round {round}");
         for number in 0..=33 {
             assert!(!stores[1].rotate(&rotate(number, 100)).await.unwrap(), "round {round}: {number}");
         }
     }
+    assert!(rotated > 0);
 }
 
 /// Login attempts are counted for all replicas together (P06).

@@ -98,11 +98,11 @@ impl Ledger {
         self.members.values().cloned().collect()
     }
 
-    pub fn trim(&mut self, wall: Wall) {
-        let head = self.head.number;
+    pub fn trim(&mut self, wall: Wall, before: u64) {
+        let before = before.min(self.head.number);
         let mut horizon = self.horizon;
         self.entries.retain(|number, entry| {
-            let stays = *number == head || entry.change.until > wall;
+            let stays = *number >= before || entry.change.until > wall;
             if !stays {
                 horizon = horizon.max(*number);
             }

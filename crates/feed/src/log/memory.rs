@@ -72,8 +72,8 @@ impl Log for MemoryLog {
         Ok(self.ledger().members())
     }
 
-    async fn trim(&self, wall: Wall) -> Result<bool, LogUnavailable> {
-        self.ledger().trim(wall);
+    async fn trim(&self, wall: Wall, before: u64) -> Result<bool, LogUnavailable> {
+        self.ledger().trim(wall, before);
         Ok(false)
     }
 }

@@ -239,16 +239,17 @@ impl Log for PostgresLog {
         rows.into_iter().map(|row| row.try_into().map_err(LogUnavailable::new)).collect()
     }
 
-    async fn trim(&self, wall: Wall) -> Result<bool, LogUnavailable> {
+    async fn trim(&self, wall: Wall, before: u64) -> Result<bool, LogUnavailable> {
         let mut lent = self.lend().await?;
         let gone: Result<i64, _> = sqlx::query_scalar(
             "WITH gone AS (DELETE FROM feed_log WHERE n IN \
-                           (SELECT n FROM feed_log WHERE until <= $1 AND n < (SELECT max(n) FROM feed_log) \
-                            ORDER BY until LIMIT $2) RETURNING n), \
+                           (SELECT n FROM feed_log WHERE until <= $1 AND n < least($2, (SELECT max(n) FROM feed_log)) \
+                            ORDER BY until LIMIT $3) RETURNING n), \
                   moved AS (UPDATE feed_horizon SET n = greatest(n, (SELECT max(gone.n) FROM gone))) \
              SELECT count(*) FROM gone",
         )
         .bind(signed(wall.unix_millis())?)
+        .bind(signed(before)?)
         .bind(AT_ONCE)
         .fetch_one(lent.connection()?)
         .await;

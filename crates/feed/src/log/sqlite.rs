@@ -149,14 +149,16 @@ impl Log for SqliteLog {
         rows.into_iter().map(|row| row.try_into().map_err(LogUnavailable::new)).collect()
     }
 
-    async fn trim(&self, wall: Wall) -> Result<bool, LogUnavailable> {
+    async fn trim(&self, wall: Wall, before: u64) -> Result<bool, LogUnavailable> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(LogUnavailable::new)?;
         let gone: Vec<i64> = sqlx::query_scalar(
             "DELETE FROM feed_log WHERE n IN \
-             (SELECT n FROM feed_log WHERE until <= ?1 AND n < (SELECT max(n) FROM feed_log) ORDER BY until LIMIT ?2) \
+             (SELECT n FROM feed_log WHERE until <= ?1 AND n < min(?2, (SELECT max(n) FROM feed_log)) \
+              ORDER BY until LIMIT ?3) \
              RETURNING n",
         )
         .bind(signed(wall.unix_millis())?)
+        .bind(signed(before)?)
         .bind(AT_ONCE)
         .fetch_all(&mut *transaction)
         .await

@@ -188,7 +188,7 @@ impl World {
             }
             Fault::Trim => {
                 let wall = self.log.now(self.now).wall;
-                self.store.rows.ledger.trim(wall);
+                self.store.trim(wall, self.now);
             }
             Fault::End { replica, key } => {
                 let repeat = self.random.bool();

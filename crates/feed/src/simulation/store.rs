@@ -15,6 +15,9 @@ use crate::{
     time::Wall,
 };
 
+/// Nanoseconds; some beats.
+const TRIMMED_AFTER: u64 = 2_000_000_000;
+
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) rows: Rows,
@@ -83,12 +86,20 @@ impl Store {
             && random.f64() < 0.3
         {
             // A deposed primary or a standby answers.
-            let then = now.saturating_sub(random.u64(0..3_000_000_000));
-            let stale = self.heads.iter().rev().find(|(at, _)| *at <= then);
-            *head = stale.map_or(Position::START, |(_, head)| *head);
+            *head = self.head_at(now.saturating_sub(random.u64(0..3_000_000_000)));
             entries.retain(|entry| entry.position.number <= head.number);
         }
         reply
+    }
+
+    /// As far as the log reached a while ago: a replica is not slower than that unless something is wrong.
+    pub(super) fn trim(&mut self, wall: Wall, now: Instant) {
+        let passed = self.head_at(now.saturating_sub(TRIMMED_AFTER));
+        self.rows.ledger.trim(wall, passed.number);
+    }
+
+    fn head_at(&self, then: Instant) -> Position {
+        self.heads.iter().rev().find(|(at, _)| *at <= then).map_or(Position::START, |(_, head)| *head)
     }
 
     /// Loses its last entries and what was written with them.

@@ -263,7 +263,7 @@ impl Log for Away {
         self.here()?.members().await
     }
 
-    async fn trim(&self, wall: Wall) -> Result<bool, LogUnavailable> {
-        self.here()?.trim(wall).await
+    async fn trim(&self, wall: Wall, before: u64) -> Result<bool, LogUnavailable> {
+        self.here()?.trim(wall, before).await
     }
 }

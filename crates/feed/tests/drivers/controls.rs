@@ -93,8 +93,8 @@ impl Log for Cut {
         self.here()?.members().await
     }
 
-    async fn trim(&self, wall: Wall) -> Result<bool, LogUnavailable> {
-        self.here()?.trim(wall).await
+    async fn trim(&self, wall: Wall, before: u64) -> Result<bool, LogUnavailable> {
+        self.here()?.trim(wall, before).await
     }
 }
 

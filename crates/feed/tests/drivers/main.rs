@@ -246,7 +246,8 @@ impl Peers for Alone {
     }
 }
 
-#[tokio::test]
+/// The log is trimmed every minute, from the second on.
+#[tokio::test(start_paused = true)]
 async fn a_clock_that_is_ahead_removes_nothing_from_the_log() {
     let (none, hour) = (Duration::ZERO, Duration::from_secs(3600));
     for (log_is_ahead, replica_is_ahead) in [(none, hour), (hour, none)] {
@@ -273,7 +274,7 @@ async fn a_clock_that_is_ahead_removes_nothing_from_the_log() {
         };
         tokio::select! {
             () = work => panic!("it has stopped"),
-            () = eventually("the log is trimmed", async || numbers().await.len() < 3) => {}
+            () = tokio::time::sleep(Duration::from_secs(90)) => {}
         }
         assert_eq!(numbers().await, [2, 3]);
     }

@@ -10,6 +10,8 @@ use tokio::task::JoinSet;
 
 use crate::{Subject, WALL};
 
+/// What is to be trimmed, whoever may stand there.
+const EVERYTHING: u64 = i64::MAX as u64;
 const LATER: Wall = Wall::from_unix_millis(1_900_000_000_000);
 
 pub(crate) fn one(tag: u64) -> [Appended; 1] {
@@ -181,9 +183,13 @@ pub(crate) async fn trimming_keeps_the_newest_entry_and_the_horizon(subject: &dy
     for (tag, until) in [(1, soon), (2, LATER), (3, soon), (4, LATER), (5, soon)] {
         at.push(log.append(&[appended(tag, until)]).await.unwrap().last);
     }
-    log.trim(WALL).await.unwrap();
+    log.trim(WALL, EVERYTHING).await.unwrap();
     assert_eq!(numbered(&log.read(Position::START).await.unwrap()).len(), 5);
-    log.trim(soon).await.unwrap();
+    // Who stands at 3 has not missed 1.
+    log.trim(soon, at[3].number).await.unwrap();
+    assert_eq!(log.read(at[1]).await.unwrap(), Read::Diverged);
+    assert_eq!(numbered(&log.read(at[3]).await.unwrap()), [(4, 4), (5, 5)]);
+    log.trim(soon, EVERYTHING).await.unwrap();
     // 1 and 3 are gone. 5 has come of age too, but numbers and positions go on from it.
     let kept: Vec<u64> =
         log.snapshot().await.unwrap().entries.iter().map(|entry| entry.position.number).collect();
@@ -194,7 +200,7 @@ pub(crate) async fn trimming_keeps_the_newest_entry_and_the_horizon(subject: &dy
     assert_eq!(numbered(&log.read(at[4]).await.unwrap()), [(5, 5)]);
     let next = log.append(&one(6)).await.unwrap().last;
     assert_eq!(next.number, 6);
-    log.trim(soon).await.unwrap();
+    log.trim(soon, EVERYTHING).await.unwrap();
     assert_eq!(log.read(at[4]).await.unwrap(), Read::Diverged);
     assert_eq!(numbered(&log.read(next).await.unwrap()), []);
 }
@@ -215,7 +221,7 @@ pub(crate) async fn a_large_log_is_trimmed_and_read_whole(subject: &dyn Subject)
     let all = log.snapshot().await.unwrap();
     assert_eq!(all.position, Position { number: LOG, tag: Tag(LOG) });
     assert_eq!(numbers(all), (1..=LOG).collect::<Vec<_>>());
-    while log.trim(soon).await.unwrap() {
+    while log.trim(soon, EVERYTHING).await.unwrap() {
         assert!(log.snapshot().await.unwrap().entries.len() as u64 > LOG / 2, "nothing more was to go");
     }
     let kept: Vec<u64> = (1..=LOG).filter(|tag| tag.is_multiple_of(2)).collect();

@@ -125,6 +125,9 @@ impl Worker {
 
     pub(super) async fn run(mut self) {
         let mut trim = tokio::time::interval(TRIM_EVERY);
+        // Where this replica stood a turn ago: whoever has heard anything since then is past it, and is not sent back to the
+        // beginning by what goes.
+        let mut passed = Position::START;
         self.on(Event::Started);
         while !self.stopped {
             let now = self.parts.clock.moment();
@@ -137,7 +140,10 @@ impl Worker {
                 biased;
                 Some(event) = self.under_way.next(), if !self.under_way.is_empty() => self.on(event),
                 () = sleep_until(deadline, now) => self.on(Event::Tick),
-                _ = trim.tick(), if is_ready => self.trim(),
+                _ = trim.tick(), if is_ready => {
+                    let applied = self.core().applied();
+                    self.trim(std::mem::replace(&mut passed, applied));
+                }
                 told = self.tasks.recv() => match told {
                     Some(told) => self.told(told),
                     None => return,
@@ -327,14 +333,14 @@ impl Worker {
     }
 
     /// By the earlier clock, the log's or this machine's: one that is wrong must not remove what may still be needed.
-    fn trim(&mut self) {
+    fn trim(&mut self, before: Position) {
         let Some(log_clock) = self.core().log_clock() else { return };
         let wall = self.parts.clock.now().wall.min(log_clock.said());
         let (log, limit) = (Arc::clone(&self.parts.log), self.log_timeout());
         self.under_way.push(
             async move {
                 loop {
-                    match tokio::time::timeout(limit, log.trim(wall)).await {
+                    match tokio::time::timeout(limit, log.trim(wall, before.number)).await {
                         Ok(Ok(true)) => {}
                         Ok(Ok(false)) => break,
                         Ok(Err(error)) => {
