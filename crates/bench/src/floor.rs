@@ -14,7 +14,7 @@ use proto::auth::v1::{GetKeySetRequest, token_read_service_client::TokenReadServ
 use servers::Postgres;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::report::percentile;
+use crate::report::{milliseconds, percentile};
 
 const TIMES: usize = 1000;
 
@@ -33,8 +33,7 @@ impl Spread {
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
-        write!(f, "{:.2} ms (p99 {:.2} ms)", ms(self.p50), ms(self.p99))
+        write!(f, "{:.2} ms (p99 {:.2} ms)", milliseconds(self.p50), milliseconds(self.p99))
     }
 }
 

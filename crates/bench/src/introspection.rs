@@ -20,6 +20,7 @@ use crate::{
     floor,
     gateway::ours::Stack,
     neighbour::Neighbours,
+    report::milliseconds,
 };
 
 const SERVER_CORE: usize = 0;
@@ -99,11 +100,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     })?;
     let (rate, cpu) = ours.of(theirs);
     if options.json {
-        let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
         println!(
             "{}",
             json!({ "introspection_ratio": rate, "introspection_cpu_efficiency": cpu,
-                "flush_ms": ms(disk.p50), "commit_ms": ms(commit.p50), "select_ms": ms(read.p50) })
+                "flush_ms": milliseconds(disk.p50), "commit_ms": milliseconds(commit.p50), "select_ms": milliseconds(read.p50) })
         );
     } else {
         println!("floor: a flush of the disk {disk}, a commit {commit}, a SELECT of nothing {read}\n");

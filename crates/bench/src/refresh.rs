@@ -13,7 +13,13 @@ use serde_json::json;
 use servers::{Postgres, Sync};
 use tokio::task::JoinSet;
 
-use crate::{floor, gateway::ours::Stack, neighbour::Neighbours, process, report::median};
+use crate::{
+    floor,
+    gateway::ours::Stack,
+    neighbour::Neighbours,
+    process,
+    report::{median, milliseconds},
+};
 
 const PASSWORD: &str = "violet anchor gravel tundra";
 /// Refreshes for each CPU second of auth-service.
@@ -72,7 +78,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         if options.json {
             println!(
                 "{}",
-                json!({ "refreshes_per_second": rate, "per_cpu_second": ours, "per_cpu_second_of_postgres": theirs })
+                json!({ "refreshes_per_second": rate, "per_cpu_second": ours, "per_cpu_second_of_postgres": theirs,
+                    "flush_ms": milliseconds(disk.p50), "commit_ms": milliseconds(commit.p50) })
             );
         } else {
             println!("refreshes by {} clients, medians of {} rounds", options.clients, options.rounds);

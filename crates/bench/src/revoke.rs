@@ -9,9 +9,10 @@ mod background;
 mod beside;
 mod clients;
 mod suspended;
+mod without;
 
 use std::{
-    fmt, fs,
+    fs,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -28,13 +29,14 @@ use self::{
     beside::{Beside, Floor},
     clients::{Application, Gateway},
     suspended::Suspended,
+    without::{Without, without},
 };
 use crate::{
     floor::{self, Commits, Flushes, Spread},
     gateway::ours::Stack,
     neighbour::Neighbours,
     process::{self, Machine},
-    report::percentile,
+    report::{milliseconds, percentile},
 };
 
 /// The median of an ending, in units of one commit and two echoes.
@@ -48,10 +50,6 @@ const FEWEST_GATEWAYS: usize = 3;
 const PACE: Duration = Duration::from_millis(20);
 /// What the stack is given; the default too.
 const LEASE: Duration = Duration::from_secs(5);
-/// What the slowest may take besides a lease: the margin of the specification, and what the answer takes.
-const MARGIN: Duration = Duration::from_millis(500);
-/// Endings that may wait for who stands still: one at each auth-service, and one that was under way.
-const MOST_SLOW: usize = 3;
 
 #[derive(Args)]
 pub struct Options {
@@ -138,10 +136,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             println!(
                 "{}",
                 json!({
-                    "flush_ms": ms(flush.p50), "commit_ms": ms(commit.p50), "echo_ms": ms(echo.p50),
-                    "in_a_row": { "flush_ms": ms(disk.p50), "commit_ms": ms(commit_in_a_row.p50), "echo_ms": ms(echo_in_a_row.p50) },
-                    "flush_p99_ms": ms(flush.p99), "commit_p99_ms": ms(commit.p99), "echo_p99_ms": ms(echo.p99),
-                    "revocations": all.took.len(), "accepted_afterwards": all.seen.accepted, "refused_afterwards": all.seen.refused, "p50_ms": ms(p50), "p95_ms": ms(p95), "p99_ms": ms(p99),
+                    "flush_ms": milliseconds(flush.p50), "commit_ms": milliseconds(commit.p50), "echo_ms": milliseconds(echo.p50),
+                    "in_a_row": { "flush_ms": milliseconds(disk.p50), "commit_ms": milliseconds(commit_in_a_row.p50), "echo_ms": milliseconds(echo_in_a_row.p50) },
+                    "flush_p99_ms": milliseconds(flush.p99), "commit_p99_ms": milliseconds(commit.p99), "echo_p99_ms": milliseconds(echo.p99),
+                    "revocations": all.took.len(), "accepted_afterwards": all.seen.accepted, "refused_afterwards": all.seen.refused, "p50_ms": milliseconds(p50), "p95_ms": milliseconds(p95), "p99_ms": milliseconds(p99),
                     "ratio": ratio, "machine_busy": busy,
                     "stopped": stopped.json(),
                     "suspended": suspended.as_ref().map_or_else(|why| json!({ "not_measured": why }), Without::json),
@@ -163,9 +161,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             );
             println!(
                 "p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms; p50 is {ratio:.2} × (a commit and two echoes)",
-                ms(p50),
-                ms(p95),
-                ms(p99)
+                milliseconds(p50),
+                milliseconds(p95),
+                milliseconds(p99)
             );
             println!("meanwhile {} a second at each gateway: {answered} answered, {failed} not; the machine was {:.0} % busy", options.rate, busy * 100.0);
             println!("one gateway stopped by a signal: {stopped}");
@@ -304,121 +302,5 @@ impl Revoked {
             floor.take(&mut self.beside).await?;
         }
         Ok(())
-    }
-}
-
-/// What was taken back while a gateway stood still that had let all of it in.
-struct Without {
-    revoked: Revoked,
-    /// What that gateway said of it when it went on, and once more when it served again.
-    gone_on: Seen,
-}
-
-async fn without(
-    application: &Application,
-    floor: &mut Floor,
-    gateways: &[Arc<Gateway>],
-    standing: usize,
-    tokens: Vec<String>,
-    go_on: impl FnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<Without> {
-    let mut others = gateways.to_vec();
-    let standing = others.remove(standing);
-    let live = application.token(others.first().context("no gateway")?).await?;
-    let mut revoked = Revoked::default();
-    let taken_back = async {
-        let mut pace = pace();
-        for token in &tokens {
-            pace.tick().await;
-            revoked.take_back(application, floor, &others, token).await?;
-        }
-        anyhow::Ok(())
-    };
-    let taken_back = taken_back.await;
-    go_on()?;
-    taken_back?;
-    let mut gone_on = Seen::default();
-    for token in &tokens {
-        gone_on.add(standing.call(token).await?);
-    }
-    let until = Instant::now() + 4 * LEASE;
-    while standing.call(&live).await? != 200 {
-        ensure!(Instant::now() < until, "a gateway that went on serves nobody");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    for token in &tokens {
-        gone_on.add(standing.call(token).await?);
-    }
-    Ok(Without { revoked, gone_on })
-}
-
-impl Without {
-    fn accepted(&self) -> usize {
-        self.revoked.seen.accepted + self.gone_on.accepted
-    }
-
-    fn slow(&self) -> usize {
-        self.revoked.took.iter().filter(|took| **took > Duration::from_secs(1)).count()
-    }
-
-    /// No ending waits for more than the lease of whoever stands still, which holds one up at least: else nobody stood still.
-    fn is_bounded(&self) -> anyhow::Result<()> {
-        let (most, bound) = (self.most(), LEASE + MARGIN);
-        ensure!(most <= bound, "the slowest acknowledgement took {:.0} ms: above {bound:?}", ms(most));
-        // Once that lease is over endings wait for nobody.
-        let slow = self.slow();
-        ensure!(
-            (1..=MOST_SLOW).contains(&slow),
-            "{slow} acknowledgements took over a second: not 1 to {MOST_SLOW}"
-        );
-        Ok(())
-    }
-
-    fn most(&self) -> Duration {
-        self.revoked.took.iter().max().copied().unwrap_or_default()
-    }
-
-    fn json(&self) -> serde_json::Value {
-        json!({ "revocations": self.revoked.took.len(), "accepted_afterwards": self.revoked.seen.accepted,
-            "accepted_when_it_went_on": self.gone_on.accepted, "over_a_second": self.slow(), "most_ms": ms(self.most()),
-            "p50_ms": ms(percentile(&self.revoked.took, 50)), "flush_ms": ms(self.revoked.beside.spread().flush.p50) })
-    }
-}
-
-impl fmt::Display for Without {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} revocations, {} accepted, {} took over a second, the slowest {:.0} ms, p50 {:.2} ms; when it went on it accepted {} of these; beside them {}",
-            self.revoked.took.len(),
-            self.revoked.seen.accepted,
-            self.slow(),
-            ms(self.most()),
-            ms(percentile(&self.revoked.took, 50)),
-            self.gone_on.accepted,
-            self.revoked.beside
-        )
-    }
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ending_waits_for_a_lease_and_no_longer() {
-        let bounded = |slowest: Duration| {
-            let took = vec![Duration::from_millis(2), slowest];
-            let revoked = Revoked { took, ..Revoked::default() };
-            Without { revoked, gone_on: Seen::default() }.is_bounded().is_ok()
-        };
-        assert!(bounded(LEASE + MARGIN) && bounded(LEASE / 2));
-        assert!(!bounded(LEASE + MARGIN + Duration::from_millis(1)) && !bounded(2 * LEASE));
-        // Nobody stood still.
-        assert!(!bounded(Duration::from_millis(2)));
     }
 }
