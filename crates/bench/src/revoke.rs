@@ -232,9 +232,9 @@ fn give_leases(state: &Path) -> anyhow::Result<()> {
 async fn fresh_token(
     application: &Application,
     gateways: &[Arc<Gateway>],
-    by: usize,
+    number: usize,
 ) -> anyhow::Result<String> {
-    let token = application.token(gateways.get(by % gateways.len()).context("no gateway")?).await?;
+    let token = application.token(gateways.get(number % gateways.len()).context("no gateway")?).await?;
     for gateway in gateways {
         ensure!(gateway.call(&token).await? == 200, "a fresh token is refused");
     }

@@ -41,6 +41,7 @@ pub(super) async fn without(
     let standing = others.remove(standing);
     let live = application.token(others.first().context("no gateway")?).await?;
     let mut revoked = Revoked::default();
+    // Whatever comes of it, the gateway goes on.
     let taken_back = async {
         let mut pace = pace();
         for token in &tokens {

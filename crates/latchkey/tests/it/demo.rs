@@ -41,9 +41,7 @@ fn a_short_run_shows_both_ways_of_scaling_and_loses_nothing() {
         assert_eq!(row["killed"]["lost"], 0, "{row}");
         assert_eq!(row["killed"]["processes"].as_array().unwrap().len(), 4);
         assert!(row["killed"]["requests"].as_u64().unwrap() > 0);
-        let killed = |count: &str| row["killed"][count].as_u64().unwrap();
-        assert_eq!(killed("requests_elsewhere") == 0, replicas == 1, "{row}");
-        assert!(killed("failed_elsewhere") <= killed("failed"), "{row}");
+        assert_eq!(row["killed"]["requests_elsewhere"] == 0, replicas == 1, "{row}");
         assert_eq!(row["pairs_used"].as_u64(), row["credentials"].as_u64().map(|all| all * replicas));
         let is_tokens = row["kind"] == "tokens";
         assert_eq!((&row["calls"]["auth"], &row["calls"]["policy"]), (&0.into(), &0.into()), "{row}");

@@ -9,9 +9,12 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::sync::{
-    mpsc::{self, error::TrySendError},
-    oneshot, watch,
+use tokio::{
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
+    time::MissedTickBehavior,
 };
 
 use super::{Memories, NotConfirmed, Noted, Parts, Queued, View, gone::Gone};
@@ -125,6 +128,8 @@ impl Worker {
 
     pub(super) async fn run(mut self) {
         let mut trim = tokio::time::interval(TRIM_EVERY);
+        // Turns that were missed while it was not ready are not made up for: a turn ago would be this moment.
+        trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Where this replica stood a turn ago: whoever has heard anything since then is past it, and is not sent back to the
         // beginning by what goes.
         let mut passed = Position::START;
